@@ -1,0 +1,191 @@
+"""What the checks look at: traces, probe results, files, clocks. Plain data; hand-made ones make good tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.corpus.dataset import Dataset
+from harness.record import Finding, Metric, SeedScore, Status, Witness
+from harness.referee.flips import ProbeResult
+from harness.referee.null import Saving
+from harness.referee.trace import Difference, Trace
+from harness.rules import Ruleset
+from harness.sandbox.box import Level
+
+#: Nats that a float32 row may move when the shape of its batch does: a scorer that cuts its windows at documents gives
+#: such rows when a flip moves a document's start (2e-6 seen). A leak of this size is worth 1/500 of a record's margin.
+ROUNDING = 1e-5
+
+
+@dataclass(frozen=True)
+class ArtifactSizes:
+    """Bytes: the sealed artifact, and the submission's code by counting convention."""
+
+    artifact: int
+    code: Mapping[str, int]
+    files: Sequence[tuple[str, int]]
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """Seconds on the parent's clock. `hardware` is what they were taken on, in words."""
+
+    train: Mapping[str, float]
+    evaluation: Mapping[str, float]
+    hardware: str
+    comparable: bool
+
+
+@dataclass(frozen=True)
+class PreviousRecord:
+    """The score that a record has to beat.
+
+    Attributes:
+        name: such as "#1868".
+        val_bpb: bits per byte, one for each seed; a single one is a mean or a single seed, and is taken as exact.
+        tokens: scored tokens.
+        bytes: bytes of the scored text.
+        scale: "record" or "smoke"; scores compare within one scale only.
+    """
+
+    name: str
+    val_bpb: Sequence[float]
+    tokens: int
+    bytes: int
+    scale: str = "record"
+
+
+@dataclass(frozen=True)
+class NullRun:
+    """What a scorer saved on a stream that was drawn with a seed from a source of known entropy (nats per token)."""
+
+    source: str
+    entropy: float
+    saving: Saving
+    seed: int
+
+
+@dataclass(frozen=True)
+class ProofResult:
+    """What coding a segment of the stream, and decoding it in a fresh box, showed.
+
+    Attributes:
+        tokens: tokens of the segment, x_1 to x_tokens.
+        decoded: how many of them came back before the first that did not.
+        text_bytes: bytes of the text that the segment stands for.
+        coded_bits: length of the code, a multiple of 8.
+        nll: the segment's negative log-probability, nats, from the rows that it was coded with.
+        in_order: the segment's rows were committed in stream order.
+        compared: rows of the decoder that were compared with the encoder's.
+        first_changed: position of the first of them that was not the same, None where all were.
+        change: largest difference of a log-probability at that position, nats; None if it is infinite.
+        wrong: (position, token, token decoded instead, NLL of the token when coded, NLL when decoded) where the
+            decoder went astray, None where it did not; an NLL that is infinite is None.
+        error: the submission broke or ran out of time; one line.
+    """
+
+    tokens: int
+    decoded: int
+    text_bytes: int
+    coded_bits: int
+    nll: float
+    in_order: bool
+    compared: int = 0
+    first_changed: int | None = None
+    change: float | None = 0.0
+    wrong: tuple[int, int, int, float | None, float | None] | None = None
+    error: str | None = None
+
+
+@dataclass
+class Evidence:
+    """Everything that one seed's run left behind.
+
+    Attributes:
+        ruleset: the rules to judge by.
+        dataset: what was scored; `tokens` and `texts` inside it belong to the trusted side only.
+        trace: the scored run.
+        again: the unperturbed lineage of the second run, in a fresh box, the one that was split for probes.
+        difference: how the two differ; None when there was no second run.
+        probes: what the flips showed, in the order of their positions.
+        sizes: bytes of artifact and code.
+        clocks: seconds.
+        level: the sandbox that was in force.
+        scored_tokens: positions of the stream that was played.
+        validation_tokens: positions of the whole validation set, which may be longer.
+        scale: "smoke" or "record".
+        null: what the null stream showed.
+        seeds: the scores of all seeds of this submission, this run's included.
+        configurations: what each seed ran with, in any words (digests of submission and data); equal ones compare.
+        previous: the record to beat, None if there is none.
+        claims: what submission.json claims.
+        peak_bytes: resident memory of the boxes at their peaks, by stage.
+        proof: what decoding a segment showed; None where no proof was asked for.
+    """
+
+    ruleset: Ruleset
+    dataset: Dataset
+    trace: Trace
+    sizes: ArtifactSizes
+    clocks: Clocks
+    level: Level
+    scale: str
+    again: Trace | None = None
+    difference: Difference | None = None
+    probes: list[ProbeResult] = field(default_factory=list)
+    null: NullRun | None = None
+    seeds: Sequence[SeedScore] = ()
+    configurations: Mapping[int, str] = field(default_factory=dict)
+    previous: PreviousRecord | None = None
+    claims: Mapping[str, Any] = field(default_factory=dict)
+    peak_bytes: Mapping[str, int] = field(default_factory=dict)
+    proof: ProofResult | None = None
+
+    @property
+    def tolerance(self) -> float:
+        """Changes up to this are noise: four times what two identical runs differ by, 0 where they agree."""
+        if self.difference is None:
+            return 0.0
+        return 4 * max(self.difference.max_nll, self.difference.max_print)
+
+    @property
+    def flip_tolerance(self) -> float:
+        """The same for rows under a flip, which may have been computed in windows of another length."""
+        return max(self.tolerance, ROUNDING)
+
+
+def finding(
+    evidence: Evidence,
+    check: str,
+    rule: str,
+    status: Status,
+    headline: str,
+    *,
+    metrics: Mapping[str, Metric] | None = None,
+    witness: Witness | None = None,
+    power: Mapping[str, Metric] | None = None,
+    not_covered: Sequence[str] = (),
+    figures: Mapping[str, Any] | None = None,
+) -> Finding:
+    """A finding with its rule's title, and the rule's remedy where something is to be mended."""
+    text = evidence.ruleset.rule[rule]
+    return Finding(
+        id=check,
+        rule=rule,
+        title=text.title,
+        status=status,
+        headline=headline,
+        metrics=dict(metrics or {}),
+        witness=witness,
+        power=dict(power or {}),
+        not_covered=list(not_covered),
+        remedy=text.remedy if status in (Status.FAIL, Status.UNRULED, Status.INCONCLUSIVE) else None,
+        figures=dict(figures or {}),
+    )
+
+
+def not_run(evidence: Evidence, check: str, rule: str, why: str) -> Finding:
+    """The finding of a check that had nothing to look at; it never counts as a pass."""
+    return finding(evidence, check, rule, Status.NOT_RUN, why, not_covered=[why])

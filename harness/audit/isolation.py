@@ -1,0 +1,58 @@
+"""isolation: did the evaluation run on the artifact and its own folder alone, and can it be repeated from there?"""
+
+from __future__ import annotations
+
+import re
+
+from harness.audit.evidence import Evidence, finding
+from harness.record import Finding, Metric, Status, Witness
+
+CHECK, RULE = "isolation", "isolation"
+
+_LOOPBACK = re.compile(r"'(127\.[0-9.]+|localhost|::1|0\.0\.0\.0)'")
+
+
+def check(evidence: Evidence) -> Finding:
+    """FAIL on an attempt to use the network; INCONCLUSIVE where the box could not enforce what it promises."""
+    level, difference = evidence.level, evidence.difference
+    notices = sorted(set(evidence.trace.notices))
+    network = [notice for notice in notices if notice.startswith("network:") and not _LOOPBACK.search(notice)]
+    reloaded = difference is not None and not difference.changed and not difference.missing
+    metrics: dict[str, Metric] = {
+        "sandbox": level.name,
+        "file system confined": level.filesystem,
+        "network cut off": level.network,
+        "processes confined": level.processes,
+        "privileges dropped": level.privileges,
+        "a second box scores the same": reloaded if difference is not None else None,
+        "attempts to use the network": len(network),
+        "other events": len(notices) - len(network),
+    }
+    power = {"enforced from outside": level.filesystem and level.network}
+    not_covered = [
+        "attempts that bypass the interpreter are stopped by the box, but not seen",
+        "the Python installation is readable, and with it the documentation that the stdlib data set is made of",
+    ]
+    witness = None
+    if network:
+        status, headline = Status.FAIL, f"the evaluation tried to use the network: {network[0]}"
+        witness = Witness(kind="notice", summary=network[0], data={"notices": network})
+    elif not (level.filesystem and level.network):
+        status = Status.INCONCLUSIVE
+        headline = f"the box could not be closed ({level.name}): what the evaluation read is not known"
+    elif difference is not None and not reloaded:
+        status, headline = Status.INCONCLUSIVE, "the same artifact in a second fresh box did not give the same rows"
+    else:
+        again = "; a second fresh box gave the same rows" if reloaded else ""
+        status, headline = Status.PASS, f"ran on the artifact and its folder alone ({level.name}){again}"
+    return finding(
+        evidence,
+        CHECK,
+        RULE,
+        status,
+        headline,
+        metrics=metrics,
+        witness=witness,
+        power=power,
+        not_covered=not_covered,
+    )

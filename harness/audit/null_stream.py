@@ -1,0 +1,72 @@
+"""null-stream: nobody beats the entropy. A saving of 21 nats in total on text drawn from a known source is illegal."""
+
+from __future__ import annotations
+
+import math
+
+from harness.audit.evidence import Evidence, finding, not_run
+from harness.record import Finding, Metric, Status, Witness
+from harness.referee.null import CERTAIN
+
+CHECK, RULE = "null-stream", "C1"
+
+
+def check(evidence: Evidence) -> Finding:
+    """FAIL when the scorer saved more than a legal one can; the finding states what it would have seen."""
+    null = evidence.null
+    if null is None:
+        return not_run(evidence, CHECK, RULE, "no null stream was played")
+    saved = null.saving
+    per_token = saved.nats / saved.tokens
+    metrics: dict[str, Metric] = {
+        "saving, nats": saved.nats,
+        "source": null.source,
+        "tokens drawn": saved.tokens,
+        "entropy of the source, nats per token": null.entropy,
+        "saving, nats per token": per_token,
+        "log10 of the e-value": saved.nats / math.log(10),
+        "drawn tokens without a row": saved.unscored,
+    }
+    bound = f"1e-{max(0, math.floor(saved.nats / math.log(10)))}"
+    power: dict[str, Metric] = {
+        "smallest leak seen for certain, nats per token": saved.visible,
+        "tokens drawn": saved.tokens,
+    }
+    not_covered = [
+        "leaks that save less than the submission loses against the source",
+        "what the artifact knows of the real validation text: the null stream is other text",
+    ]
+    if saved.nats >= CERTAIN:
+        witness = Witness(
+            kind="null",
+            summary=(
+                f"on {saved.tokens:,} tokens drawn from {null.source} the submission saves {saved.nats:,.1f} nats "
+                f"against the source itself; a legal scorer does so with a probability below {bound}"
+            ),
+            data={"source": null.source, "seed": null.seed, "tokens": saved.tokens, "saving": saved.nats},
+        )
+        return finding(
+            evidence,
+            CHECK,
+            RULE,
+            Status.FAIL,
+            f"beats the entropy of {null.source} by {saved.nats:,.1f} nats over {saved.tokens:,} tokens "
+            f"(a legal scorer: probability below {bound})",
+            metrics=metrics,
+            witness=witness,
+            power=power,
+            not_covered=[*not_covered, "which of C1 to C4 is broken: the bound covers all of them"],
+        )
+    return finding(
+        evidence,
+        CHECK,
+        RULE,
+        Status.PASS,
+        f"loses {-per_token:.4f} nats per token against {null.source}; a leak of {saved.visible:.4f} would have been "
+        f"certain to show"
+        if per_token <= 0
+        else f"saves {saved.nats:.1f} nats in total, short of the {CERTAIN:g} that no legal scorer reaches",
+        metrics=metrics,
+        power=power,
+        not_covered=not_covered,
+    )

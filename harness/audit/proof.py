@@ -1,0 +1,111 @@
+"""proof: was a segment of the text decoded from the artifact and a code of the claimed length, and nothing else?"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+
+from harness.audit.evidence import Evidence, ProofResult, finding, not_run
+from harness.record import Finding, Metric, Status, Witness
+
+CHECK, RULE = "proof", "proof"
+
+#: A code may be longer than the NLL by this share, and by END_BITS for its end. The tests measure what it really takes.
+SLACK = 0.01
+END_BITS = 16.0
+
+
+def check(evidence: Evidence) -> Finding:
+    """PASS when every token came back from a code as short as the score says; see `conclude` for the rest."""
+    proof = evidence.proof
+    if proof is None:
+        if importlib.util.find_spec("constriction") is None:
+            return not_run(evidence, CHECK, RULE, "no entropy coder here: pip install 'golf-harness[proof]'")
+        return not_run(evidence, CHECK, RULE, "no proof was asked for: `harness prove SUBMISSION` makes one")
+    status, headline = conclude(proof, evidence.tolerance)
+    claimed = evidence.trace.nll[1 : proof.tokens + 1]
+    if status == Status.PASS and not math.isclose(float(claimed.sum()), proof.nll, rel_tol=1e-9, abs_tol=1e-9):
+        status = Status.INCONCLUSIVE
+        headline = "the segment decodes, but from other rows than those of the scored run: it is not that score's proof"
+    bits = proof.nll / math.log(2)
+    metrics: dict[str, Metric] = {
+        "tokens of the segment": proof.tokens,
+        "tokens that came back": proof.decoded,
+        "bytes of text": proof.text_bytes,
+        "bits of the code": proof.coded_bits,
+        "bits of the NLL": bits,
+        "code over NLL": proof.coded_bits / bits if bits else None,
+        "bits per byte of the code": proof.coded_bits / proof.text_bytes if proof.text_bytes else None,
+        "rows compared": proof.compared,
+        "first row that differs": proof.first_changed,
+    }
+    return finding(
+        evidence,
+        CHECK,
+        RULE,
+        status,
+        headline,
+        metrics=metrics,
+        witness=_witness(proof) if status == Status.FAIL else None,
+        power={"tokens decoded without knowing them": proof.decoded, "of the scored": len(evidence.trace.scored)},
+        not_covered=[
+            f"positions after {proof.tokens:,}",
+            "what the artifact knows of the validation text: a stored text decodes too",
+            "what normalisation took from the documents before they were tokens",
+        ],
+    )
+
+
+def conclude(proof: ProofResult, tolerance: float = 0.0) -> tuple[Status, str]:
+    """What a proof says, in one sentence.
+
+    FAIL when a token did not come back, or the code is longer than the NLL allows (rows that sum to more than 1).
+    INCONCLUSIVE when the submission broke, or when rows differ by what two equal runs differ by, or were committed out
+    of stream order: then they may legally depend on text that a decoder from left to right does not have.
+
+    Args:
+        proof: what coding and decoding showed.
+        tolerance: difference of log-probabilities, nats, that is noise.
+    """
+    bits = proof.nll / math.log(2)
+    if proof.error is not None:
+        return Status.INCONCLUSIVE, f"{proof.decoded:,} of {proof.tokens:,} tokens decoded, then: {proof.error}"
+    if proof.wrong is not None or proof.decoded < proof.tokens:
+        where = f"decoding went astray at position {proof.decoded + 1:,} of {proof.tokens:,}"
+        if not proof.in_order:
+            return Status.INCONCLUSIVE, f"{where}; its rows are committed out of stream order, which a decoder cannot"
+        if proof.first_changed is not None and proof.change is not None and proof.change <= tolerance:
+            return Status.INCONCLUSIVE, f"{where}; its rows differ by no more than those of two equal runs"
+        return Status.FAIL, f"{where}: rows depend on text that a decoder does not have"
+    if proof.coded_bits > (1 + SLACK) * bits + END_BITS:
+        return Status.FAIL, (
+            f"the text comes back, but from {proof.coded_bits:,} bits, and the score claims {bits:,.0f}: "
+            f"the rows are no distributions"
+        )
+    return Status.PASS, (
+        f"{proof.tokens:,} tokens ({proof.text_bytes:,} bytes of text) came back from a code of {proof.coded_bits:,} "
+        f"bits; the score claims {bits:,.1f}"
+    )
+
+
+def _witness(proof: ProofResult) -> Witness:
+    if proof.wrong is None:
+        summary = f"a code of {proof.coded_bits:,} bits for an NLL of {proof.nll:.3f} nats"
+        return Witness(kind="proof", summary=summary, data={"tokens": proof.tokens, "nll": proof.nll})
+    position, token, instead, before, after = proof.wrong
+    given = f"{before:.4f}" if before is not None else "infinite"
+    honest = f"{after:.4f}" if after is not None else "infinite"
+    return Witness(
+        kind="proof",
+        summary=f"token {token} at position {position}: NLL {given} with the text at hand, {honest} without",
+        data={
+            "tokens": proof.tokens,
+            "position": position,
+            "token": token,
+            "decoded": instead,
+            "nll_coded": before,
+            "nll_decoded": after,
+            "first_row_that_differs": proof.first_changed,
+            "change": proof.change,
+        },
+    )

@@ -1,0 +1,226 @@
+"""significance: do the seeds beat the previous record by more than chance, and by as much as the ruleset asks?
+
+Everything is compared in bits per byte, the one unit that does not depend on the tokenizer. A margin in nats per token
+is taken with the submission's own bytes per token, as the contest's authors take it. Both of the contest's bars are
+shown, in both units; the ruleset says which bar, in which unit, decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.audit import statistics
+from harness.audit.claimed import claims_record
+from harness.audit.evidence import Evidence, PreviousRecord, finding, not_run
+from harness.audit.statistics import TTest
+from harness.record import Finding, Metric, Status, Witness
+from harness.rules import Bar, Unit
+
+CHECK, RULE = "significance", "records"
+
+#: Two scores are of the same text when its bytes agree to this; the contest's own tokenizers agree to 0.006 %.
+_SAME_TEXT = 1e-3
+
+#: Seeds of one configuration read the same tokens and bytes; what is left is rounding.
+_SAME_WIDTH = 1e-6
+
+
+@dataclass(frozen=True)
+class _Result:
+    """One bar in one unit: its margin in BPB, the test, and whether p is small enough."""
+
+    name: str
+    bar: Bar
+    unit: Unit
+    margin: float
+    test: TTest
+
+    @property
+    def met(self) -> bool:
+        return self.test.p_value < self.bar.p_value
+
+
+def check(evidence: Evidence) -> Finding:
+    """PASS when the deciding bar is met; FAIL only where a record is claimed and the bar is missed."""
+    previous, seeds = evidence.previous, evidence.seeds
+    if previous is None:
+        return _finding(
+            evidence, Status.NOT_APPLICABLE, "no previous record is given that this score would have to beat"
+        )
+    if previous.scale != evidence.scale:
+        headline = f"{previous.name} is a score of {previous.scale} scale, and this is one of {evidence.scale} scale"
+        return _finding(evidence, Status.NOT_APPLICABLE, headline)
+    if not seeds:
+        return not_run(evidence, CHECK, RULE, "no seed has a score")
+    losses = [seed.val_bpb for seed in seeds]
+    metrics: dict[str, Metric] = {"previous record": previous.name, "seeds": len(seeds)}
+    try:
+        width = _comparable(evidence, previous)
+        before = statistics.mean(previous.val_bpb)
+        mean = statistics.mean(losses)
+        metrics |= {
+            "previous record, BPB": before,
+            "mean, BPB": mean,
+            "mean, nats per token": statistics.nats_per_token(mean, width),
+            "improvement, BPB": before - mean,
+            "improvement, nats per token": statistics.nats_per_token(before - mean, width),
+            "improvement, nats per byte": statistics.nats_per_byte(before - mean),
+        }
+        if len(seeds) < 2:
+            raise ValueError("a single seed has no spread, so nothing can be said about chance")
+        metrics["standard deviation, BPB"] = statistics.deviation(losses)
+        results = _results(evidence, previous, width)
+    except ValueError as error:
+        return _finding(evidence, Status.INCONCLUSIVE, str(error), metrics=metrics)
+    wanted = evidence.ruleset.significance
+    decisive = next(one for one in results if one.name == wanted.decides and one.unit == one.bar.margin_unit)
+    metrics |= _told(results)
+    figures = {"seeds": _figure(evidence, previous, decisive, mean, before)}
+    p, bar = decisive.test.p_value, decisive.bar
+    ask = f"an improvement{_over(decisive)} over {previous.name} at p < {bar.p_value:g}"
+    numbers = f"{len(seeds)} seeds, mean {mean:.5f} against {before:.5f} BPB: p = {p:.3g}"
+    if len(seeds) < wanted.min_seeds:
+        headline = f"{numbers}; the rule asks for {wanted.min_seeds} seeds of one configuration"
+        return _finding(evidence, Status.INCONCLUSIVE, headline, metrics=metrics, figures=figures)
+    if decisive.met:
+        return _finding(evidence, Status.PASS, f"{numbers}, {ask} is shown", metrics=metrics, figures=figures)
+    headline = f"{numbers}, {ask} is not shown"
+    if not claims_record(evidence.claims, evidence.scale):
+        return _finding(
+            evidence, Status.NOT_APPLICABLE, f"{headline}; no record is claimed", metrics=metrics, figures=figures
+        )
+    witness = Witness(
+        kind="seeds",
+        summary=f"mean {mean:.6f} BPB; {_limit(decisive, before):.6f} or less would have met the bar at this spread",
+        data={
+            "bar": decisive.name,
+            "source": bar.source,
+            "seeds": {str(seed.seed): seed.val_bpb for seed in seeds},
+            "previous": {"name": previous.name, "val_bpb": list(previous.val_bpb)},
+            "margin_bpb": decisive.margin,
+            "statistic": decisive.test.statistic,
+            "degrees": decisive.test.degrees,
+            "p": p,
+            "allowed": bar.p_value,
+        },
+    )
+    return _finding(evidence, Status.FAIL, headline, metrics=metrics, witness=witness, figures=figures)
+
+
+def _comparable(evidence: Evidence, previous: PreviousRecord) -> float:
+    """Bytes per token of the submission; ValueError where its seeds, or they and the record, do not compare."""
+    seeds, configurations = evidence.seeds, evidence.configurations
+    most = evidence.ruleset.significance.max_seeds
+    numbers = [seed.seed for seed in seeds]
+    if twice := sorted({number for number in numbers if numbers.count(number) > 1}):
+        raise ValueError(f"seed {twice[0]} stands for {numbers.count(twice[0])} scores; a seed counts once")
+    if len(seeds) > most:
+        raise ValueError(f"{len(seeds)} seeds are more than {most}, and which of them count is not settled")
+    if missing := [number for number in numbers if configurations and number not in configurations]:
+        raise ValueError(f"what seed {missing[0]} ran with is not known, unlike that of other seeds")
+    statistics.sample([seed.val_bpb for seed in seeds], {number: configurations.get(number, "") for number in numbers})
+    statistics.sample(previous.val_bpb)
+    widths = {str(seed.seed): statistics.bytes_per_token(seed.val_loss, seed.val_bpb) for seed in seeds}
+    low, high = min(widths, key=widths.__getitem__), max(widths, key=widths.__getitem__)
+    if widths[high] > widths[low] * (1 + _SAME_WIDTH):
+        raise ValueError(
+            f"the seeds are of different data: {widths[low]:.5f} bytes per token (seed {low}), "
+            f"{widths[high]:.5f} (seed {high})"
+        )
+    width = widths[low]
+    if previous.tokens < 1 or previous.bytes < 1:
+        raise ValueError(f"{previous.name} has {previous.tokens} tokens and {previous.bytes} bytes")
+    size = width * len(evidence.trace.scored)
+    if abs(size - previous.bytes) > _SAME_TEXT * previous.bytes:
+        raise ValueError(
+            f"{previous.name} was scored on {previous.bytes:,} bytes of text and this on {round(size):,}: not the same"
+        )
+    return width
+
+
+def _results(evidence: Evidence, previous: PreviousRecord, width: float) -> list[_Result]:
+    """Every bar, in its own unit first; a bar with a margin in the other unit too."""
+    losses = [seed.val_bpb for seed in evidence.seeds]
+    results = []
+    for name, bar in evidence.ruleset.significance.bar.items():
+        other: Unit = "byte" if bar.margin_unit == "token" else "token"
+        for unit in (bar.margin_unit, other) if bar.margin_nats else (bar.margin_unit,):
+            margin = statistics.margin_bpb(bar.margin_nats, unit, width)
+            if len(previous.val_bpb) > 1:
+                test = statistics.welch(losses, previous.val_bpb, margin)
+            else:
+                test = statistics.one_sample(losses, previous.val_bpb[0], margin)
+            results.append(_Result(name, bar, unit, margin, test))
+    return results
+
+
+def _told(results: Sequence[_Result]) -> dict[str, Metric]:
+    told: dict[str, Metric] = {}
+    for one in results:
+        label = f"p of more than {one.bar.margin_nats:g} nats per {one.unit}" if one.margin else "p of any improvement"
+        told[label] = one.test.p_value
+        told[f"{label}: below {one.bar.p_value:g}"] = one.met
+        if one.margin:
+            told[f"{one.bar.margin_nats:g} nats per {one.unit}, BPB"] = one.margin
+    return told
+
+
+def _over(result: _Result) -> str:
+    return f" of more than {result.bar.margin_nats:g} nats per {result.unit}" if result.margin else ""
+
+
+def _limit(result: _Result, before: float) -> float:
+    """The mean, in BPB, that would just have met the bar at the spread that the seeds have."""
+    return before - result.margin - result.test.needed(result.bar.p_value)
+
+
+def _figure(
+    evidence: Evidence, previous: PreviousRecord, decisive: _Result, mean: float, before: float
+) -> dict[str, Any]:
+    limit = _limit(decisive, before)
+    bars: list[dict[str, Any]] = [
+        {"label": f"seed {seed.seed}", "value": seed.val_bpb, "limit": limit, "status": "reference"}
+        for seed in evidence.seeds
+    ]
+    status = "PASS" if decisive.met else "FAIL"
+    bars.append({"label": "mean of the seeds", "value": mean, "limit": limit, "status": status})
+    bars.append({"label": f"previous record, {previous.name}", "value": before, "limit": None, "status": "reference"})
+    title = "Seeds against the mean that would meet the bar at this spread"
+    return {"type": "bars", "title": title, "unit": "BPB", "bars": bars}
+
+
+def _finding(
+    evidence: Evidence,
+    status: Status,
+    headline: str,
+    *,
+    metrics: Mapping[str, Metric] | None = None,
+    witness: Witness | None = None,
+    figures: Mapping[str, Any] | None = None,
+) -> Finding:
+    not_covered = [
+        "how many seeds were tried and not reported",
+        "choices that were tuned on the validation text",
+        "the waiver for pure systems work (README), which people decide on",
+    ]
+    power: dict[str, Metric] = {"seeds": len(evidence.seeds)}
+    if evidence.previous is not None:
+        power["seeds of the previous record"] = len(evidence.previous.val_bpb)
+        if len(evidence.previous.val_bpb) == 1:
+            not_covered.append(f"the spread of {evidence.previous.name}: one number of it is known and taken as exact")
+    if evidence.seeds and not evidence.configurations:
+        not_covered.append("whether all seeds ran one configuration: what they ran with is not recorded")
+    return finding(
+        evidence,
+        CHECK,
+        RULE,
+        status,
+        headline,
+        metrics=metrics,
+        witness=witness,
+        power=power,
+        not_covered=not_covered,
+        figures=figures,
+    )

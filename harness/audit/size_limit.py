@@ -1,0 +1,80 @@
+"""size-limit: exact bytes of artifact and code, under the three conventions that the contest has seen."""
+
+from __future__ import annotations
+
+from harness.audit.evidence import Evidence, finding
+from harness.record import Finding, Status, Witness
+
+CHECK, RULE = "size-limit", "size"
+
+CONVENTIONS = {
+    "shipped": "the submission's code files as they are",
+    "wrapped": "the code in a self-extracting LZMA wrapper that was built and weighed",
+    "all_files": "every file of the folder and of the kit that the code runs on",
+}
+
+
+def check(evidence: Evidence) -> Finding:
+    """FAIL when even the ruleset's convention is over; UNRULED when only a stricter one is."""
+    limit = evidence.ruleset.limits.total_bytes
+    sizes = evidence.sizes
+    totals = {name: sizes.artifact + sizes.code[name] for name in CONVENTIONS}
+    ruled = evidence.ruleset.limits.size_convention
+    metrics = {f"total, {ruled.replace('_', ' ')}, bytes": totals[ruled], "limit, bytes": limit}
+    metrics |= {"artifact, bytes": sizes.artifact}
+    metrics |= {f"code, {name.replace('_', ' ')}, bytes": sizes.code[name] for name in CONVENTIONS}
+    metrics |= {f"total, {name.replace('_', ' ')}, bytes": total for name, total in totals.items()}
+    figure = {
+        "type": "bars",
+        "title": "Artifact and code against the limit",
+        "unit": "bytes",
+        "bars": [
+            {
+                "label": f"{name.replace('_', ' ')}: {what}",
+                "value": totals[name],
+                "limit": limit,
+                "status": "FAIL" if totals[name] > limit else "PASS",
+            }
+            for name, what in CONVENTIONS.items()
+        ],
+    }
+    over = [name for name, total in totals.items() if total > limit]
+    witness = None
+    if totals[ruled] > limit:
+        status = Status.FAIL
+        headline = f"{totals[ruled]:,} bytes ({ruled}) are {totals[ruled] - limit:,} over the limit of {limit:,}"
+        witness = Witness(
+            kind="bytes",
+            summary=f"artifact {sizes.artifact:,} + code {sizes.code[ruled]:,} = {totals[ruled]:,} bytes",
+            data={
+                "convention": ruled,
+                "artifact": sizes.artifact,
+                "code": sizes.code[ruled],
+                "limit": limit,
+                "files": [{"name": name, "bytes": size} for name, size in sizes.files],
+            },
+        )
+    elif over and "size_between_conventions" in evidence.ruleset.unruled:
+        status = Status.UNRULED
+        headline = (
+            f"{totals[ruled]:,} bytes ({ruled}) fit, {totals[over[0]]:,} ({over[0].replace('_', ' ')}) do not. "
+            f"{evidence.ruleset.unruled['size_between_conventions']}"
+        )
+    else:
+        status = Status.PASS
+        headline = f"{totals[ruled]:,} bytes ({ruled}), {limit - totals[ruled]:,} below the limit of {limit:,}"
+    return finding(
+        evidence,
+        CHECK,
+        RULE,
+        status,
+        headline,
+        metrics=metrics,
+        witness=witness,
+        power={"smallest visible excess, bytes": 1},
+        not_covered=[
+            "the tokenizer file, which the contest does not count (issue #43)",
+            "packages that the code imports",
+        ],
+        figures={"sizes": figure},
+    )

@@ -1,0 +1,85 @@
+"""What a submission is: one class, a few methods, every one of them with a default except the model.
+
+The shared worker calls them in the order in which they stand here, inside the box.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from harness.kit import config
+from harness.kit.config import ModelConfig, QuantizeConfig, TrainConfig
+from harness.kit.model import GPT
+from harness.kit.stream import Stream
+
+
+@dataclass(frozen=True)
+class TrainData:
+    """What `after_training` may use: the train shards (never the validation tokens) and the seed."""
+
+    shards: tuple[Path, ...]
+    vocab_size: int
+    seed: int
+
+
+class Submission:
+    """Base class of every adapter. `self.scale` is "record" (8xH100) or "smoke" (two CPU cores).
+
+    The defaults are the contest's baseline: its model, its training recipe, int8 per row with zlib, and a sliding
+    window. Override what your submission changes.
+    """
+
+    #: Evaluation geometry of the default `evaluate`: inputs per window, positions per window, windows per batch.
+    window = 1024
+    smoke_window = 256
+    stride = 64
+    windows_per_batch = 32
+
+    def __init__(self, scale: str) -> None:
+        self.scale = scale
+
+    @property
+    def smoke(self) -> bool:
+        """True at the scale of two CPU cores."""
+        return self.scale == "smoke"
+
+    @property
+    def length(self) -> int:
+        """Inputs per evaluation window at this scale."""
+        return self.smoke_window if self.smoke else self.window
+
+    def model_config(self, vocab_size: int) -> ModelConfig:
+        """The shape of the kit's GPT."""
+        return config.smoke_model(vocab_size) if self.smoke else config.record_model(vocab_size)
+
+    def build_model(self, vocab_size: int) -> nn.Module:
+        """The model to train, on the CPU, freshly initialised from torch's global generator."""
+        return GPT(self.model_config(vocab_size))
+
+    def train_config(self) -> TrainConfig:
+        """How the shared trainer trains it."""
+        return config.smoke_train() if self.smoke else config.record_train()
+
+    def after_training(self, model: nn.Module, data: TrainData) -> None:
+        """Change the trained model in place before it is quantized. Nothing by default."""
+
+    def quantize_config(self) -> QuantizeConfig:
+        """How the shared quantizer turns the weights into the artifact."""
+        return config.smoke_quantize() if self.smoke else QuantizeConfig()
+
+    def evaluate(self, model: nn.Module, stream: Stream) -> None:
+        """Commit a row for every position of the stream. By default: sliding windows, no adaptation."""
+        with torch.inference_mode():
+            for batch in stream.windows(self.length, self.stride, self.windows_per_batch):
+                stream.score(batch, self.rows(model, batch.inputs, batch.scored))
+
+    def rows(self, model: nn.Module, inputs: torch.Tensor, scored: torch.Tensor) -> torch.Tensor:
+        """Logits [n, V] of the scored positions; the head is computed only where it is needed."""
+        if isinstance(model, GPT):
+            return model.head(model.hidden(inputs)[scored])
+        rows: torch.Tensor = model(inputs)[scored]
+        return rows

@@ -1,0 +1,221 @@
+"""The process in the box: waits for instructions, trains a submission or evaluates its artifact.
+
+One box trains and is thrown away. Another box evaluates: it imports everything once and then forks one fresh
+process per evaluation, so that no state crosses from one evaluation to the next.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import json
+import os
+import random
+import socket
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from harness.kit.artifact import pack, unpack
+from harness.kit.generate import Generator
+from harness.kit.model import GPT
+from harness.kit.quantize import dequantize, quantize
+from harness.kit.stream import Stream
+from harness.kit.submission import Submission, TrainData
+from harness.kit.trainer import train
+from harness.kit.watch import Watch
+from harness.sandbox.protocol import Kind, Mark
+from harness.sandbox.wire import Wire, WireClosed, text, untext
+
+
+class BrokenSubmission(Exception):
+    """The folder's code does not give a usable submission; the message is one line for its author."""
+
+
+def main(wire: Wire, args: Sequence[str]) -> int:
+    """Serve instructions until the parent hangs up. Called by the boot script of the box."""
+    seed_everything(0)  # what torch imports only now takes a second, and the processes that are forked need not pay it
+    wire.send(Kind.READY)
+    while True:
+        try:
+            frame = wire.recv()
+        except WireClosed:
+            return 0
+        job = json.loads(untext(frame.arrays[0], 1 << 20))
+        if frame.kind == Kind.TRAIN:
+            _guarded(lambda: wire, partial(_train, wire, job))
+        elif frame.kind in (Kind.EVALUATE, Kind.GENERATE):
+            _spawn(_evaluate if frame.kind == Kind.EVALUATE else _generate, frame.fds[0], job, wire)
+
+
+def _train(wire: Wire, job: dict[str, Any]) -> None:
+    torch.set_num_threads(job["threads"])
+    seed_everything(job["seed"])
+    submission = load_submission(Path(job["submission"]), job["scale"])
+    model = submission.build_model(job["vocab_size"])
+    _mark(wire, Mark.LOADED)
+    shards = tuple(Path(shard) for shard in job["shards"])
+    config = submission.train_config()
+    _mark(wire, Mark.LOOP_START)
+    train(model, list(shards), config, seed=job["seed"], notify=lambda facts: _progress(wire, facts))
+    _mark(wire, Mark.LOOP_END)
+    submission.after_training(model, TrainData(shards, job["vocab_size"], job["seed"]))
+    _mark(wire, Mark.ADAPTED)
+    how = submission.quantize_config()
+    payload, meta = quantize(model.state_dict(), how)
+    _mark(wire, Mark.QUANTIZED)
+    container = pack(payload, meta, how.compressor, how.level)
+    _mark(wire, Mark.PACKED)
+    wire.send(Kind.ARTIFACT, np.frombuffer(container, np.uint8))
+    wire.send(Kind.DONE)
+
+
+def _spawn(work: Callable[[Wire, dict[str, Any]], int], fd: int, job: dict[str, Any], control: Wire) -> None:
+    """Fork the process that does the work; a small one in between reaps it, so this one never waits."""
+    pid = os.fork()
+    if pid:
+        os.close(fd)
+        os.waitpid(pid, 0)
+        return
+    if os.fork():
+        os._exit(0)
+    control.close()
+    status = 1
+    try:
+        status = work(Wire(socket.socket(fileno=fd)), job)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _evaluate(wire: Wire, job: dict[str, Any]) -> int:
+    torch.set_num_threads(1)  # forks happen in mid-evaluation, and a thread pool does not survive them
+    hello = wire.recv()
+    tokens, vocab_size = (int(value) for value in hello.arrays[0])
+    watch = Watch()
+    stream = Stream(wire, tokens=tokens, vocab_size=vocab_size, watch=watch, device=torch.device("cpu"))
+
+    def run() -> None:
+        seed_everything(job["seed"])
+        watch.install()
+        submission, model = _load(job, vocab_size)
+        submission.evaluate(model, stream)
+        stream.close()
+
+    # A fork inside `run` gives the clone another wire; failures go to whichever is this process's own.
+    return _guarded(lambda: stream.wire, run)
+
+
+def _generate(wire: Wire, job: dict[str, Any]) -> int:
+    """Answer with rows for text that the referee draws; refused for models that the kit cannot continue."""
+    torch.set_num_threads(1)
+    segments, vocab_size = (int(value) for value in wire.recv().arrays[0])
+
+    def run() -> None:
+        seed_everything(job["seed"])
+        submission, model = _load(job, vocab_size)
+        if type(model) is not GPT:
+            raise BrokenSubmission(
+                f"{type(model).__name__} is not the kit's GPT; its text cannot be drawn step by step"
+            )
+        bos = torch.full((segments,), job["bos"], dtype=torch.int64)
+        generator = Generator(model, bos, submission.length, submission.stride)
+        while True:
+            wire.send(Kind.ROWS, generator.rows().float().numpy())
+            generator.append(torch.from_numpy(wire.recv().arrays[0]))
+
+    return _guarded(lambda: wire, run)
+
+
+def _load(job: dict[str, Any], vocab_size: int) -> tuple[Submission, nn.Module]:
+    """The submission, and its model with the artifact's weights."""
+    submission = load_submission(Path(job["submission"]), job["scale"])
+    model = submission.build_model(vocab_size)
+    payload, meta = unpack(Path(job["artifact"]).read_bytes())
+    model.load_state_dict(dequantize(payload, meta))
+    model.eval()
+    return submission, model
+
+
+def load_submission(folder: Path, scale: str) -> Submission:
+    """Import `submission.py` and build the one class in it that derives from Submission.
+
+    Raises:
+        BrokenSubmission: no such file, no such class, or more than one.
+    """
+    path = folder / "submission.py"
+    spec = importlib.util.spec_from_file_location("submission", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise BrokenSubmission(f"{folder.name}: no submission.py")
+    sys.path.insert(0, str(folder))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["submission"] = module
+    spec.loader.exec_module(module)
+    classes = [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value) and issubclass(value, Submission) and value.__module__ == "submission"
+    ]
+    leaves = [c for c in classes if not any(c is not other and issubclass(other, c) for other in classes)]
+    if len(leaves) != 1:
+        found = ", ".join(sorted(c.__name__ for c in leaves)) or "none"
+        raise BrokenSubmission(f"submission.py must define one class that derives from Submission; found: {found}")
+    return leaves[0](scale)
+
+
+def seed_everything(seed: int) -> None:
+    """Python's, numpy's and torch's global generators, and deterministic algorithms where torch has them."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def _guarded(wire: Callable[[], Wire], run: Callable[[], None]) -> int:
+    """Run submission code; an exception becomes one line on the wire and a traceback in the log."""
+    try:
+        run()
+        return 0
+    except WireClosed:
+        return 0  # the referee has seen enough
+    except BaseException as error:
+        traceback.print_exc()
+        sys.stderr.flush()
+        line = str(error) if isinstance(error, BrokenSubmission) else _one_line(error)
+        try:
+            wire().send(Kind.FAILED, text(line))
+        except OSError:
+            pass
+        return 1
+
+
+def _one_line(error: BaseException) -> str:
+    """`ValueError: message (submission.py:12)`, with the submission's own line where the traceback has one."""
+    where = ""
+    home = os.path.dirname(getattr(sys.modules.get("submission"), "__file__", None) or "submission.py")
+    for entry in traceback.extract_tb(error.__traceback__):
+        if os.path.dirname(entry.filename) == home:
+            where = f" ({Path(entry.filename).name}:{entry.lineno})"
+    if isinstance(error, SyntaxError) and error.filename:
+        where = f" ({Path(error.filename).name}:{error.lineno})"
+        return f"SyntaxError: {error.msg}{where}"
+    first = (str(error).splitlines() or [""])[0][:300]
+    return f"{type(error).__name__}: {first}{where}"
+
+
+def _mark(wire: Wire, mark: Mark) -> None:
+    wire.send(Kind.MARK, np.array([mark], np.int64))
+
+
+def _progress(wire: Wire, facts: dict[str, float]) -> None:
+    order = ("step", "steps", "loss", "seconds")
+    wire.send(Kind.PROGRESS, np.array([facts.get(name, float("nan")) for name in order], np.float64))

@@ -1,0 +1,52 @@
+"""How a run is to be done: scale, checks, rules, limits; and which part of the validation stream a scale plays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from harness import audit, rules
+from harness.audit.evidence import PreviousRecord
+from harness.corpus.dataset import Dataset
+from harness.corpus.shards import Tokens
+from harness.record import SeedScore
+from harness.rules import Ruleset
+from harness.sandbox.box import Limits, Sandbox
+
+#: Tokens of the validation stream that are scored at smoke scale, at most; cut at the start of a document.
+SMOKE_TOKENS = 48_000
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run: scale, checks, limits; `earlier` holds the scores of the same submission's seeds before this one."""
+
+    scale: str = "smoke"
+    checks: Sequence[str] = field(default_factory=lambda: audit.select("all"))
+    ruleset: Ruleset = field(default_factory=rules.load)
+    sandbox: Sandbox = "auto"
+    strict: bool = False
+    timeout: float | None = None
+    memory_bytes: int = 4 << 30
+    threads: int = 2
+    data_spec: str = "stdlib"
+    previous: PreviousRecord | None = None
+    earlier: tuple[SeedScore, ...] = ()
+
+    @property
+    def limits(self) -> Limits:
+        """Limits of one box. The contest's 600 s are judged by the clocks; these stop what hangs."""
+        seconds = self.timeout or (600.0 if self.scale == "smoke" else 3600.0)
+        return Limits(memory_bytes=self.memory_bytes, wall_seconds=seconds)
+
+
+def played(dataset: Dataset, scale: str) -> Tokens:
+    """The part of the validation stream that is scored: all of it, or at smoke scale whole documents up to a cap."""
+    stream = np.asarray(dataset.validation)
+    if scale != "smoke" or len(stream) <= SMOKE_TOKENS:
+        return stream
+    starts = np.flatnonzero(stream[: SMOKE_TOKENS + 1] == dataset.tokenizer.bos_id)
+    cut = int(starts[-1]) if len(starts) and starts[-1] > 1 else SMOKE_TOKENS
+    return stream[:cut]

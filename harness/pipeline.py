@@ -1,0 +1,196 @@
+"""A submission's life in the order in which it happens: data, train, seal, score, audit, record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from harness import audit
+from harness.audit.evidence import Clocks, Evidence
+from harness.corpus.dataset import Dataset
+from harness.corpus.shards import Tokens
+from harness.errors import SubmissionError
+from harness.folder import Folder
+from harness.nulls import beside
+from harness.options import Options, played
+from harness.progress import Progress
+from harness.proof import proof_of
+from harness.record import (
+    Record,
+    SeedScore,
+)
+from harness.recording import record_of, score_of
+from harness.referee.flips import FlipRun, ProbeResult
+from harness.referee.plan import alternatives, boundaries, plan, token_classes
+from harness.referee.session import full_trace
+from harness.referee.source import Probe, Real
+from harness.referee.trace import Trace, compare
+from harness.report import html
+from harness.sandbox.protocol import Rows
+from harness.scoring import EvaluationBox, Job
+from harness.training import Sealed, train, write_atomically
+from harness.weigh import weigh
+
+#: Rows that all probes together may commit, in units of the stream.
+PROBE_BUDGET = 3.0
+
+
+def run(
+    folder: Folder,
+    dataset: Dataset,
+    seed: int,
+    out: Path,
+    options: Options,
+    progress: Progress,
+    *,
+    seal_in: Path | None = None,
+) -> Record:
+    """Everything for one seed: train (or resume), score, audit, and write the record and the report into `out`.
+
+    Args:
+        folder: the submission.
+        dataset: what it is trained and scored on.
+        seed: of training and evaluation.
+        out: for record, report, trace and logs.
+        options: the rest.
+        progress: told what happens.
+        seal_in: where the sealed artifact is, or is to be put; `out` by default.
+
+    Raises:
+        SubmissionError: the submission's code broke; nothing but its log and a sealed artifact is left in `out`.
+        HarnessError: the environment failed.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    for stale in ("record.json", "report.html", "trace.npz"):
+        (out / stale).unlink(missing_ok=True)
+    started = time.monotonic()
+    (seal_in or out).mkdir(parents=True, exist_ok=True)
+    sealed = train(
+        folder,
+        dataset,
+        scale=options.scale,
+        seed=seed,
+        out=seal_in or out,
+        sandbox=options.sandbox,
+        limits=options.limits,
+        threads=options.threads,
+        progress=progress,
+    )
+    evidence = gather(folder, dataset, sealed, seed, out, options, progress)
+    evidence.trace.save(out / "trace.npz")
+    findings = audit.judge(evidence, options.checks)
+    record = record_of(folder, dataset, sealed, seed, evidence, findings, options, time.monotonic() - started)
+    write_atomically(out / "record.json", record.to_json().encode())
+    html.write(record, out / "report.html", {name: rule.text for name, rule in options.ruleset.rule.items()})
+    return record
+
+
+def gather(
+    folder: Folder,
+    dataset: Dataset,
+    sealed: Sealed,
+    seed: int,
+    out: Path,
+    options: Options,
+    progress: Progress,
+    *,
+    probes: Sequence[Probe] | None = None,
+) -> Evidence:
+    """Evaluate a sealed artifact: the scored run, and where a check needs it a second one that is split for probes.
+
+    Args:
+        folder: the submission.
+        dataset: the validation stream belongs to it.
+        sealed: the artifact.
+        seed: of the evaluation and of the probes.
+        out: for the evaluation's log.
+        options: scale, checks and limits.
+        progress: told what happens.
+        probes: flips to make instead of planned ones.
+    """
+    tokens = played(dataset, options.scale)
+    job = Job(folder, sealed, tokens, dataset.vocab_size, options.scale, seed, options.sandbox, options.limits)
+    second = bool(audit.NEED_SECOND_RUN.intersection(options.checks))
+    again: Trace | None = None
+    results: list[ProbeResult] = []
+    with beside(job, dataset, out, wanted="null-stream" in options.checks) as null:
+        with EvaluationBox(job, out / "evaluation.log") as box:
+            trace, clock = _scored_run(box, tokens, progress)
+            level = box.box.level
+        peak = box.box.exit.max_rss_bytes if box.box.exit else 0
+        if second or ("normalization" in options.checks and Rows.REALISED in trace.kinds):
+            with EvaluationBox(job, out / "audit.log") as box:
+                again, results = _split_run(box, trace, tokens, dataset, seed, options, progress, probes)
+        nulls = null(progress)
+    evidence = Evidence(
+        ruleset=options.ruleset,
+        dataset=dataset,
+        trace=trace,
+        sizes=weigh(folder, sealed.bytes),
+        clocks=Clocks(sealed.clocks, clock, "CPU", comparable=False),
+        level=level,
+        scale=options.scale,
+        again=again,
+        difference=compare(trace, again) if again else None,
+        null=nulls,
+    )
+    evidence.probes = [result.above(evidence.flip_tolerance) for result in results]
+    loss, bpb, _, _ = score_of(trace, tokens, dataset)
+    evidence.seeds = [
+        *options.earlier,
+        SeedScore(seed=seed, val_loss=loss, val_bpb=bpb, artifact_sha256=sealed.sha256, artifact_bytes=sealed.bytes),
+    ]
+    same = f"{folder.sha256} {dataset.sha256} {options.scale}"
+    evidence.configurations = {score.seed: same for score in evidence.seeds}
+    evidence.previous = options.previous
+    evidence.claims = folder.claims
+    if "proof" in options.checks:
+        evidence.proof = proof_of(folder, dataset, sealed, seed, options, progress)
+    evidence.peak_bytes = {"training": sealed.peak_bytes, "evaluation": peak}
+    return evidence
+
+
+def _scored_run(box: EvaluationBox, tokens: Tokens, progress: Progress) -> tuple[Trace, dict[str, float]]:
+    progress.phase("score", f"scoring {len(tokens) - 1:,} tokens")
+    started = time.monotonic()
+    trace = Trace(len(tokens))
+    evaluation = box.start(Real(tokens), trace)
+    greeted = time.monotonic()
+    box.run(evaluation, lambda: evaluation.run(progress=progress.update))
+    clock = {"loop": time.monotonic() - greeted, "from process start": time.monotonic() - started}
+    if not len(trace.scored):
+        raise SubmissionError("evaluation failed: evaluate() ended without committing a row")
+    progress.done(f"{np.nanmean(trace.nll):.4f} nats per token in {clock['loop']:.1f} s")
+    return full_trace(evaluation, trace), clock
+
+
+def _split_run(
+    box: EvaluationBox,
+    trace: Trace,
+    tokens: Tokens,
+    dataset: Dataset,
+    seed: int,
+    options: Options,
+    progress: Progress,
+    probes: Sequence[Probe] | None,
+) -> tuple[Trace, list[ProbeResult]]:
+    wanted = {"causality", "score-before-update"}.intersection(options.checks)
+    if probes is None:
+        classes = token_classes(dataset.tokenizer, dataset.table, tokens)
+        probes = plan(trace, tokens, classes, seed=seed) if wanted else []
+        if "document-boundary" in options.checks:
+            probes += boundaries(trace, tokens, classes, seed=seed)
+        if Rows.REALISED in trace.kinds and "normalization" in options.checks:
+            probes += alternatives(trace, tokens, dataset.vocab_size, seed=seed)
+    progress.phase("audit", f"second run in a fresh box, with {len(probes)} flips")
+    again = Trace(len(tokens))
+    budget = int(PROBE_BUDGET * len(tokens)) * (2 if Rows.REALISED in trace.kinds else 1)
+    flips = FlipRun(trace, tokens, probes, budget=budget, bos=dataset.tokenizer.bos_id, seed=seed)
+    evaluation = box.start(Real(tokens), again)
+    box.run(evaluation, lambda: flips.run(evaluation, progress=progress.update))
+    made = sum(result.ran for result in flips.results)
+    progress.done(f"{made} flips made")
+    return full_trace(evaluation, again), flips.results

@@ -1,0 +1,139 @@
+"""From evidence and findings to the record: the score, what it was made from, and what the checks said."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.audit.evidence import Evidence
+from harness.corpus.dataset import Dataset
+from harness.corpus.shards import Tokens
+from harness.environment import describe_host, harness_info
+from harness.errors import SubmissionError
+from harness.folder import Folder
+from harness.options import Options, played
+from harness.record import (
+    ArtifactInfo,
+    DataInfo,
+    Finding,
+    Record,
+    ReferenceBpb,
+    RulesetInfo,
+    Score,
+    Status,
+    SubmissionInfo,
+    exit_code_of,
+    verdict_of,
+)
+from harness.referee.price import price
+from harness.referee.trace import Trace
+from harness.sandbox.protocol import Rows
+from harness.training import Sealed
+
+
+def score_of(trace: Trace, tokens: Tokens, dataset: Dataset) -> tuple[float, float, int, int]:
+    """Loss in nats per token, BPB, tokens and bytes of the positions that were scored (first commits)."""
+    positions = trace.scored
+    charged = dataset.table.count(tokens[positions], tokens[positions - 1])
+    total = float(np.sum(trace.nll[positions], dtype=np.float64))
+    size = int(charged.sum())
+    if size == 0:
+        raise SubmissionError("evaluation failed: the scored positions hold no bytes of text")
+    return total / len(positions), total / (np.log(2) * size), len(positions), size
+
+
+def record_of(
+    folder: Folder,
+    dataset: Dataset,
+    sealed: Sealed,
+    seed: int,
+    evidence: Evidence,
+    findings: list[Finding],
+    options: Options,
+    seconds: float,
+) -> Record:
+    """Put the record of one seed together and seal it with its digest; `seconds` is what the run took."""
+    tokens = played(dataset, options.scale)
+    loss, bpb, count, size = score_of(evidence.trace, tokens, dataset)
+    sizes = evidence.sizes
+    verdict = verdict_of(findings)
+    leaks = any(f.id == "causality" and f.status == Status.FAIL for f in findings)
+    cost = price(evidence.probes) if leaks and Rows.REALISED not in evidence.trace.kinds else None
+    ruleset = options.ruleset
+    updates = any(f.id == "score-before-update" and f.metrics.get("groups of updates") for f in findings)
+    return Record(
+        verdict=verdict,
+        exit_code=exit_code_of(verdict, strict=options.strict),
+        harness=harness_info(),
+        ruleset=RulesetInfo(name=ruleset.name, title=ruleset.title, sha256=ruleset.sha256),
+        submission=SubmissionInfo(
+            name=folder.metadata.name,
+            path=_shown(folder.path),
+            track=("B" if updates else "A") if "score-before-update" in options.checks else None,
+            author=folder.metadata.author,
+            github_id=folder.metadata.github_id,
+            sha256=folder.sha256,
+            claims=folder.claims,
+        ),
+        scale=options.scale,
+        seeds=[seed],
+        data=_data(dataset, tokens, count),
+        score=Score(
+            val_loss=loss,
+            val_bpb=bpb,
+            tokens=count,
+            bytes=size,
+            honest_bpb=cost.honest_bpb(bpb, count, size) if cost else None,
+            per_seed=list(evidence.seeds),
+        ),
+        artifact=ArtifactInfo(
+            sha256=sealed.sha256,
+            bytes=sealed.bytes,
+            code=dict(sizes.code),
+            total={name: sealed.bytes + code for name, code in sizes.code.items()},
+            convention=ruleset.limits.size_convention,
+            limit=ruleset.limits.total_bytes,
+        ),
+        findings=findings,
+        clocks={"train": _rounded(sealed.clocks), "evaluation": _rounded(evidence.clocks.evaluation)},
+        environment={
+            **describe_host(),
+            "sandbox": dataclasses.asdict(evidence.level),
+            "data_spec": options.data_spec,
+            "resumed": sealed.resumed,
+            "peak_memory_bytes": dict(evidence.peak_bytes),
+        },
+        timing={"seconds": round(seconds, 3), "training_curve": [[step, loss] for step, loss in sealed.curve]},
+    ).sealed()
+
+
+def _data(dataset: Dataset, tokens: Tokens, scored: int) -> DataInfo:
+    whole = len(dataset.validation)
+    return DataInfo(
+        name=dataset.name,
+        sha256=dataset.sha256,
+        vocab_size=dataset.vocab_size,
+        tokenizer_sha256=dataset.tokenizer.sha256,
+        documents=dataset.documents,
+        tokens=whole,
+        bytes=int(dataset.table.stream_bytes(np.asarray(dataset.validation)).sum()),
+        scored_tokens=scored,
+        train_tokens=dataset.train_tokens,
+        facts={**dataset.facts, "played_tokens": len(tokens)},
+        reference_bpb=ReferenceBpb(unigram=dataset.reference_unigram_bpb, xz=dataset.reference_xz_bpb),
+    )
+
+
+def _rounded(clock: Any) -> dict[str, float]:
+    return {name: round(float(seconds), 3) for name, seconds in clock.items()}
+
+
+def _shown(path: Path) -> str:
+    """A path as a record may show it: relative to the working folder, or its last component."""
+    try:
+        return path.relative_to(Path.cwd()).as_posix()
+    except ValueError:
+        return path.name

@@ -1,0 +1,271 @@
+"""Flip tests inside a live evaluation.
+
+The submission's process is split at the moment when it first asks for a token that a probe replaces. Until then it
+had seen nothing that differs, so every row that it had committed is independent of the probe by construction, and
+the split costs nothing but the rest: usually the batch in which the token stands. Which of the two processes goes on
+as the unperturbed one is decided by a coin after the split, so that neither can know what it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import SubmissionError
+from harness.referee.rows import Scored
+from harness.referee.session import Evaluation, Ints
+from harness.referee.source import ALTERNATIVE, DOCUMENT_END, Perturbed, Probe
+from harness.referee.trace import Trace, first_of
+from harness.sandbox.protocol import Purpose, Rows
+from harness.sandbox.wire import Wire
+
+#: Changed rows kept per probe: the largest changes, where there are more.
+KEPT_CHANGES = 400
+
+
+@dataclass
+class ProbeResult:
+    """What one probe showed.
+
+    Attributes:
+        probe: the lie that was told.
+        ran: False when it was planned but not made (budget, or the token was never read).
+        by_construction: positions committed before the split that had to stay as they are, and cannot but.
+        compared: positions committed after the split that had to stay as they are, and were compared.
+        violations: (position, NLL before, NLL after, largest change of a fingerprint) of rows that moved although
+            they must not; NLL in nats of the real token.
+        violated: how many such rows there were.
+        control: positions after the flip whose rows moved, as they should.
+        control_size: the largest of these changes, in NLL or fingerprint.
+        controls_seen: positions after the flip that were compared.
+        effects: (position, |change of NLL|) of all rows that moved, for the leak matrix.
+        own: NLL of the real token at the probe's own position, before and after, where the row was compared.
+        batch: number of the read at which the probe came due.
+        error: the submission broke under the probe; one line.
+        rows: rows that the probe's process committed (its cost).
+    """
+
+    probe: Probe
+    ran: bool = False
+    by_construction: int = 0
+    compared: int = 0
+    violations: list[tuple[int, float, float, float]] = field(default_factory=list)
+    violated: int = 0
+    control: int = 0
+    control_size: float = 0.0
+    controls_seen: int = 0
+    effects: list[tuple[int, float]] = field(default_factory=list)
+    own: tuple[float, float] | None = None
+    batch: int = -1
+    error: str | None = None
+    rows: int = 0
+
+    def above(self, noise: float) -> ProbeResult:
+        """The result with changes up to `noise` (nats, or units of a fingerprint) taken for no change."""
+        if noise <= 0:
+            return self
+        kept = [row for row in self.violations if max(abs(row[2] - row[1]), row[3]) > noise]
+        control = self.control if self.control_size > noise else 0
+        effects = [effect for effect in self.effects if effect[1] > noise]
+        return replace(self, violations=kept, violated=len(kept), control=control, effects=effects)
+
+
+class Comparator:
+    """The sink of a perturbed evaluation: compares every committed row with the unperturbed run's.
+
+    Args:
+        base: the unperturbed run.
+        result: what is seen goes here.
+        must_hold: bool [tokens], positions whose rows may not move.
+        seen: bool [tokens], positions committed before the split: a further row for one of them is a repeat.
+    """
+
+    def __init__(
+        self,
+        base: Trace,
+        result: ProbeResult,
+        must_hold: NDArray[np.bool_],
+        seen: NDArray[np.bool_] | None = None,
+    ) -> None:
+        self._base = base
+        self._result = result
+        self._must_hold = must_hold
+        self._left = int(must_hold.sum())
+        self._seen = np.zeros(base.tokens, bool) if seen is None else seen.copy()
+        self._after = 0
+
+    def read(self, ranges: Ints, purpose: Purpose) -> None:
+        """Reads of a perturbed run are not kept."""
+
+    def update(self, steps: int, backwards: int) -> None:
+        """Updates of a perturbed run are not kept."""
+
+    def commit(self, positions: Ints, scored: Scored, kind: Rows) -> None:
+        """Compare rows with the base trace's rows for the same positions, first commits only."""
+        result, base = self._result, self._base
+        result.rows += len(positions)
+        fresh = first_of(positions) & ~self._seen[positions] & (base.order[positions] >= 0)
+        self._seen[positions] = True
+        where = positions[fresh]
+        nll = np.abs(scored.nll[fresh] - base.nll[where])
+        prints = np.abs(scored.prints[fresh] - base.prints[where]).max(axis=1, initial=0.0)
+        size = np.maximum(nll, prints)
+        moved = size > 0
+        own = where == result.probe.position
+        if kind == Rows.REALISED:
+            # The probability claimed at the flip is another token's; it is kept below, and compared with nothing.
+            moved &= ~own
+        held = self._must_hold[where]
+        self._left -= int(held.sum())
+        result.compared += int(held.sum())
+        result.controls_seen += int((~held).sum())
+        result.control += int((moved & ~held).sum())
+        result.violated += int((moved & held).sum())
+        result.control_size = max(result.control_size, float(size[moved & ~held].max(initial=0.0)))
+        result.effects += [(int(where[i]), float(nll[i])) for i in np.flatnonzero(moved)]
+        for i in np.flatnonzero(moved & held):
+            before, after = float(base.nll[where[i]]), float(scored.nll[fresh][i])
+            result.violations.append((int(where[i]), before, after, float(prints[i])))
+        for i in np.flatnonzero(own):
+            result.own = (float(base.nll[where[i]]), float(scored.nll[fresh][i]))
+        _keep_largest(result)
+        if not self._left and (~held).any():
+            self._after += 1
+
+    def enough(self) -> bool:
+        """All rows that must hold were compared, and some that may move (two more commits, if none has moved)."""
+        return self._left <= 0 and (self._result.control > 0 or self._after >= 3)
+
+
+def _purpose(probe: Probe) -> str:
+    return probe.token_class if probe.token_class in (ALTERNATIVE, DOCUMENT_END) else "flip"
+
+
+def _keep_largest(result: ProbeResult) -> None:
+    if len(result.effects) > KEPT_CHANGES:
+        result.effects = sorted(result.effects, key=lambda e: (-e[1], e[0]))[:KEPT_CHANGES]
+    if len(result.violations) > KEPT_CHANGES:
+        ranked = sorted(result.violations, key=lambda v: (-max(abs(v[2] - v[1]), v[3]), v[0]))
+        result.violations = ranked[:KEPT_CHANGES]
+
+
+class FlipRun:
+    """Runs an evaluation with probes.
+
+    Args:
+        base: the trace of the unperturbed, scored run.
+        tokens: the real stream, uint16.
+        probes: what to try, in the order of their positions.
+        budget: rows that all flips together may commit, as many as all questions about claimed rows, and as all swaps
+            at documents' ends; probes left when it is spent are not made.
+        stop_after: leaking probes after which the remaining ones are not made; a quarter of them at one split, so
+            that they spread over the stream.
+        workers: probes that run at the same time.
+        bos: the token that starts a document; see `Perturbed`.
+        seed: decides the coin.
+    """
+
+    def __init__(
+        self,
+        base: Trace,
+        tokens: NDArray[np.uint16],
+        probes: Sequence[Probe],
+        *,
+        budget: int,
+        stop_after: int = 12,
+        workers: int = 2,
+        bos: int = -1,
+        seed: int = 0,
+    ) -> None:
+        self.results = [ProbeResult(probe) for probe in probes]
+        self._base = base
+        self._tokens = tokens
+        self._budget = budget
+        self._stop_after = stop_after
+        self._workers = workers
+        self._bos = bos
+        self._batch = -1
+        self._coin = np.random.default_rng([seed, 0xC014])
+        self._in_order = base.in_order
+        self._waiting = [(result, self._perturbed(result.probe)) for result in self.results]
+
+    def run(self, evaluation: Evaluation, progress: Callable[[int, int], None] | None = None) -> list[ProbeResult]:
+        """Drive the unperturbed evaluation to its end, splitting it wherever a probe begins to differ."""
+        self._evaluation = evaluation
+        evaluation.run(before_answer=self._before_answer, progress=progress)
+        return self.results
+
+    def _before_answer(self, ranges: Ints) -> None:
+        due: list[tuple[ProbeResult, Perturbed]] = []
+        later: list[tuple[ProbeResult, Perturbed]] = []
+        for pair in self._waiting:
+            (due if pair[1].touches(ranges) else later).append(pair)
+        self._waiting = later
+        self._batch += 1
+        for result, _ in due:
+            result.batch = self._batch
+        # Where all probes come due at once (a submission that reads everything first) the budget takes some of them;
+        # the order is drawn, so that they are not the ones at the start.
+        due = [due[int(index)] for index in self._coin.permutation(len(due))]
+        while due := [pair for pair in due if not self._spent(pair[0].probe)]:
+            if self._settled():
+                due = [pair for pair in due if pair[0].probe.needed]
+            self._split(due[: self._workers], ranges)
+            due = due[self._workers :]
+
+    def _split(self, due: list[tuple[ProbeResult, Perturbed]], ranges: Ints) -> None:
+        if not due:
+            return
+        wires = [self._evaluation.wire, *self._evaluation.fork(len(due))]
+        chosen = int(self._coin.integers(len(wires)))
+        self._evaluation.wire = wires.pop(chosen)
+        with ThreadPoolExecutor(self._workers) as pool:
+            jobs = [pool.submit(self._probe, *pair, wire, ranges) for pair, wire in zip(due, wires, strict=True)]
+            for job in jobs:
+                job.result()
+
+    def _probe(self, result: ProbeResult, source: Perturbed, wire: Wire, ranges: Ints) -> None:
+        base, main = self._base, self._evaluation
+        must_hold = self._must_hold(result.probe)
+        result.ran = True
+        result.by_construction = int((must_hold & main.scored).sum())
+        sink = Comparator(base, result, must_hold & ~main.scored, main.scored)
+        clone = main.clone(wire, source, sink)
+        with wire:
+            try:
+                clone.answer(ranges)
+                clone.run(after_commit=sink.enough)
+            except SubmissionError as error:
+                result.error = str(error)
+
+    def _must_hold(self, probe: Probe) -> NDArray[np.bool_]:
+        """Positions whose rows may not depend on what the probe replaces (in the submission's processing order)."""
+        base = self._base
+        must = base.order >= 0
+        must[probe.position + 1 :] = False
+        if not self._in_order:
+            must &= base.order <= base.order[probe.position]
+        return must
+
+    def _perturbed(self, probe: Probe) -> Perturbed:
+        if self._in_order or probe.kind == "swap":
+            return Perturbed(self._tokens, probe)
+        order = self._base.order
+        replaced = (order < 0) | (order >= order[probe.position])
+        return Perturbed(self._tokens, probe, replaced, bos=self._bos)
+
+    def _spent(self, probe: Probe) -> bool:
+        """Flips, questions about claimed rows and documents' ends serve different checks: none starves another."""
+        alike = (result for result in self.results if _purpose(result.probe) == _purpose(probe))
+        return sum(result.rows for result in alike) >= self._budget
+
+    def _settled(self) -> bool:
+        """Enough probes leak: of all, or of those that came due together."""
+        everywhere = sum(result.violated > 0 for result in self.results)
+        together = [result for result in self.results if result.batch == self._batch]
+        here = sum(result.violated > 0 for result in together)
+        return everywhere >= self._stop_after or here >= max(1, self._stop_after // 4)

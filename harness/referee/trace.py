@@ -1,0 +1,174 @@
+"""What one evaluation left behind. Checks are functions of traces; they never run a submission themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.referee.rows import PROJECTIONS, Scored
+from harness.sandbox.protocol import Purpose, Rows
+
+#: Repeated commits are counted without limit, and this many are kept as evidence.
+KEPT_REPEATS = 1000
+
+
+@dataclass(frozen=True)
+class Read:
+    """Tokens were handed out. `ranges` is int64 [k, 2]; `scored` is how many positions were committed by then."""
+
+    ranges: NDArray[np.int64]
+    purpose: Purpose
+    scored: int
+
+
+@dataclass(frozen=True)
+class Commit:
+    """Rows were committed: `count` of them, positions from `low` to `high`; `start` is their first sequence number."""
+
+    start: int
+    count: int
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
+class Update:
+    """Optimizer steps and backward passes that the box reported since the event before.
+
+    `pending` is how many tokens had been handed out whose positions were not committed yet.
+    """
+
+    steps: int
+    backwards: int
+    scored: int
+    pending: int
+
+
+Event = Read | Commit | Update
+
+
+@dataclass
+class Trace:
+    """One evaluation of a stream of `tokens` tokens; arrays are indexed by position (index 0 is never scored).
+
+    Attributes:
+        tokens: length of the stream.
+        nll: float64 [tokens], nats; NaN where no row was committed.
+        excess: float64 [tokens], log of the row's probability sum.
+        prints: float64 [tokens, PROJECTIONS], fingerprints of the rows.
+        order: int64 [tokens], sequence number of the position's first commit, -1 without one.
+        events: reads, commits and updates, in order.
+        repeats: (position, sequence number) of commits to positions that had a row already; the first one counts.
+        repeated: how many such commits there were.
+        kinds: how rows were given.
+        notices: what the box's telemetry reported.
+        finished: the submission said that it was done.
+    """
+
+    tokens: int
+    nll: NDArray[np.float64] = field(init=False)
+    excess: NDArray[np.float64] = field(init=False)
+    prints: NDArray[np.float64] = field(init=False)
+    order: NDArray[np.int64] = field(init=False)
+    events: list[Event] = field(default_factory=list)
+    repeats: list[tuple[int, int]] = field(default_factory=list)
+    repeated: int = 0
+    kinds: set[Rows] = field(default_factory=set)
+    notices: list[str] = field(default_factory=list)
+    finished: bool = False
+    _sequence: int = 0
+    _handed_out: NDArray[np.bool_] = field(init=False)
+    _pending: int = 0
+
+    def __post_init__(self) -> None:
+        self.nll = np.full(self.tokens, np.nan)
+        self.excess = np.zeros(self.tokens)
+        self.prints = np.zeros((self.tokens, PROJECTIONS))
+        self.order = np.full(self.tokens, -1, np.int64)
+        self._handed_out = np.zeros(self.tokens, bool)
+        self._handed_out[:1] = True  # x_0 is never scored, so it is never pending
+
+    @property
+    def committed(self) -> int:
+        """Commits so far, repeated ones included."""
+        return self._sequence
+
+    @property
+    def scored(self) -> NDArray[np.int64]:
+        """Positions with a row, in stream order."""
+        return np.flatnonzero(self.order >= 0)
+
+    @property
+    def in_order(self) -> bool:
+        """Positions were first committed from left to right."""
+        sequence = self.order[self.order >= 0]
+        return bool((np.diff(sequence) > 0).all())
+
+    def read(self, ranges: NDArray[np.int64], purpose: Purpose) -> None:
+        """Note that tokens were handed out."""
+        for start, stop in ranges:
+            new = ~self._handed_out[start:stop]
+            self._pending += int((new & (self.order[start:stop] < 0)).sum())
+            self._handed_out[start:stop] = True
+        self.events.append(Read(ranges, purpose, self._sequence))
+
+    def commit(self, positions: NDArray[np.int64], scored: Scored, kind: Rows) -> None:
+        """Note rows, in the order given. A position that has a row keeps it; the second is counted as a repeat."""
+        sequence = np.arange(self._sequence, self._sequence + len(positions))
+        self.events.append(Commit(self._sequence, len(positions), int(positions.min()), int(positions.max())))
+        self._sequence += len(positions)
+        new = first_of(positions) & (self.order[positions] < 0)
+        for position, number in zip(positions[~new], sequence[~new], strict=True):
+            self.repeated += 1
+            if len(self.repeats) < KEPT_REPEATS:
+                self.repeats.append((int(position), int(number)))
+        where = positions[new]
+        self._pending -= int(self._handed_out[where].sum())
+        self.order[where] = sequence[new]
+        self.nll[where] = scored.nll[new]
+        self.excess[where] = scored.excess[new]
+        self.prints[where] = scored.prints[new]
+        self.kinds.add(kind)
+
+    def update(self, steps: int, backwards: int) -> None:
+        """Note that the box reported optimizer steps or backward passes."""
+        self.events.append(Update(steps, backwards, self._sequence, self._pending))
+
+    def save(self, path: Path) -> None:
+        """Write the per-position arrays as an uncompressed npz (float64 NLL in nats, int64 order)."""
+        np.savez(path, nll=self.nll, excess=self.excess, order=self.order)
+
+
+def first_of(positions: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """True where a position (int64 [n]) stands for the first time: bool [n]."""
+    first = np.zeros(len(positions), bool)
+    first[np.unique(positions, return_index=True)[1]] = True
+    return first
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How two evaluations of the same stream differ, over the positions that both scored."""
+
+    positions: int
+    changed: int
+    max_nll: float
+    max_print: float
+    missing: int
+
+
+def compare(left: Trace, right: Trace) -> Difference:
+    """Compare two traces position by position."""
+    both = (left.order >= 0) & (right.order >= 0)
+    nll = np.abs(left.nll[both] - right.nll[both])
+    prints = np.abs(left.prints[both] - right.prints[both]).max(axis=1, initial=0.0)
+    return Difference(
+        positions=int(both.sum()),
+        changed=int(((nll > 0) | (prints > 0)).sum()),
+        max_nll=float(nll.max(initial=0.0)),
+        max_print=float(prints.max(initial=0.0)),
+        missing=int(((left.order >= 0) != (right.order >= 0)).sum()),
+    )

@@ -1,0 +1,1 @@
+"""Views of a record. Every view reads the record and nothing else."""

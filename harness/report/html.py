@@ -1,0 +1,152 @@
+"""A record as one HTML page: no script, no other file, the same bytes for the same record.
+
+Everything in a record is treated as text from a stranger: it is made visible and short by `text`, escaped by jinja2,
+and the page's content security policy lets nothing run and nothing load.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import shlex
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from harness.errors import HarnessError
+from harness.record import Record
+from harness.report import view
+from harness.report.facts import Budget, fact
+from harness.report.figures import bars
+from harness.report.sections import Section, anchors, figures, section
+from harness.report.text import bpb, clean, label, number, prose
+
+#: A page that fits a mail.
+MAX_BYTES = 300_000
+
+#: Budgets, and figures per finding, that are tried in turn until the page is small enough.
+_BUDGETS = ((Budget(), 12), (Budget(rows=12, text=160, depth=2), 3), (Budget(rows=4, text=80, depth=1), 0))
+
+
+def render(record: Record, rules: Mapping[str, str] | None = None) -> str:
+    """The page for a record.
+
+    Args:
+        record: what to show. Nothing else is read, neither files nor the clock.
+        rules: text of each rule by its id, quoted beside the findings that serve it.
+
+    Returns:
+        A complete HTML document of less than 300,000 bytes.
+
+    Raises:
+        HarnessError: the record holds so many findings that no page of that size can show them.
+    """
+    findings = view.worst_first(record)
+    names = anchors([finding.id for finding in findings])
+    drawn = [figures(finding, name, _BUDGETS[0][1]) for finding, name in zip(findings, names, strict=True)]
+    for budget, most in _BUDGETS:
+        sections = [
+            section(finding, name, art[:most], rules or {}, budget)
+            for finding, name, art in zip(findings, names, drawn, strict=True)
+        ]
+        page = _page(record, sections, budget)
+        if len(page.encode()) < MAX_BYTES:
+            return page
+    raise HarnessError(
+        f"the report would exceed {MAX_BYTES:,} bytes: the record holds {len(record.findings):,} findings; "
+        "report each submission on its own"
+    )
+
+
+def write(record: Record, path: Path, rules: Mapping[str, str] | None = None) -> None:
+    """Renders a record to a file; an older report is gone first, and a half-written one never appears.
+
+    Raises:
+        HarnessError: the file cannot be written.
+    """
+    try:
+        path.unlink(missing_ok=True)
+        page = render(record, rules)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", text=False)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(page.encode())
+            os.chmod(name, 0o644)  # mkstemp's 0600 would keep a web server or a colleague from reading it
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise HarnessError(f"cannot write the report {path}: {error.strerror or error}") from None
+
+
+@functools.cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("harness.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(clean=clean, prose=prose, number=number, label=label, bpb=bpb)
+    return environment
+
+
+def _page(record: Record, sections: Sequence[Section], budget: Budget) -> str:
+    sticks = view.yardsticks(record)
+    size = view.total_bytes(record)
+    limit = record.artifact.limit if record.artifact else 0
+    template = _environment().get_template("report.html.j2")
+    return template.render(
+        record=record,
+        look=view.LOOKS[record.verdict],
+        looks=view.LOOKS,
+        sentence=view.verdict_sentence(record),
+        tally=view.tally(record),
+        doubts=view.doubts(record),
+        sections=sections,
+        claim=view.claimed_bpb(record),
+        honest=view.honest_bpb(record),
+        size=size,
+        fill=min(size[1] / limit, 1.0) if size and limit > 0 else 1.0,
+        comparison=_comparison(sticks) if sticks else None,
+        details=[(title, fact(value, budget)) for title, value in _details(record)],
+        raw_sha256=hashlib.sha256(record.to_json().encode(errors="replace")).hexdigest(),
+        command=_command(record),
+    )
+
+
+def _comparison(sticks: Sequence[view.Yardstick]) -> Markup:
+    rows = [{"label": stick.name, "value": stick.bpb, "text": bpb(stick.bpb), "status": stick.role} for stick in sticks]
+    return bars({"title": "Bits per byte, lower is better", "bars": rows}, "page-comparison")
+
+
+def _details(record: Record) -> list[tuple[str, Any]]:
+    """What stands below the findings, folded: (title, value), empty ones left out."""
+    score = record.score.model_dump() if record.score else {}
+    for seed in score.get("per_seed", []):
+        seed["artifact_sha256"] = f"{seed['artifact_sha256'][:12]}…"  # the whole one would not fit a phone's table
+    artifact = record.artifact.model_dump() if record.artifact else {}
+    sections: list[tuple[str, Any]] = [
+        ("Score", score),
+        ("Artifact", artifact),
+        ("Scored text", record.data.model_dump()),
+        ("Claims of the submission", record.submission.claims),
+        ("Settings", record.submission.settings),
+        ("Clocks", record.clocks),
+        ("Environment", record.environment),
+        ("Timing of the harness", record.timing),
+        ("Harness", record.harness.model_dump()),
+    ]
+    return [(title, value) for title, value in sections if value]
+
+
+def _command(record: Record) -> str:
+    return f"harness run {shlex.quote(clean(record.submission.path, 200))}"

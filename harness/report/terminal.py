@@ -1,0 +1,93 @@
+"""A record in a few lines of text, for a terminal or a CI log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from harness.record import Record
+from harness.report import view
+from harness.report.text import bpb, number, plain
+
+#: Colour of each tone, for terminals that have colour.
+_STYLES = {"bad": "bold red", "open": "bold yellow", "good": "green", "mute": "dim"}
+
+_WIDEST = 100  #: columns; longer lines are hard to read
+
+
+def summary(record: Record, console: Console, *, report: Path | None) -> None:
+    """Prints the verdict, the score, one line per finding worst first, and where the report is.
+
+    Text from the record is printed as it is, never as markup, with control sequences and CI commands made harmless.
+    Without a terminal there is neither colour nor padding.
+
+    Args:
+        record: what to show.
+        console: where to; its width is respected, down to 40 columns.
+        report: path of the HTML report, or None if none was written.
+    """
+    look = view.LOOKS[record.verdict]
+    style = _STYLES[look.tone]
+    _print(console, Text(f"{look.word}: ", style), Text(plain(view.verdict_sentence(record), 600)))
+    for doubt in view.doubts(record):
+        _print(console, Text("warning: ", "bold red"), Text(doubt))
+    console.print()
+    _print(console, Text("BPB       "), _score(record))
+    if (artifact := _artifact(record)) is not None:
+        _print(console, Text("artifact  "), artifact)
+    _print(console, Text("run       "), Text(_context(record)))
+    console.print()
+    _findings(record, console)
+    if report is not None:
+        console.print()
+        # Not wrapped: a path broken over two lines can be neither clicked nor copied.
+        console.print(Text(f"report    {plain(report, 4000)}"), soft_wrap=True)
+
+
+def _findings(record: Record, console: Console) -> None:
+    findings = view.worst_first(record)
+    words = max((len(view.LOOKS[finding.status].word) for finding in findings), default=0)
+    names = min(max((len(plain(finding.id)) for finding in findings), default=0), 24)
+    for finding in findings:
+        look = view.LOOKS[finding.status]
+        name = Text(plain(finding.id))
+        name.truncate(names, overflow="ellipsis", pad=True)
+        status = Text(look.word.ljust(words), _STYLES[look.tone])
+        headline = Text(plain(finding.headline, 300))
+        if console.width < 72:
+            _print(console, status + "  ", Text(name.plain.rstrip() + ": ") + headline)
+        else:
+            _print(console, status + "  " + name + "  ", headline)
+
+
+def _score(record: Record) -> Text:
+    sticks = view.yardsticks(record)
+    others = ", ".join(f"{stick.name} {bpb(stick.bpb)}" for stick in sticks if stick.role != "measured")
+    measured = (bpb(record.score.val_bpb), "bold") if record.score else "no score"
+    return Text.assemble(measured, f" ({others})" if others else "")
+
+
+def _artifact(record: Record) -> Text | None:
+    size = view.total_bytes(record)
+    if not size or not record.artifact:
+        return None
+    limit = record.artifact.limit
+    style = "bold red" if size[0] > limit else "bold yellow" if size[1] > limit else ""
+    total = number(size[0]) + (f" to {number(size[1])}" if size[0] != size[1] else "")
+    return Text.assemble(f"{number(record.artifact.bytes)} bytes, with code ", (f"{total} of {number(limit)}", style))
+
+
+def _context(record: Record) -> str:
+    track = f"track {record.submission.track}, " if record.submission.track else ""
+    seeds = "seed " + (", ".join(map(str, record.seeds[:10])) or "none")
+    return f"{track}{plain(record.scale, 40)} scale, {seeds}, ruleset {plain(record.ruleset.name, 60)}"
+
+
+def _print(console: Console, head: Text, body: Text) -> None:
+    """Prints `body` after `head`, wrapped under its own first letter at the console's width, no trailing blanks."""
+    width = max(min(console.width, _WIDEST) - head.cell_len, 20)
+    for index, line in enumerate(body.wrap(console, width) or [Text()]):
+        line.rstrip()
+        console.print((head if index == 0 else Text(" " * head.cell_len)) + line, soft_wrap=True)

@@ -1,0 +1,223 @@
+"""A box: one Python process, and what it forks, in the strongest sandbox that this machine offers.
+
+Levels, in the order in which "auto" tries them:
+
+* bubblewrap: namespaces by `bwrap`, where it is installed and works;
+* native: the same from here (user, mount, PID, network, IPC, UTS and cgroup namespaces, a root of its own);
+* landlock: for machines that allow no user namespaces, such as most containers: rules on files and signals, and
+  a seccomp filter that leaves no sockets;
+* none: on request only: limits and cleaning up, no isolation.
+
+The first two add Landlock and seccomp where the kernel has them, and the first three give up capabilities and the
+way to new ones. At every level the environment is scrubbed, a watchdog enforces the limits, and leaving the context
+kills everything that came from the box, daemons included.
+
+What is not covered: side channels (timing, caches), kernel bugs, memory that is mapped nowhere, a GPU's memory,
+and, at the landlock level, changing modes and dates of files that one's own user owns. The user id does not change.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from harness.errors import SandboxError
+from harness.sandbox.keeper import Keeper
+from harness.sandbox.outcome import Exit, Level, Limits
+from harness.sandbox.plan import Plan
+from harness.sandbox.view import stage, view
+from harness.sandbox.wire import Wire
+
+__all__ = ["LEVELS", "Box", "Exit", "Level", "Limits", "Sandbox"]
+
+Sandbox = Literal["auto", "bubblewrap", "native", "landlock", "none"]
+LEVELS: tuple[Sandbox, ...] = ("bubblewrap", "native", "landlock")
+_best: list[Sandbox] = []  # what worked last time in this process: the levels above it need not be tried again
+
+
+class Box:
+    """Starts the process on entering, ends all of it on leaving.
+
+    Args:
+        module: imported in the box; its `main(wire, args)` runs there and may return an exit code. An empty
+            name only builds the box.
+        read: files and folders that the box may read, at the paths that they have outside.
+        limits: what it may use.
+        log: file for its stdout and stderr, replaced if it exists.
+        args: strings for `main`.
+        env: variables beyond PATH, HOME, TMPDIR, LANG and those that fix threads and hashing.
+        path: further folders for `sys.path` in the box; readable without being named in `read`.
+        sandbox: which level; "auto" takes the best that works here, anything else that one or none at all.
+        threads: for OpenMP, MKL and OpenBLAS.
+
+    Attributes:
+        scratch: the only folder that the box may write; its working folder, HOME and TMPDIR. Removed on leaving.
+        level: what is enforced.
+    """
+
+    scratch: Path
+    level: Level
+
+    def __init__(
+        self,
+        module: str,
+        *,
+        read: Sequence[Path],
+        limits: Limits,
+        log: Path,
+        args: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        path: Sequence[Path] = (),
+        sandbox: Sandbox = "auto",
+        threads: int = 1,
+    ) -> None:
+        self._module = module
+        self._read = [*read, *path]
+        self._path = [os.path.abspath(folder) for folder in path]
+        self._limits = limits
+        self._log = log
+        self._args = list(args)
+        self._env = dict(env or {})
+        self._sandbox = sandbox
+        self._threads = threads
+        self._keeper: Keeper | None = None
+        self._folder: Path | None = None
+
+    def __enter__(self) -> Box:
+        """Start.
+
+        Raises:
+            SandboxError: something in `read` is missing, or no level works here.
+        """
+        try:
+            self._start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._keeper is not None:
+            self._keeper.close()
+        if self._folder is not None:
+            _remove(self._folder)
+
+    @property
+    def wire(self) -> Wire:
+        """Our end of the wire."""
+        return self._running.wire
+
+    @property
+    def pid(self) -> int:
+        """The process outside the box below which all of the box's processes are."""
+        return self._running.pid
+
+    @property
+    def exit(self) -> Exit | None:
+        """How the box ended; None while it runs."""
+        return self._running.exit
+
+    def kill(self) -> Exit:
+        """End every process of the box, now; returns when they are dead. Does nothing to a box that has ended."""
+        self._running.condemn("KL", "killed by the harness")
+        return self.wait()
+
+    def wait(self, timeout: float | None = None) -> Exit:
+        """Wait for the box to end by itself or by the watchdog; `timeout` in seconds.
+
+        Raises:
+            TimeoutError: it is still running after that time.
+        """
+        if not self._running.wait(timeout):
+            raise TimeoutError(f"the box is still running after {timeout:g} s")
+        assert self._running.exit is not None
+        return self._running.exit
+
+    @property
+    def _running(self) -> Keeper:
+        if self._keeper is None:
+            raise RuntimeError("the box has not been started: use it as a context manager")
+        return self._keeper
+
+    def _start(self) -> None:
+        self._folder = folder = Path(os.path.realpath(tempfile.mkdtemp(prefix="golf-box-")))
+        for name in ("scratch", "shm", "root"):
+            (folder / name).mkdir()
+        self.scratch = folder / "scratch"
+        stage(folder / "code")
+        shown = view([folder / "code", *self._read])
+        plan = Plan(
+            level="",
+            python=sys.executable,
+            code=str(folder / "code"),
+            module=self._module,
+            args=self._args,
+            path=self._path,
+            read=shown.read,
+            links=shown.links,
+            devices=shown.devices,
+            hide=shown.hide,
+            scratch=str(self.scratch),
+            shm=str(folder / "shm"),
+            root=str(folder / "root"),
+            memory_bytes=self._limits.memory_bytes,
+            file_bytes=self._limits.file_bytes,
+            bwrap=shutil.which("bwrap") or "",
+        )
+        reasons = []
+        for name in (tuple(_best) or LEVELS) if self._sandbox == "auto" else (self._sandbox,):
+            try:
+                self._launch(name, plan)
+            except SandboxError as error:
+                reasons.append(f"{name}: {error}")
+                continue
+            if self._sandbox == "auto":
+                _best[:] = [name]
+            return
+        raise SandboxError(f"no sandbox works here ({'; '.join(reasons)}); --no-sandbox runs without isolation")
+
+    def _launch(self, name: Sandbox, plan: Plan) -> None:
+        if name == "bubblewrap" and not plan.bwrap:
+            raise SandboxError("bwrap is not installed")
+        environment = {
+            "PATH": "/usr/bin:/bin",
+            "HOME": plan.scratch,
+            "TMPDIR": plan.scratch,
+            "LANG": "C.UTF-8",
+            "PYTHONHASHSEED": "0",
+            "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+            **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(self._threads)),
+            **self._env,
+        }
+        keeper = Keeper(plan.at(name), self._limits, environment, self._log)
+        self._keeper = keeper
+        self.level = _level(name, keeper.ready)
+
+
+def _level(name: Sandbox, ready: Mapping[str, int]) -> Level:
+    if name == "none":
+        return Level(name, False, False, False, False, "no isolation; limits and cleaning up only")
+    extra = [f"Landlock {ready['landlock']}" if ready["landlock"] else "no Landlock"]
+    extra.append("seccomp" if ready["seccomp"] else "no seccomp")
+    if name == "landlock":
+        signals = ready["landlock"] >= 6
+        note = f"{' and '.join(extra)}, without namespaces" + ("" if signals else "; can signal the user's processes")
+        return Level(name, True, True, signals, True, note)
+    return Level(name, True, True, True, True, f"namespaces, {', '.join(extra)}")
+
+
+def _remove(folder: Path) -> None:
+    """Remove what the box left, whatever modes and depths it made: shutil.rmtree gives up on both."""
+    for command in (["rm", "-rf"], ["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
+        done = subprocess.run([*command, "--", str(folder)], env={"PATH": os.defpath}, check=False, capture_output=True)
+        if not folder.exists():
+            return
+    raise SandboxError(
+        f"cannot remove the box's folder {folder}: {done.stderr.decode(errors='replace').strip()[-200:]}"
+    )

@@ -1,0 +1,116 @@
+"""Looks at a running box every so often and says when it is over a limit."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from pathlib import Path
+
+from harness.sandbox import processes
+from harness.sandbox.outcome import Limits, State
+
+INTERVAL = 0.05
+_DUTY = 20  # after a look that cost t, the next is no sooner than 20 t later: 5 % of a core at most
+_DISK_EVERY = 0.5
+_MOST_FILES = 50_000
+
+
+class Watchdog:
+    """Samples one box.
+
+    Memory is resident memory. For a single process that is its RSS; for several it is the sum of their PSS, because
+    forked copies share pages that a sum of RSS would count again and again. Memory that is mapped nowhere
+    (a memfd that is only written to) is not seen.
+
+    Args:
+        keeper: pid of the launcher that stays outside the box.
+        keepers: how many of our own processes stand between: what is deeper is the box.
+        limits: what it may use.
+        folders: where it may write.
+    """
+
+    def __init__(self, keeper: int, keepers: int, limits: Limits, folders: tuple[Path, ...]) -> None:
+        self._keeper = keeper
+        self._keepers = keepers
+        self._limits = limits
+        self._folders = folders
+        self._started = time.monotonic()
+        self._next_disk = self._started + _DISK_EVERY
+        self._cpu: dict[int, float] = {}
+        self.pause = INTERVAL
+        self.max_rss_bytes = 0
+        self.peak_processes = 0
+
+    @property
+    def wall_seconds(self) -> float:
+        """Since the box was started."""
+        return time.monotonic() - self._started
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Of all processes seen so far, up to when each was last seen."""
+        return sum(self._cpu.values())
+
+    def look(self) -> tuple[State, str] | None:
+        """Take one sample; a state and a line for people if a limit is broken. Sets `pause` until the next look."""
+        begin = time.thread_time()
+        broken = self._look(time.monotonic())
+        self.pause = max(INTERVAL, _DUTY * (time.thread_time() - begin))
+        return broken
+
+    def _look(self, now: float) -> tuple[State, str] | None:
+        limits = self._limits
+        if now - self._started > limits.wall_seconds:
+            return "TO", f"still running after {limits.wall_seconds:g} s"
+        found = self._inside()
+        self._cpu.update({p.pid: p.cpu_seconds for p in found})
+        self.peak_processes = max(self.peak_processes, len(found))
+        if len(found) > limits.processes:
+            return "PL", f"{len(found)} processes at once; the limit is {limits.processes}"
+        memory = _memory(found)
+        if memory > limits.memory_bytes and len(found) > 1:
+            # Forks that end while we add up pass their share to those that we look at next: look again.
+            memory = min(memory, _memory(self._inside()))
+        self.max_rss_bytes = max(self.max_rss_bytes, memory)
+        if memory > limits.memory_bytes:
+            return "ML", f"used {memory / 2**20:.0f} MiB of memory; the limit is {limits.memory_bytes / 2**20:.0f} MiB"
+        if now >= self._next_disk:
+            self._next_disk = now + _DISK_EVERY
+            if _disk(self._folders, limits.file_bytes) > limits.file_bytes:
+                return "OL", f"wrote more than {limits.file_bytes / 2**20:.0f} MiB of files, or too many of them"
+        return None
+
+    def _inside(self) -> list[processes.Process]:
+        return [p for p in processes.below(self._keeper) if p.depth > self._keepers and p.alive]
+
+
+def _memory(found: list[processes.Process]) -> int:
+    resident = sum(process.rss_bytes for process in found)
+    if len(found) < 2:
+        return resident
+    shares = [processes.proportional_bytes(process.pid) for process in found]
+    known = sum(share for share in shares if share is not None)
+    unknown = sum(process.rss_bytes for process, share in zip(found, shares, strict=True) if share is None)
+    return min(resident, known + unknown)
+
+
+def _disk(folders: tuple[Path, ...], enough: int) -> int:
+    """Bytes on disk below the folders; more than `enough` also when there are too many files or too deep ones."""
+    total = 0
+    files = 0
+    pending = [str(folder) for folder in folders]
+    while pending:
+        try:
+            with os.scandir(pending.pop()) as entries:
+                for entry in entries:
+                    status = entry.stat(follow_symlinks=False)
+                    total += status.st_blocks * 512
+                    files += 1
+                    if stat.S_ISDIR(status.st_mode):
+                        pending.append(entry.path)
+                    if total > enough or files > _MOST_FILES or len(entry.path) > 3000:
+                        return enough + 1
+        except OSError:
+            continue  # removed while we looked
+    return total

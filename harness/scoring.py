@@ -1,0 +1,154 @@
+"""The eval box, seen from outside: evaluations of one sealed artifact, each in a fresh process, each with a trace."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import SubmissionError
+from harness.folder import Folder
+from harness.referee.null import NextRows
+from harness.referee.rows import projector
+from harness.referee.session import Evaluation, Sink
+from harness.referee.source import Source
+from harness.sandbox.box import Box, Limits, Sandbox
+from harness.sandbox.protocol import Kind
+from harness.sandbox.wire import Wire, WireError, pair, text, untext
+from harness.training import WORKER, Sealed, became, receive, submission_errors
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is evaluated: a submission's folder, its artifact, and how the box is to be set up."""
+
+    folder: Folder
+    artifact: Sealed
+    tokens: NDArray[np.uint16]
+    vocab_size: int
+    scale: str
+    seed: int
+    sandbox: Sandbox
+    limits: Limits
+
+
+class EvaluationBox:
+    """One box that evaluates; every evaluation in it is a process of its own."""
+
+    def __init__(self, job: Job, log: Path) -> None:
+        self._job = job
+        self._log = log
+        self._wires: list[Wire] = []
+        self._ready = False
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> EvaluationBox:
+        job = self._job
+        with self._stack as stack:
+            self._code = stack.enter_context(job.folder.staged())
+            self._box = stack.enter_context(
+                Box(
+                    WORKER,
+                    read=[self._code, job.artifact.path],
+                    limits=job.limits,
+                    log=self._log,
+                    sandbox=job.sandbox,
+                    threads=1,
+                )
+            )
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for wire in self._wires:
+            wire.close()
+        self._stack.close()
+
+    @property
+    def box(self) -> Box:
+        """The sandbox; its level and exit are of interest."""
+        return self._box
+
+    def start(self, source: Source, sink: Sink, *, targets: NDArray[np.uint16] | None = None) -> Evaluation:
+        """Start one evaluation: a fresh process, the given tokens, scored against `targets` (the job's own tokens)."""
+        job = self._job
+        deadline = time.monotonic() + job.limits.wall_seconds
+        ours = self._spawn(Kind.EVALUATE, deadline)
+        evaluation = Evaluation(
+            ours,
+            source=source,
+            targets=job.tokens if targets is None else targets,
+            sink=sink,
+            projection=projector(job.vocab_size, job.seed),
+            deadline=deadline,
+            closed=self._became,
+        )
+        with submission_errors(self._box, self._log, "evaluation"):
+            evaluation.greet()
+        return evaluation
+
+    def generate(self, segments: int, bos: int) -> NextRows:
+        """A fresh process that continues segments of text; see `null.from_model` for what the function does.
+
+        The function raises SubmissionError when the model cannot be continued step by step.
+        """
+        deadline = time.monotonic() + self._job.limits.wall_seconds
+        wire = self._spawn(Kind.GENERATE, deadline, bos=bos)
+        shape = (segments, self._job.vocab_size)
+        wire.send(Kind.HELLO, np.array(shape, np.int64))
+
+        def next_rows(drawn: NDArray[np.int64] | None) -> NDArray[np.float32]:
+            try:
+                if drawn is not None:
+                    wire.send(Kind.DRAWN, drawn)
+                frame = wire.recv(timeout=max(0.0, deadline - time.monotonic()))
+            except WireError:
+                raise SubmissionError(f"drawing text failed: {self._became()}", log=self._log) from None
+            if frame.kind == Kind.FAILED:
+                raise SubmissionError(untext(frame.arrays[0], 500), log=self._log)
+            if frame.kind != Kind.ROWS or frame.arrays[0].shape != shape or frame.arrays[0].dtype != np.float32:
+                raise SubmissionError("drawing text failed: rows of another shape than was asked for", log=self._log)
+            return frame.arrays[0]
+
+        return next_rows
+
+    def _spawn(self, kind: Kind, deadline: float, **more: object) -> Wire:
+        """Have the box fork a process for a job, and return the wire to it."""
+        job = self._job
+        with submission_errors(self._box, self._log, "evaluation"):
+            if not self._ready:
+                receive(self._box, Kind.READY, deadline)
+                self._ready = True
+            ours, theirs = pair()
+            self._wires.append(ours)
+            order = {
+                "submission": str(self._code),
+                "artifact": str(job.artifact.path),
+                "scale": job.scale,
+                "seed": job.seed,
+                **more,
+            }
+            with theirs:
+                self._box.wire.send(kind, text(json.dumps(order)), fds=[theirs.fileno()])
+        return ours
+
+    def run(self, evaluation: Evaluation, drive: Callable[[], object]) -> None:
+        """Drive an evaluation; what it does wrong becomes an error that names its log."""
+        try:
+            drive()
+        except SubmissionError as error:
+            raise SubmissionError(f"evaluation failed: {error}", log=self._log) from None
+        except WireError:
+            raise SubmissionError(f"evaluation failed: {self._became()}", log=self._log) from None
+
+    def _became(self) -> str:
+        return became(self._box, 1.0)

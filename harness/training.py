@@ -1,0 +1,254 @@
+"""The train box, seen from outside: instructions in, progress and one artifact out, which the parent seals."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness import weigh
+from harness.corpus.dataset import Dataset
+from harness.errors import HarnessError, SubmissionError
+from harness.folder import Folder
+from harness.progress import Progress
+from harness.sandbox.box import Box, Exit, Limits, Sandbox
+from harness.sandbox.protocol import Kind, Mark
+from harness.sandbox.wire import Frame, WireClosed, WireError, WireTimeout, text, untext
+
+WORKER = "harness.kit.worker"
+_MAX_ARTIFACT = 1 << 30
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """An artifact that the parent has taken over; nothing that the submission does can change it any more.
+
+    Attributes:
+        path: the container file.
+        sha256: of its bytes.
+        bytes: its size.
+        clocks: seconds on the parent's clock, by stage; empty when the artifact was sealed by an earlier run.
+        curve: (step, training loss in nats) as reported by the box.
+        resumed: True when an earlier run had sealed it.
+        peak_bytes: resident memory of the train box at its peak.
+    """
+
+    path: Path
+    sha256: str
+    bytes: int
+    clocks: dict[str, float] = field(default_factory=dict)
+    curve: list[tuple[int, float]] = field(default_factory=list)
+    resumed: bool = False
+    peak_bytes: int = 0
+
+
+def seal_key(folder: Folder, dataset: Dataset, scale: str, seed: int) -> str:
+    """What an artifact depends on, hashed: submission, data, scale, seed, and the code of the kit."""
+    digest = hashlib.sha256()
+    for part in (folder.sha256, dataset.sha256, scale, str(seed)):
+        digest.update(part.encode() + b"\0")
+    house = Path(__file__).parent
+    for name in weigh.kit_files():
+        digest.update((house / name).read_bytes())
+    return digest.hexdigest()
+
+
+def train(
+    folder: Folder,
+    dataset: Dataset,
+    *,
+    scale: str,
+    seed: int,
+    out: Path,
+    sandbox: Sandbox,
+    limits: Limits,
+    threads: int,
+    progress: Progress,
+) -> Sealed:
+    """Train and quantize a submission in a box, or take what an earlier run of the same thing has sealed.
+
+    Args:
+        folder: the submission.
+        dataset: its training shards are what the box sees of it.
+        scale: "smoke" or "record".
+        seed: of every generator in the box.
+        out: where the artifact, its seal and the training log go.
+        sandbox: which box.
+        limits: on memory, processes and time.
+        threads: torch threads in the box.
+        progress: told what happens.
+
+    Raises:
+        SubmissionError: the submission failed, hung or sent no artifact.
+    """
+    key = seal_key(folder, dataset, scale, seed)
+    found = _resume(out, key)
+    if found:
+        progress.note(f"taking the artifact that an earlier run sealed ({found.bytes:,} bytes)")
+        return found
+    log = out / "train.log"
+    job: dict[str, Any] = {
+        "scale": scale,
+        "seed": seed,
+        "threads": threads,
+        "vocab_size": dataset.vocab_size,
+        "shards": [str(path) for path in dataset.train_shards],
+    }
+    progress.phase("train", f"training {folder.name}, seed {seed}")
+    started = time.monotonic()
+    with folder.staged() as code:
+        box = Box(
+            WORKER,
+            read=[code, dataset.train_dir],
+            limits=limits,
+            log=log,
+            # OpenMP's threads spin while they wait: with one other busy process a step takes 100 times as long.
+            env={"GOMP_SPINCOUNT": "10000"},
+            sandbox=sandbox,
+            threads=threads,
+        )
+        with box:
+            container, marks, curve = _serve(box, {**job, "submission": str(code)}, limits, log, progress)
+        peak = box.exit.max_rss_bytes if box.exit else 0
+    clocks = _clocks(started, marks)
+    progress.done(f"{clocks['loop']:.0f} s, artifact {len(container):,} bytes")
+    return dataclasses.replace(_seal(out, key, container, clocks, curve), peak_bytes=peak)
+
+
+def _serve(
+    box: Box, job: dict[str, Any], limits: Limits, log: Path, progress: Progress
+) -> tuple[bytes, dict[str, float], list[tuple[int, float]]]:
+    marks: dict[str, float] = {}
+    curve: list[tuple[int, float]] = []
+    container: bytes | None = None
+    deadline = time.monotonic() + limits.wall_seconds
+    with submission_errors(box, log, "training"):
+        receive(box, Kind.READY, deadline)
+        box.wire.send(Kind.TRAIN, text(json.dumps(job)))
+        while True:
+            frame = box.wire.recv(timeout=max(0.0, deadline - time.monotonic()))
+            if frame.kind == Kind.PROGRESS and frame.arrays[0].shape == (4,):
+                step, steps, loss, _ = (float(value) for value in frame.arrays[0])
+                if np.isfinite([step, steps, loss]).all():
+                    curve.append((int(step), loss))
+                    progress.update(int(step), int(steps), note=f"loss {loss:.3f}")
+            elif frame.kind == Kind.MARK and frame.arrays[0].shape == (1,):
+                marks[Mark(int(frame.arrays[0][0])).name] = time.monotonic()
+            elif frame.kind == Kind.ARTIFACT and frame.arrays[0].dtype == np.uint8:
+                container = frame.arrays[0].tobytes()
+            elif frame.kind == Kind.FAILED:
+                raise SubmissionError(untext(frame.arrays[0], 500).replace("\n", " "))
+            elif frame.kind == Kind.DONE:
+                break
+            else:
+                raise SubmissionError(f"training sent a malformed frame (kind {frame.kind})")
+    if container is None or not 0 < len(container) <= _MAX_ARTIFACT:
+        raise SubmissionError("training ended without an artifact", log=log)
+    return container, marks, curve
+
+
+@contextlib.contextmanager
+def submission_errors(box: Box, log: Path, stage: str) -> Iterator[None]:
+    """Turn what a wire reports into errors for people, with what became of the process and where its log is."""
+    try:
+        yield
+    except WireTimeout:
+        raise SubmissionError(f"{stage} did not finish within its time limit", log=log) from None
+    except WireClosed:
+        raise SubmissionError(f"{stage} ended early: {became(box, 5.0)}", log=log) from None
+    except (WireError, ValueError, IndexError) as error:
+        raise SubmissionError(f"{stage} sent something that is no valid frame: {error}", log=log) from None
+    except SubmissionError as error:
+        raise SubmissionError(f"{stage} failed: {error}", log=log) from None
+
+
+def receive(box: Box, kind: Kind, deadline: float) -> Frame:
+    """Wait for one frame of a certain kind."""
+    frame = box.wire.recv(timeout=max(0.0, deadline - time.monotonic()))
+    if frame.kind != kind:
+        raise SubmissionError(f"expected {kind.name}, got a frame of kind {frame.kind}")
+    return frame
+
+
+def became(box: Box, patience: float) -> str:
+    """What became of a box whose wire has closed, in words."""
+    try:
+        return describe(box.wait(patience))
+    except TimeoutError:
+        return "its process hung up"
+
+
+def describe(exit_: Exit) -> str:
+    """How a box ended, in words."""
+    words = {
+        "ok": "its process ended before it was done",
+        "RE": f"its process exited with code {exit_.code}",
+        "SG": f"its process was killed by signal {exit_.signal}",
+        "TO": "it exceeded its time limit",
+        "ML": "it exceeded its memory limit",
+        "PL": "it exceeded its limit on processes",
+    }
+    return words.get(exit_.state, exit_.message or "its process ended")
+
+
+def _clocks(started: float, marks: dict[str, float]) -> dict[str, float]:
+    """Seconds by stage; "touches training data" runs from the start of the box to the last use of the shards."""
+    at = {name: moment - started for name, moment in marks.items()}
+    needed = [mark.name for mark in Mark]
+    if missing := [name for name in needed if name not in at]:
+        raise SubmissionError(f"training skipped its marks: {', '.join(missing)}")
+    return {
+        "loop": at["LOOP_END"] - at["LOOP_START"],
+        "after training": at["ADAPTED"] - at["LOOP_END"],
+        "quantize": at["QUANTIZED"] - at["ADAPTED"],
+        "pack": at["PACKED"] - at["QUANTIZED"],
+        "touches training data": at["QUANTIZED"],
+        "whole": at["PACKED"],
+    }
+
+
+def _seal(out: Path, key: str, container: bytes, clocks: dict[str, float], curve: list[tuple[int, float]]) -> Sealed:
+    path = (out / "artifact.bin").resolve()
+    sha256 = hashlib.sha256(container).hexdigest()
+    seal = {"key": key, "sha256": sha256, "bytes": len(container), "clocks": clocks, "curve": curve}
+    write_atomically(path, container)
+    write_atomically(out / "seal.json", json.dumps(seal, indent=1).encode())
+    return Sealed(path, sha256, len(container), clocks, curve)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that it is either whole or not there.
+
+    Raises:
+        HarnessError: the disk is full or not writable.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(content)
+        os.replace(part, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise HarnessError(f"cannot write {path}: {error.strerror or error}; free some space or choose --out") from None
+
+
+def _resume(out: Path, key: str) -> Sealed | None:
+    """The artifact that an earlier run sealed, if it is still what it was and belongs to the same thing."""
+    try:
+        seal = json.loads((out / "seal.json").read_bytes())
+        content = (out / "artifact.bin").read_bytes()
+    except (OSError, ValueError):
+        return None
+    if seal.get("key") != key or hashlib.sha256(content).hexdigest() != seal.get("sha256"):
+        return None
+    curve = [(int(step), float(loss)) for step, loss in seal["curve"]]
+    return Sealed((out / "artifact.bin").resolve(), seal["sha256"], len(content), seal["clocks"], curve, resumed=True)

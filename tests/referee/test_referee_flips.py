@@ -1,0 +1,325 @@
+"""Flip tests: who is accused, who is not, and what silence is worth."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from scripted import VOCAB, evaluating, flipped, scored_trace, tokens_of
+
+from harness.kit.stream import Stream
+from harness.referee.flips import KEPT_CHANGES, Comparator, FlipRun, ProbeResult
+from harness.referee.rows import PROJECTIONS, Scored
+from harness.referee.source import ALTERNATIVE, DOCUMENT_END, Probe
+from harness.referee.trace import Trace, compare
+from harness.sandbox.protocol import Rows
+
+TABLE = torch.randn(VOCAB, VOCAB, generator=torch.Generator().manual_seed(2))
+TOKENS = tokens_of(60)
+Positions = list[int]
+
+
+def commit(
+    sink: Trace | Comparator, positions: Positions, values: list[float], prints: list[float] | None = None
+) -> None:
+    nll = np.array(values, np.float64)
+    marks = np.array(prints if prints is not None else values, np.float64)
+    rows = Scored(nll, np.zeros(len(nll)), np.repeat(marks[:, None], PROJECTIONS, axis=1))
+    sink.commit(np.array(positions, np.int64), rows, Rows.LOGITS)
+
+
+def base_trace() -> Trace:
+    trace = Trace(10)
+    commit(trace, list(range(1, 10)), [float(p) for p in range(1, 10)])
+    return trace
+
+
+def comparing(position: int, seen: Positions = []) -> tuple[Comparator, ProbeResult]:  # noqa: B006
+    """A comparator for a flip at `position`: rows up to it must hold, less those seen before the split."""
+    hold, before = np.zeros(10, bool), np.zeros(10, bool)
+    hold[1 : position + 1] = True
+    before[seen] = True
+    result = ProbeResult(Probe("suffix", position, shift=1))
+    return Comparator(base_trace(), result, hold & ~before, before), result
+
+
+def test_rows_that_hold_are_compared_and_rows_after_are_controls() -> None:
+    sink, result = comparing(4)
+    commit(sink, [1, 2, 3, 4], [1.0, 2.0, 3.0, 4.0])
+    assert (result.compared, result.violated, result.control, result.controls_seen) == (4, 0, 0, 0)
+    assert not sink.enough()
+    commit(sink, [5, 6], [5.0, 6.5])
+    assert (result.violated, result.control, result.controls_seen, result.control_size) == (0, 1, 2, 0.5)
+    assert result.effects == [(6, 0.5)] and result.rows == 6 and sink.enough()
+
+
+def test_a_row_that_must_hold_and_moves_is_a_violation() -> None:
+    sink, result = comparing(4)
+    commit(sink, [1, 2, 3, 4, 5], [1.0, 2.0, 2.75, 4.0, 5.0])
+    assert result.violated == 1 and result.violations == [(3, 3.0, 2.75, 0.25)] and result.control == 0
+
+
+def test_a_row_that_moves_beside_its_token_is_a_violation_too() -> None:
+    sink, result = comparing(4)
+    commit(sink, [1, 2], [1.0, 2.0], [1.0, 2.125])
+    assert result.violations == [(2, 2.0, 2.0, 0.125)] and result.effects == [(2, 0.0)]
+
+
+def test_the_flipped_position_itself_must_hold() -> None:
+    sink, result = comparing(4)
+    commit(sink, [4, 5], [4.5, 5.5])
+    assert [row[0] for row in result.violations] == [4] and result.control == 1
+
+
+def test_only_first_rows_are_compared() -> None:
+    sink, result = comparing(4, seen=[1, 2])
+    commit(sink, [1, 2], [9.0, 9.0])  # repeats of rows from before the split
+    commit(sink, [3, 3, 4], [3.0, 9.0, 4.0])  # a repeat within one commit
+    commit(sink, [4], [9.0])  # and one across commits
+    assert (result.violated, result.compared, result.control, result.controls_seen) == (0, 2, 0, 0)
+    assert not sink.enough()
+
+
+def test_rows_that_the_base_run_never_committed_say_nothing() -> None:
+    hold = np.ones(10, bool)
+    result = ProbeResult(Probe("swap", 4, token=1))
+    sink = Comparator(Trace(10), result, hold)
+    commit(sink, [1, 2], [1.0, 2.0])
+    assert result.compared == 0 and result.violated == 0 and result.rows == 2
+
+
+def test_a_silent_control_is_waited_for_a_little() -> None:
+    sink, result = comparing(2)
+    commit(sink, [1, 2], [1.0, 2.0])
+    answers = []
+    for position in (3, 4, 5):
+        commit(sink, [position], [float(position)])
+        answers.append(sink.enough())
+    assert answers == [False, False, True] and result.control == 0
+
+
+def test_the_largest_changes_are_kept() -> None:
+    count = KEPT_CHANGES + 50
+    base = Trace(count + 1)
+    everything = list(range(1, count + 1))
+    commit(base, everything, [0.0] * count)
+    result = ProbeResult(Probe("swap", count, token=1))
+    commit(Comparator(base, result, np.ones(count + 1, bool)), everything, [float(p) for p in everything])
+    assert result.violated == count and len(result.violations) == len(result.effects) == KEPT_CHANGES
+    assert min(row[0] for row in result.violations) == 51
+
+
+def test_noise_is_taken_for_no_change() -> None:
+    sink, result = comparing(4)
+    commit(sink, [2, 4, 5], [2.25, 5.0, 5.25])
+    assert result.above(0.0) is result
+    loud = result.above(0.5)
+    assert [row[0] for row in loud.violations] == [4] and loud.violated == 1 and loud.control == 0
+    assert loud.effects == [(4, 1.0)] and result.violated == 2
+
+
+# Scorers, each run in a process of its own.
+
+
+def honest(stream: Stream) -> None:
+    for batch in stream.windows(length=12, stride=4, batch_size=3):
+        stream.score(batch, TABLE[batch.inputs])
+
+
+def own_token(stream: Stream) -> None:
+    for batch in stream.windows(length=12, stride=4, batch_size=3):
+        gate = torch.nn.functional.one_hot(stream.targets(batch), VOCAB)
+        stream.score(batch, TABLE[batch.inputs] + 0.5 * gate)
+
+
+def class_only(stream: Stream) -> None:
+    """Leaks one bit about its own token, whether it is above 5."""
+    for batch in stream.windows(length=12, stride=4, batch_size=3):
+        high = (stream.targets(batch) > 5).float()
+        stream.score(batch, TABLE[batch.inputs] + high[..., None] * torch.linspace(0, 1, VOCAB))
+
+
+def shared_in_batch(stream: Stream) -> None:
+    for batch in stream.windows(length=12, stride=4, batch_size=3):
+        seen = stream.targets(batch)[batch.scored]
+        stream.score(batch, TABLE[batch.inputs] + TABLE[seen].mean(0))
+
+
+def dead(stream: Stream) -> None:
+    for batch in stream.windows(length=12, stride=4, batch_size=3):
+        stream.score(batch, torch.zeros(len(batch.positions), VOCAB))
+
+
+def dead_and_repeating(stream: Stream) -> None:
+    """Scores every batch again, in another way, when the next one is read."""
+    before = None
+    for batch in stream.windows(length=12, stride=4, batch_size=3):
+        if before is not None:
+            stream.score(before, torch.arange(VOCAB).float().expand(len(before.positions), VOCAB))
+        stream.score(batch, torch.zeros(len(batch.positions), VOCAB))
+        before = batch
+
+
+def breaks_on_a_lie(stream: Stream) -> None:
+    for batch in stream.windows(length=12, stride=4, batch_size=3):
+        for row, window in enumerate(batch.windows):
+            truth = torch.from_numpy(TOKENS[window.start : window.start + window.size].astype(np.int64))
+            if not torch.equal(batch.inputs[row, : window.size], truth):
+                raise SystemExit
+        stream.score(batch, TABLE[batch.inputs])
+
+
+def probes_at(*positions: int) -> list[Probe]:
+    pairs = [(Probe("suffix", t, shift=7), Probe("swap", t, token=(int(TOKENS[t]) + 5) % VOCAB)) for t in positions]
+    assert all(TOKENS[t] != TOKENS[(t + 7) % len(TOKENS)] for t in positions)
+    return [probe for both in pairs for probe in both]
+
+
+def good_positions(count: int) -> Positions:
+    found = [t for t in range(1, 58) if TOKENS[t] != TOKENS[(t + 7) % 60]]
+    return [found[i] for i in np.linspace(0, len(found) - 1, count).astype(int)]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_an_honest_scorer_is_not_accused_and_every_probe_has_teeth(seed: int) -> None:
+    results, base, again = flipped(honest, TOKENS, probes_at(*good_positions(6)), seed=seed)
+    for result in results:
+        assert result.ran and result.error is None and result.violated == 0 and result.control > 0
+        assert result.by_construction + result.compared == result.probe.position
+        assert all(p > result.probe.position for p, _ in result.effects)
+    assert any(result.by_construction for result in results) and any(result.compared for result in results)
+    difference = compare(base, again)
+    assert difference.positions == 59 and difference.changed == difference.missing == 0
+
+
+def test_a_coin_decides_which_process_goes_on_as_the_unperturbed_one() -> None:
+    base, (probe, _) = scored_trace(honest, TOKENS), probes_at(30)
+    kept = []
+    for seed in range(8):
+        with evaluating(honest, TOKENS, Trace(len(TOKENS))) as evaluation:
+            before = evaluation.wire
+            FlipRun(base, TOKENS, [probe], budget=1000, seed=seed).run(evaluation)
+            kept.append(evaluation.wire is before)
+    assert {True, False} == set(kept)
+
+
+def test_a_row_that_depends_on_its_own_token() -> None:
+    results, base, again = flipped(own_token, TOKENS, probes_at(*good_positions(4)))
+    for result in results:
+        assert [row[0] for row in result.violations] == [result.probe.position]
+    assert compare(base, again).changed == 0  # the flips leave the unperturbed lineage alone
+
+
+def test_a_leak_of_the_class_shows_when_the_class_changes() -> None:
+    position = next(t for t in range(5, 50) if TOKENS[t] <= 3)
+    within = Probe("swap", position, token=int(TOKENS[position]) + 1)
+    across = Probe("swap", position, token=9)
+    results, _, _ = flipped(class_only, TOKENS, [within, across])
+    assert [result.violated for result in results] == [0, 1]
+    assert all(result.control for result in results)
+
+
+def test_a_state_shared_in_a_batch_leaks_to_rows_before() -> None:
+    results, _, _ = flipped(shared_in_batch, TOKENS, probes_at(*good_positions(4)), stop_after=100)
+    assert all(result.ran and result.violated for result in results)
+    reach = [result.probe.position - min(p for p, *_ in result.violations) for result in results]
+    assert max(reach) > 4  # further back than one window
+
+
+def test_silence_of_a_dead_scorer_has_no_teeth() -> None:
+    results, _, _ = flipped(dead, TOKENS, probes_at(*good_positions(4)))
+    assert all(result.ran and not result.violated and not result.control for result in results)
+
+
+def test_rows_scored_again_are_neither_leak_nor_control() -> None:
+    results, base, _ = flipped(dead_and_repeating, TOKENS, probes_at(*good_positions(4)))
+    assert base.repeated > 30
+    assert all(result.ran and not result.violated and not result.control for result in results)
+
+
+def test_a_submission_that_breaks_under_a_lie() -> None:
+    results, base, again = flipped(breaks_on_a_lie, TOKENS, probes_at(*good_positions(2)))
+    assert all(result.ran and result.error and "ended early" in result.error for result in results)
+    assert compare(base, again).missing == 0
+
+
+def test_without_budget_nothing_is_tried() -> None:
+    results, base, again = flipped(honest, TOKENS, probes_at(*good_positions(3)), budget=0)
+    assert not any(result.ran for result in results) and compare(base, again).missing == 0
+
+
+def test_a_spent_budget_leaves_the_rest() -> None:
+    results, _, _ = flipped(honest, TOKENS, probes_at(*good_positions(8)), budget=20)
+    assert 0 < sum(result.ran for result in results) < len(results)
+
+
+def test_a_spent_budget_leaves_probes_of_another_purpose() -> None:
+    probes = probes_at(*good_positions(8))
+    last = dataclasses.replace(probes[-1], kind="swap", token=(int(TOKENS[probes[-1].position]) + 1) % VOCAB)
+    for purpose, made in (("", False), (ALTERNATIVE, True), (DOCUMENT_END, True)):
+        probe = dataclasses.replace(last, token_class=purpose)
+        results, _, _ = flipped(honest, TOKENS, [*probes[:-1], probe], budget=20)
+        assert results[-1].ran is made, purpose
+
+
+def test_enough_leaks_end_the_search() -> None:
+    results, _, _ = flipped(own_token, TOKENS, probes_at(*good_positions(10)), stop_after=4)
+    assert 0 < sum(result.violated > 0 for result in results) < len(results)
+    assert not results[-1].ran
+
+
+# Documents A (x_0 .. x_29) and B (x_30 .. x_59), processed B first, each with a context of its own.
+
+
+def in_two_documents(stream: Stream, biases: dict[str, float]) -> None:
+    b = stream.read(30, 60)
+    stream.commit(torch.arange(31, 60), TABLE[b[:-1]])
+    a = stream.read(0, 31)
+    rows = TABLE[a[:-1]].clone()
+    rows += biases.get("later document", 0.0) * TABLE[b[1:]].mean(0)  # x_30 itself is scored with document A
+    rows += biases.get("own token", 0.0) * TABLE[a[1:]]
+    rows += biases.get("end of document", 0.0) * TABLE[a[25]]
+    stream.commit(torch.arange(1, 31), rows)
+
+
+def longest_first(stream: Stream) -> None:
+    in_two_documents(stream, {"later document": 0.5})
+
+
+def longest_first_own_token(stream: Stream) -> None:
+    in_two_documents(stream, {"later document": 0.5, "own token": 0.5})
+
+
+def longest_first_end_of_document(stream: Stream) -> None:
+    in_two_documents(stream, {"later document": 0.5, "end of document": 0.5})
+
+
+ELSEWHERE = [t for t in (3, 10, 20, 34, 40, 50) if TOKENS[t] != TOKENS[(t + 7) % 60]]
+
+
+def test_processing_documents_in_another_order_is_no_leak() -> None:
+    base = scored_trace(longest_first, TOKENS)
+    assert not base.in_order and base.order[31] == 0
+    results, _, _ = flipped(longest_first, TOKENS, probes_at(*ELSEWHERE))
+    assert len(ELSEWHERE) >= 4 and any(t > 30 for t in ELSEWHERE) and any(t < 30 for t in ELSEWHERE)
+    for result in results:
+        assert result.ran and result.violated == 0 and result.control > 0, result.probe
+        assert result.by_construction + result.compared > 0
+
+
+def test_in_another_order_a_row_that_depends_on_its_own_token_is_one() -> None:
+    results, _, _ = flipped(longest_first_own_token, TOKENS, probes_at(*ELSEWHERE), stop_after=100)
+    accused = {r.probe.position for r in results if r.violated}
+    assert accused == {t for t in ELSEWHERE if t < 30}  # document B is honest
+    assert all([row[0] for row in r.violations] == [r.probe.position] for r in results if r.violated)
+
+
+def test_in_another_order_a_row_that_depends_on_what_is_later_in_both_is_one() -> None:
+    results, _, _ = flipped(longest_first_end_of_document, TOKENS, probes_at(*ELSEWHERE), stop_after=100)
+    by_probe = {(r.probe.kind, r.probe.position): r for r in results}
+    early = next(t for t in ELSEWHERE if t < 25)
+    assert by_probe["suffix", early].violated == early  # all rows up to it
+    assert by_probe["swap", early].violated == 0  # that token is not the one that leaks
+    assert all(r.violated == 0 for (_, t), r in by_probe.items() if t > 30)

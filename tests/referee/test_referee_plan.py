@@ -1,0 +1,171 @@
+"""Where flips are planned, and what to."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.corpus.dataset import Dataset
+from harness.kit.windows import sliding
+from harness.referee.plan import DOCUMENT_START, alternatives, edges, plan, token_classes
+from harness.referee.rows import PROJECTIONS, Scored
+from harness.referee.source import Perturbed
+from harness.referee.trace import Trace
+from harness.sandbox.protocol import Purpose, Rows
+
+CLASSES = {
+    "low": np.arange(0, 5),
+    "high": np.arange(5, 10),
+    "one": np.array([3]),
+    "even": np.arange(0, 10, 2),
+}
+
+
+def ledger(tokens: int, *, length: int = 16, stride: int = 4, batch: int = 3, upto: int | None = None) -> Trace:
+    """The trace of a sliding-window evaluation, without any scorer."""
+    trace = Trace(tokens)
+    windows = list(sliding((upto or tokens) - 1, length, stride))
+    for start in range(0, len(windows), batch):
+        group = windows[start : start + batch]
+        trace.read(np.array([(w.start, w.start + w.size) for w in group], np.int64), Purpose.INPUT)
+        positions = np.concatenate([np.arange(w.start + 1 + w.first, w.start + 1 + w.size) for w in group])
+        zeros = np.zeros(len(positions))
+        trace.commit(positions, Scored(zeros, zeros, np.zeros((len(positions), PROJECTIONS))), Rows.LOGITS)
+    return trace
+
+
+@given(st.integers(0, 50), st.integers(20, 120), st.integers(0, 2**31))
+def test_probes_are_sound(stream_seed: int, size: int, seed: int) -> None:
+    tokens = np.random.default_rng(stream_seed).integers(0, 10, size).astype(np.uint16)
+    trace = ledger(size)
+    probes = plan(trace, tokens, CLASSES, seed=seed)
+    assert probes == plan(trace, tokens, CLASSES, seed=seed)
+    assert probes and [p.position for p in probes] == sorted(p.position for p in probes)
+    assert len({(p.position, p.kind) for p in probes}) == len(probes)
+    for probe in probes:
+        assert 1 <= probe.position < size - 1
+        present = tokens[probe.position]
+        new = Perturbed(tokens, probe).read(0, size)
+        assert new[probe.position] != present
+        if probe.kind == "swap":
+            members = CLASSES[probe.token_class]
+            assert probe.token in members and present not in members
+
+
+def test_another_seed_gives_another_plan() -> None:
+    tokens = np.arange(200, dtype=np.uint16) % 10
+    plans = {tuple(plan(ledger(200), tokens, CLASSES, seed=seed)) for seed in range(5)}
+    assert len(plans) == 5
+
+
+def test_every_class_gets_its_turn() -> None:
+    tokens = np.full(400, 7, np.uint16)
+    probes = plan(ledger(400), tokens, CLASSES, seed=0)
+    assert {p.token_class for p in probes if p.kind == "swap"} == {"low", "one", "even"}  # 7 is itself in "high"
+
+
+def test_a_stream_of_one_token_has_no_suffix_to_try() -> None:
+    probes = plan(ledger(60), np.full(60, 7, np.uint16), CLASSES, seed=0)
+    assert probes and {p.kind for p in probes} == {"swap"}
+
+
+def test_a_suffix_is_found_where_only_one_token_differs() -> None:
+    tokens = np.full(500, 7, np.uint16)
+    tokens[499] = 1
+    kinds = [p.kind for p in plan(ledger(500), tokens, CLASSES, seed=3, sampled_positions=0)]
+    assert kinds.count("suffix") == kinds.count("swap") > 0
+
+
+def test_edges_of_batches_are_probed() -> None:
+    trace = ledger(60, batch=4)  # two commits of 28 and 16 positions, then the rest
+    found = set(edges(trace, np.random.default_rng(0)))
+    commits = [event for event in trace.events if hasattr(event, "low")]
+    assert 1 < len(commits) <= 4
+    for commit in commits:
+        assert {commit.low, (commit.low + commit.high) // 2, commit.high} <= found
+    probed = {p.position for p in plan(trace, np.arange(60, dtype=np.uint16) % 10, CLASSES, seed=0)}
+    at_commits = {p for c in commits for p in (c.low, (c.low + c.high) // 2, c.high) if p < 59}
+    assert at_commits < probed  # and others beside them
+
+
+def test_edges_of_windows_inside_a_batch_are_probed() -> None:
+    trace = ledger(60, batch=20)  # one commit: the ends of its windows are edges that it does not show
+    ends = {int(stop) for _, stop in trace.events[0].ranges[:-1]}
+    assert ends & set(edges(trace, np.random.default_rng(0)))
+
+
+def test_of_many_commits_the_first_and_the_last_are_probed() -> None:
+    trace = ledger(2000)
+    commits = [event for event in trace.events if hasattr(event, "low")]
+    tokens = np.arange(2000, dtype=np.uint16) % 10
+    probed = {p.position for p in plan(trace, tokens, CLASSES, seed=0, sampled_positions=0)}
+    assert {commits[0].low, commits[0].high, commits[-1].low} <= probed and len(probed) < 25
+
+
+def test_the_sample_for_the_price_is_spread_over_the_stream() -> None:
+    tokens = np.arange(2000, dtype=np.uint16) % 10
+    sampled = [p for p in plan(ledger(2000), tokens, CLASSES, seed=0, sampled_positions=8) if p.sampled]
+    assert [p.kind for p in sampled] == ["suffix"] * 8
+    assert [(p.position - 1) // 250 for p in sampled] == pytest.approx(range(8), abs=1)
+
+
+def test_where_order_follows_documents_no_probe_moves_their_starts() -> None:
+    tokens = np.random.default_rng(0).integers(0, 10, 400).astype(np.uint16)
+    trace = ledger(400)
+    trace.order[200:] = trace.order[200:][::-1].copy()
+    classes = {**CLASSES, DOCUMENT_START: np.array([0])}
+    probes = plan(trace, tokens, classes, seed=0)
+    assert not any(p.token_class == DOCUMENT_START for p in probes)
+    assert all(tokens[p.position] != 0 for p in probes if not p.sampled)
+
+
+def test_alternatives_ask_for_other_tokens_of_the_same_row() -> None:
+    tokens = np.arange(400, dtype=np.uint16) % 10
+    probes = alternatives(ledger(400), tokens, 50, seed=1, positions=2, count=7)
+    assert len(probes) == 14 and len({p.position for p in probes}) == 2
+    for probe in probes:
+        assert probe.needed and probe.token != tokens[probe.position] and 0 <= probe.token < 50
+    assert len({(p.position, p.token) for p in probes}) == 14
+
+
+def test_only_scored_positions_are_probed() -> None:
+    probes = plan(ledger(100, upto=40), np.arange(100, dtype=np.uint16) % 10, CLASSES, seed=0)
+    assert probes and max(p.position for p in probes) < 39
+
+
+def test_nothing_scored_gives_nothing_to_probe() -> None:
+    assert plan(Trace(50), np.zeros(50, np.uint16), CLASSES, seed=0) == []
+
+
+def test_classes_of_a_real_tokenizer(dataset: Dataset) -> None:
+    stream = np.asarray(dataset.validation)
+    processor = dataset.tokenizer.processor
+    classes = token_classes(dataset.tokenizer, dataset.table, stream)
+    assert list(classes) == ["word start", "continuation", "byte", "document start", "frequent", "rare"]
+    assert all(members.dtype == np.int64 and len(members) for members in classes.values())
+    assert classes["document start"].tolist() == [dataset.tokenizer.bos_id]
+    assert len(classes["byte"]) == 256 and all(processor.is_byte(int(i)) for i in classes["byte"])
+    assert all(processor.id_to_piece(int(i)).startswith("\u2581") for i in classes["word start"])
+    assert not any(processor.id_to_piece(int(i)).startswith("\u2581") for i in classes["continuation"])
+    kinds = [set(classes[name].tolist()) for name in ("word start", "continuation", "byte", "document start")]
+    assert sum(map(len, kinds)) == len(set().union(*kinds))
+    count = np.bincount(stream, minlength=dataset.vocab_size)
+    assert not set(classes["rare"].tolist()) & set(classes["frequent"].tolist())
+    assert count[classes["rare"]].max() <= count[classes["frequent"]].min() and count[classes["rare"]].min() > 0
+
+
+def test_classes_without_members_are_left_out(dataset: Dataset) -> None:
+    only_bos = np.full(10, dataset.tokenizer.bos_id, np.uint16)
+    classes = token_classes(dataset.tokenizer, dataset.table, only_bos)
+    assert "frequent" not in classes and "rare" not in classes and "word start" in classes
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_plan_on_real_text(dataset: Dataset, seed: int) -> None:
+    stream = np.asarray(dataset.validation)[:500]
+    classes = token_classes(dataset.tokenizer, dataset.table, stream)
+    probes = plan(ledger(500), stream, classes, seed=seed)
+    assert len({p.token_class for p in probes if p.kind == "swap"}) >= 4
+    assert all(stream[p.position] not in classes[p.token_class] for p in probes if p.kind == "swap")

@@ -1,0 +1,320 @@
+"""What runs in the boxes of the tests: `main(wire, [function, ...])`. Imported in the box only."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.sandbox.wire import Wire, text
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def main(wire: Wire, args: list[str]) -> int | None:
+    return globals()[args[0]](wire, *args[1:])
+
+
+def attempts(wire: Wire, facts: str) -> None:
+    """Try everything in turn; one text for each: "denied: ..." or "done: ..."."""
+    names = json.loads(facts)
+    results = {name: tried(action, names) for name, action in ATTEMPTS.items()}
+    wire.send(1, text(json.dumps(results)))
+
+
+def tried(action: Callable[[dict[str, Any]], object], names: dict[str, Any]) -> str:
+    try:
+        return f"done: {action(names)}"
+    except (OSError, ImportError) as error:
+        return f"denied: {type(error).__name__} {error}"
+
+
+def checked(result: int) -> int:
+    if result < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return result
+
+
+def connect(family: int, kind: int, address: Any) -> str:
+    with socket.socket(family, kind) as sock:
+        sock.settimeout(5)
+        if kind == socket.SOCK_DGRAM:
+            sock.sendto(b"leak", address)
+        else:
+            sock.connect(address)
+            sock.sendall(b"leak")
+    return "sent"
+
+
+def mount_and_unmount(place: bytes) -> int:
+    checked(libc.mount(b"tmpfs", place, b"tmpfs", 0, None))
+    return checked(libc.umount2(place, 2))
+
+
+ATTEMPTS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "read a secret": lambda n: Path(n["secret"]).read_text(),
+    "read through a link": lambda n: Path(n["allowed"], "link").read_text(),
+    "read through a linked folder": lambda n: Path(n["allowed"], "folder", "secret.txt").read_text(),
+    "read the tests": lambda n: Path(n["tests"]).read_text()[:10],
+    "read the user database": lambda n: Path("/etc/passwd").read_text()[:10],
+    "read the parent's environment": lambda n: Path(f"/proc/{n['parent']}/environ").read_bytes()[:10],
+    "read the parent's memory map": lambda n: Path(f"/proc/{n['parent']}/maps").read_bytes()[:10],
+    "read process 1's environment": lambda n: Path("/proc/1/environ").read_bytes()[:10],
+    "look through process 1's root": lambda n: os.listdir("/proc/1/root"),
+    "change a kernel setting": lambda n: Path("/proc/sys/kernel/core_pattern").open("r+").close(),
+    "list the root": lambda n: os.listdir("/"),
+    "list the secret's folder": lambda n: os.listdir(os.path.dirname(n["secret"])),
+    "write beside the secret": lambda n: Path(n["secret"]).with_name("new").write_text("x"),
+    "write over the secret": lambda n: Path(n["secret"]).open("r+").write("x"),
+    "write into the read folder": lambda n: Path(n["allowed"], "new").write_text("x"),
+    "truncate a file to be read": lambda n: os.truncate(Path(n["allowed"], "data.txt"), 0),
+    "remove a file to be read": lambda n: os.unlink(Path(n["allowed"], "data.txt")),
+    "write over the code": lambda n: Path(sys.modules["harness"].__file__ or "").open("a").write("#"),
+    "write to /tmp": lambda n: Path("/tmp/golf-box-leak").write_text("x"),
+    "link the secret here": lambda n: os.link(n["secret"], "hardlink"),
+    "connect by TCP": lambda n: connect(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", n["tcp"])),
+    "send by UDP": lambda n: connect(socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", n["udp"])),
+    "connect to an abstract socket": lambda n: connect(socket.AF_UNIX, socket.SOCK_STREAM, "\0" + n["abstract"]),
+    "connect to a socket file": lambda n: connect(socket.AF_UNIX, socket.SOCK_STREAM, n["socket"]),
+    "open a host socket": lambda n: socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM).close(),
+    "signal the parent": lambda n: os.kill(n["parent"], 0),
+    "make a user namespace": lambda n: in_child(lambda: checked(libc.unshare(0x10000000))),
+    "make a mount": lambda n: mount_and_unmount(os.getcwd().encode()),
+    "set up io_uring": lambda n: checked(libc.syscall(425, 1, ctypes.create_string_buffer(120))),
+    "become another user": lambda n: in_child(lambda: os.setresuid(12345, 12345, 12345)),
+    "import the referee": lambda n: __import__("harness.errors"),
+    "import the parent's side": lambda n: __import__("harness.sandbox.box"),
+}
+
+
+def in_child(action: Callable[[], object]) -> str:
+    """For what would change this process if it worked."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            action()
+            os._exit(0)
+        except OSError as error:
+            os._exit(error.errno)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if code:
+        raise OSError(code, os.strerror(code))
+    return "worked"
+
+
+def normal_life(wire: Wire, allowed: str) -> None:
+    """Things that honest code does."""
+    facts: dict[str, object] = {"read": Path(allowed, "data.txt").read_text()}
+    Path("made/deep").mkdir(parents=True)
+    Path("made/deep/file").write_text("mine")
+    os.rename("made/deep/file", "made/file")
+    facts["wrote"] = Path("made/file").read_text()
+    with open("mapped", "w+b") as file:
+        file.truncate(4096)
+        with mmap.mmap(file.fileno(), 4096) as view:
+            view[:4] = b"mmap"
+    facts["mmap"] = Path("mapped").read_bytes()[:4].decode()
+    found: list[int] = []
+    threads = [threading.Thread(target=found.append, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    facts["threads"] = sorted(found)
+    facts["forks"] = [in_child(lambda: None) for _ in range(5)]
+    facts["program"] = subprocess.run([sys.executable, "-c", "print(6*7)"], capture_output=True, text=True).stdout
+    facts["random"] = len(os.urandom(8)) + len(Path("/dev/urandom").open("rb").read(8))
+    facts["cpus"] = bool(Path("/proc/cpuinfo").read_text()) and bool(os.cpu_count())
+    facts["self"] = "VmRSS" in Path("/proc/self/status").read_text()
+    facts["capabilities"] = [
+        line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapEff")
+    ]
+    facts["environment"] = dict(os.environ)
+    facts["hash"] = hash("golf")
+    facts["linalg"] = float(np.linalg.det(np.eye(3)))
+    facts["cwd"] = os.getcwd()
+    wire.send(1, text(json.dumps(facts)))
+
+
+def torch_works(wire: Wire) -> None:
+    import torch
+
+    wire.send(1, np.array([torch.nn.Linear(8, 8)(torch.ones(2, 8)).sum().backward() is None]))
+
+
+def semaphore(wire: Wire) -> None:
+    import multiprocessing
+
+    lock = multiprocessing.Lock()
+    with lock:
+        wire.send(1, text("locked"))
+
+
+def echo(wire: Wire) -> int:
+    frame = wire.recv()
+    wire.send(frame.kind + 1, *frame.arrays)
+    return 0
+
+
+def forked_wires(wire: Wire) -> None:
+    """Forks answer on wires of their own, whose other ends go to the parent."""
+    for number in range(3):
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            with Wire(ours) as mine:
+                mine.send(7, np.array([number, os.getpid()]))
+                mine.recv()
+            os._exit(0)
+        ours.close()
+        wire.send(2, np.array([number]), fds=[theirs.fileno()])
+        theirs.close()
+    for _ in range(3):
+        os.wait()
+
+
+def given_wire(wire: Wire) -> None:
+    frame = wire.recv()
+    with Wire(socket.socket(fileno=frame.fds[0])) as other:
+        other.send(8, text("over the new one"))
+
+
+def raise_error(wire: Wire) -> None:
+    raise ValueError("this is the submission's own mistake")
+
+
+def leave(wire: Wire, code: str) -> None:
+    sys.exit(int(code) if code.isdigit() else code)
+
+
+def abort(wire: Wire) -> None:
+    os.abort()
+
+
+def shoot_group(wire: Wire) -> None:
+    os.kill(0, signal.SIGKILL)
+
+
+def hang(wire: Wire) -> None:
+    wire.send(1)
+    signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32))
+    while True:
+        time.sleep(60)
+
+
+def spin_away(wire: Wire) -> None:
+    """Leave a daemon behind, forked twice."""
+    daemon()
+    wire.send(1)
+
+
+def daemon() -> None:
+    read_end, write_end = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            os.write(write_end, b"x")
+            while True:
+                time.sleep(60)
+        os._exit(0)
+    os.wait()
+    os.read(read_end, 1)
+
+
+def daemon_and_hang(wire: Wire) -> None:
+    daemon()
+    hang(wire)
+
+
+def eat_memory(wire: Wire) -> None:
+    kept = []
+    while True:
+        kept.append(np.ones(2 << 20))
+        time.sleep(0.005)
+
+
+def eat_memory_in_children(wire: Wire) -> None:
+    for _ in range(4):
+        if os.fork() == 0:
+            block = np.ones(10 << 20)
+            time.sleep(60)
+            print(block.sum())
+    time.sleep(60)
+
+
+def one_huge_array(wire: Wire) -> None:
+    np.ones(1 << 40)
+
+
+def share_memory(wire: Wire) -> None:
+    block = np.ones(16 << 20)  # 128 MiB
+    for _ in range(4):
+        if os.fork() == 0:
+            time.sleep(1.0)
+            os._exit(int(block[0]) - 1)
+    for _ in range(4):
+        os.wait()
+
+
+def fork_bomb(wire: Wire) -> None:
+    while True:
+        try:
+            os.fork()
+        except OSError:
+            pass
+
+
+def print_forever(wire: Wire) -> None:
+    line = "x" * 999
+    while True:
+        print(line)
+
+
+def print_much(wire: Wire, count: str) -> None:
+    sys.stdout.write("y" * int(count))
+
+
+def big_file(wire: Wire) -> None:
+    with open("big", "wb") as file:
+        while True:
+            file.write(bytes(1 << 20))
+
+
+def many_files(wire: Wire) -> None:
+    for number in range(10**6):
+        Path(f"file{number}").write_bytes(bytes(1 << 18))
+        time.sleep(0.001)
+
+
+def leave_a_mess(wire: Wire) -> None:
+    for _ in range(1100):
+        os.mkdir("d")
+        os.chdir("d")
+    Path("file").write_text("x")
+    os.chdir(os.environ["HOME"])
+    os.mkdir("locked")
+    Path("locked/file").write_text("x")
+    os.chmod("locked", 0)
+
+
+def look(wire: Wire, folder: str) -> None:
+    wire.send(1, text(json.dumps(sorted(os.listdir(folder)))))
+
+
+def import_kit(wire: Wire) -> None:
+    import harness.kit
+
+    wire.send(1, text(harness.kit.__file__ or ""))

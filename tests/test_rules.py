@@ -1,0 +1,83 @@
+"""Rulesets: the shipped ones, one's own, and one clear line for a broken one."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from harness import rules
+from harness.errors import UsageError
+
+SHIPPED = Path(rules.__file__).parent / f"{rules.DEFAULT}.toml"
+
+
+def own(tmp_path: Path, old: str, new: str) -> str:
+    text = SHIPPED.read_text()
+    assert text.count(old) >= 1
+    path = tmp_path / "own.toml"
+    path.write_text(text.replace(old, new, 1))
+    return str(path)
+
+
+def refused(name: str, says: str) -> None:
+    with pytest.raises(UsageError, match=says) as caught:
+        rules.load(name)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", rules.available())
+def test_every_shipped_ruleset_is_whole(name: str) -> None:
+    ruleset = rules.load(name)
+    assert ruleset.name == name and set(rules.CITED) <= set(ruleset.rule)
+    assert all(rule.title and rule.text and rule.source and rule.remedy for rule in ruleset.rule.values())
+
+
+def test_the_default_is_the_contests() -> None:
+    ruleset = rules.load()
+    limits = ruleset.limits
+    assert (limits.total_bytes, limits.train_seconds, limits.eval_seconds) == (16_000_000, 600.0, 600.0)
+    assert ruleset.sha256 == hashlib.sha256(SHIPPED.read_bytes()).hexdigest()
+
+
+def test_a_ruleset_of_ones_own(tmp_path: Path) -> None:
+    ruleset = rules.load(own(tmp_path, "16_000_000", "20_000_000"))
+    assert ruleset.limits.total_bytes == 20_000_000 and ruleset.sha256 != rules.load().sha256
+
+
+def test_a_ruleset_may_leave_nothing_open(tmp_path: Path) -> None:
+    text = SHIPPED.read_text()
+    start, stop = text.index("[unruled]"), text.index("[rule.noise]")
+    (tmp_path / "own.toml").write_text(text[:start] + text[stop:])
+    assert rules.load(str(tmp_path / "own.toml")).unruled == {}
+
+
+@pytest.mark.parametrize("name", ["2020-01-01", "", "/", "a" * 5000, "nul\0nul", "../rules/2026-04-28"])
+def test_unknown_names_are_answered_with_the_known_ones(name: str) -> None:
+    refused(name, f"no ruleset .*{rules.DEFAULT}.*, or give a .toml file")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("total_bytes = 16_000_000", "", "limits.total_bytes: missing"),
+        ("total_bytes = 16_000_000", "total_bytes = 0", "limits.total_bytes: .*greater than 0"),
+        ("train_seconds = 600.0", "train_seconds = inf", "limits.train_seconds: .*finite"),
+        ("eval_seconds = 600.0", 'eval_seconds = "long"', "limits.eval_seconds: .*number"),
+        ('size_convention = "wrapped"', 'size_convention = "guessed"', "limits.size_convention"),
+        ("[rule.C1]", "[rule.C1]\nseverity = 3", "rule.C1.severity: no such field"),
+        ("[rule.C1]", "[rule.C9]", "rule.C1: missing; the checks cite"),
+        ("[limits]", "[limits", "is not TOML"),
+        ('name = "2026-04-28"', "", "name: missing"),
+    ],
+)
+def test_a_broken_ruleset_is_named_with_the_place(tmp_path: Path, old: str, new: str, says: str) -> None:
+    name = own(tmp_path, old, new)
+    refused(name, says)
+    refused(name, "ruleset .*own.toml")
+
+
+def test_a_file_that_is_not_text(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_bytes(b"\xff\xfe\x00")
+    refused(str(tmp_path / "own.toml"), "is not TOML")

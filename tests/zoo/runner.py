@@ -1,0 +1,178 @@
+"""Run animals fast: one artifact and two boxes serve the whole zoo; everything else is the pipeline's own `gather`.
+
+In the pipeline each of the three evaluations has a box of its own. Here animals share boxes (each evaluation is a fresh
+process all the same), unless a case says that it acts on its box.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from unittest import mock
+
+from harness import audit, nulls, pipeline
+from harness.audit.evidence import Evidence
+from harness.corpus.dataset import Dataset
+from harness.folder import Folder
+from harness.options import Options
+from harness.progress import Progress
+from harness.record import Finding, Status, verdict_of
+from harness.referee.null import NullStream
+from harness.sandbox.box import Box, Limits
+from harness.scoring import EvaluationBox, Job
+from harness.training import WORKER, Sealed, train
+from tests.support import write_submission
+
+HERE = Path(__file__).parent
+SIDES = ("offender", "neighbour")
+
+#: Neither PASS nor any of these is news.
+QUIET = (Status.PASS, Status.NOT_APPLICABLE, Status.NOT_RUN)
+
+#: What measures an accusation, by check: a metric, and its unit in words.
+MEASURES = {
+    "causality": ("largest change of NLL, nats", "nats moved"),
+    "null-stream": ("saving, nats", "nats saved"),
+    "normalization": ("sum of the worst row", "row sum"),
+    "score-before-update": ("made with unscored tokens in hand", "early updates"),
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What all checks said of one run: those that are not quiet, the verdict, and the size of what was seen."""
+
+    statuses: dict[str, str]
+    verdict: str
+    sizes: dict[str, float] = field(default_factory=dict)
+    headlines: dict[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def failed(self) -> list[str]:
+        """Checks that accuse."""
+        return [check for check, status in self.statuses.items() if status == Status.FAIL]
+
+
+def outcome(findings: list[Finding]) -> Outcome:
+    """Sum findings up."""
+    loud = {found.id: found for found in findings if found.status not in QUIET}
+    sizes: dict[str, float] = {}
+    for check, (metric, _) in MEASURES.items():
+        value = loud[check].metrics.get(metric) if check in loud else None
+        if isinstance(value, int | float):
+            sizes[check] = float(value)
+    return Outcome(
+        {check: found.status.value for check, found in loud.items()},
+        verdict_of(findings).value,
+        sizes,
+        {check: found.headline for check, found in loud.items()},
+    )
+
+
+def source(animal: str, side: str) -> str:
+    """The code of one side: lines marked for the other side are left out."""
+    other = SIDES[1 - SIDES.index(side)]
+    lines = (HERE / "animals" / f"{animal}.py").read_text().splitlines()
+    kept = [line.removesuffix(f"  # {side}") for line in lines if not line.endswith(f"  # {other}")]
+    return "\n".join(kept) + "\n"
+
+
+class Zoo:
+    """Every animal's two folders, one sealed artifact, and two boxes that can run any of them."""
+
+    def __init__(self, dataset: Dataset, home: Path, animals: list[str]) -> None:
+        self.dataset = dataset
+        self.home = home
+        self._null: dict[int, NullStream] = {}
+        starts, sizes = dataset.table.leading_space.tolist(), dataset.table.base.tolist()
+        self.folders: dict[tuple[str, str], Folder] = {}
+        code = {(animal, side): source(animal, side) for animal in animals for side in SIDES}
+        code["plain", "neighbour"] = "from tiny import Tiny\n\n\nclass Plain(Tiny): ...\n"
+        for (animal, side), text in code.items():
+            folder = home / "code" / f"{animal}-{side}"
+            folder.mkdir(parents=True)
+            shutil.copy(HERE / "tiny.py", folder)
+            (folder / "classes.py").write_text(f"WORD_STARTS = {starts}\nBYTES = {sizes}\n")
+            self.folders[animal, side] = write_submission(folder, code=text)
+        with Progress(quiet=True) as progress:
+            self.sealed: Sealed = train(
+                self.folders["plain", "neighbour"],
+                dataset,
+                scale="smoke",
+                seed=0,
+                out=home,
+                sandbox="auto",
+                limits=Limits(memory_bytes=4 << 30, wall_seconds=300.0),
+                threads=1,
+                progress=progress,
+            )
+        self._stack = contextlib.ExitStack()
+        self._boxes: dict[str, tuple[Box, Path]] = {}
+        self._ready: set[str] = set()
+
+    def __enter__(self) -> Zoo:
+        with self._stack as stack:
+            for name in ("score", "null"):
+                log = self.home / f"{name}.log"
+                limits = Limits(memory_bytes=8 << 30, wall_seconds=7200.0)
+                read = [self.home / "code", self.sealed.path]
+                self._boxes[name] = stack.enter_context(Box(WORKER, read=read, limits=limits, log=log)), log
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def run(self, animal: str, side: str, seed: int, *, own_box: bool = False) -> Evidence:
+        """What the pipeline gathers of one animal."""
+        out = self.home / "runs" / f"{animal}-{side}-{seed}"
+        out.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(mock.patch.object(nulls, "drawn", self._drawn(nulls.drawn)))
+            if not own_box:
+                stack.enter_context(mock.patch.object(pipeline, "EvaluationBox", self._shared("score")))
+                stack.enter_context(mock.patch.object(nulls, "EvaluationBox", self._shared("null")))
+            progress = stack.enter_context(Progress(quiet=True))
+            folder = self.folders[animal, side]
+            return pipeline.gather(folder, self.dataset, self.sealed, seed, out, Options(timeout=300.0), progress)
+
+    def judge(self, animal: str, side: str, seed: int, *, own_box: bool = False) -> Outcome:
+        """All checks on one animal."""
+        return outcome(audit.judge(self.run(animal, side, seed, own_box=own_box), audit.select("all")))
+
+    def _shared(self, name: str) -> Callable[[Job, Path], EvaluationBox]:
+        zoo = self
+
+        class Shared(EvaluationBox):
+            """An evaluation box that is not started and ended, but borrowed."""
+
+            def __enter__(self) -> EvaluationBox:
+                self._box, self._log = zoo._boxes[name]
+                self._code = self._job.folder.path
+                self._ready = name in zoo._ready
+                zoo._ready.add(name)
+                return self
+
+        return Shared
+
+    def _drawn(self, draw: Callable[..., NullStream]) -> Callable[..., NullStream]:
+        """The null stream depends on the model and the seed only, so animals share it too."""
+
+        @functools.wraps(draw)
+        def cached(box: EvaluationBox, job: Job, dataset: Dataset) -> NullStream:
+            if job.seed not in self._null:
+                self._null[job.seed] = draw(box, job, dataset)
+            return self._null[job.seed]
+
+        return cached
+
+
+@contextlib.contextmanager
+def opened(dataset: Dataset, home: Path, animals: list[str]) -> Iterator[Zoo]:
+    """A zoo with its boxes running."""
+    with Zoo(dataset, home, animals) as zoo:
+        yield zoo
