@@ -151,6 +151,7 @@ class Keeper:
                     self.condemn(*broken)
                     break
         finally:
+            self._watchdog.close()
             self._hang_up()
             self._reap()
             self._listen()

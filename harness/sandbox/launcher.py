@@ -32,6 +32,7 @@ def keep(plan: Plan) -> None:
     kernel.adopt_orphans()
     ended, alive = os.pipe()
     plan = replace(plan, alive=alive)
+    kernel.hurry()
     if plan.level == "native":
         jail.new_user_and_pid_namespace()
     first = os.fork()
@@ -74,6 +75,7 @@ def be_first(plan: Plan) -> None:
     worker = os.fork()
     if worker == 0:
         try:
+            kernel.take_turns()
             kernel.die_with_parent(signal.SIGKILL)
             os.setsid()  # kill(0, ...) in the box must not reach us
             os.chdir(plan.scratch)

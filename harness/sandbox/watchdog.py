@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import stat
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from harness.sandbox import processes
 from harness.sandbox.outcome import Limits, State
 
 INTERVAL = 0.05
-_DUTY = 20  # after a look that cost t, the next is no sooner than 20 t later: 5 % of a core at most
+_DUTY = 20  # after a look that cost t, the next is 20 t later: 5 % of a core
+_LONGEST = 1.0
 _DISK_EVERY = 0.5
 _MOST_FILES = 50_000
 
@@ -37,7 +39,11 @@ class Watchdog:
         self._folders = folders
         self._started = time.monotonic()
         self._next_disk = self._started + _DISK_EVERY
+        self._next_memory = self._started
         self._cpu: dict[int, float] = {}
+        self._found: list[processes.Process] = []
+        self._aside = ThreadPoolExecutor(1, "box watchdog's scales")
+        self._weighing: Future[tuple[State, str] | None] | None = None
         self.pause = INTERVAL
         self.max_rss_bytes = 0
         self.peak_processes = 0
@@ -53,28 +59,51 @@ class Watchdog:
         return sum(self._cpu.values())
 
     def look(self) -> tuple[State, str] | None:
-        """Take one sample; a state and a line for people if a limit is broken. Sets `pause` until the next look."""
+        """Take one sample; a state and a line for people if a limit is broken. Sets `pause` until the next look.
+
+        Time and the number of processes are seen on the spot, because a fork bomb grows between two looks. Memory
+        and disk are weighed on the side: to read the pages of a process that keeps forking can take minutes.
+        """
         begin = time.thread_time()
-        broken = self._look(time.monotonic())
-        self.pause = max(INTERVAL, _DUTY * (time.thread_time() - begin))
+        broken = self._processes(time.monotonic())
+        self.pause = min(max(INTERVAL, _DUTY * (time.thread_time() - begin)), _LONGEST)
+        if broken:
+            return broken
+        if self._weighing is None:
+            self._weighing = self._aside.submit(self._space, self._found)
+        elif self._weighing.done():
+            broken, self._weighing = self._weighing.result(), None
         return broken
 
-    def _look(self, now: float) -> tuple[State, str] | None:
+    def close(self) -> None:
+        """Take no more samples."""
+        self._aside.shutdown(wait=False)
+
+    def _processes(self, now: float) -> tuple[State, str] | None:
         limits = self._limits
         if now - self._started > limits.wall_seconds:
             return "TO", f"still running after {limits.wall_seconds:g} s"
-        found = self._inside()
-        self._cpu.update({p.pid: p.cpu_seconds for p in found})
-        self.peak_processes = max(self.peak_processes, len(found))
-        if len(found) > limits.processes:
-            return "PL", f"{len(found)} processes at once; the limit is {limits.processes}"
-        memory = _memory(found)
-        if memory > limits.memory_bytes and len(found) > 1:
-            # Forks that end while we add up pass their share to those that we look at next: look again.
-            memory = min(memory, _memory(self._inside()))
-        self.max_rss_bytes = max(self.max_rss_bytes, memory)
-        if memory > limits.memory_bytes:
-            return "ML", f"used {memory / 2**20:.0f} MiB of memory; the limit is {limits.memory_bytes / 2**20:.0f} MiB"
+        self._found = self._inside()
+        self._cpu.update({p.pid: p.cpu_seconds for p in self._found})
+        self.peak_processes = max(self.peak_processes, len(self._found))
+        if len(self._found) > limits.processes:
+            return "PL", f"{len(self._found)} processes at once; the limit is {limits.processes}"
+        return None
+
+    def _space(self, found: list[processes.Process]) -> tuple[State, str] | None:
+        limits = self._limits
+        now = time.monotonic()
+        if now >= self._next_memory:
+            begin = time.thread_time()
+            memory = _memory(found)
+            if memory > limits.memory_bytes and len(found) > 1:
+                # Forks that end while we add up pass their share to those that we look at next: look again.
+                memory = min(memory, _memory(self._inside()))
+            self._next_memory = now + _DUTY * (time.thread_time() - begin)
+            self.max_rss_bytes = max(self.max_rss_bytes, memory)
+            if memory > limits.memory_bytes:
+                used, limit = memory / 2**20, limits.memory_bytes / 2**20
+                return "ML", f"used {used:.0f} MiB of memory; the limit is {limit:.0f} MiB"
         if now >= self._next_disk:
             self._next_disk = now + _DISK_EVERY
             if _disk(self._folders, limits.file_bytes) > limits.file_bytes:
