@@ -1,0 +1,1 @@
+"""What runs in the box beside an unmodified script: stand-ins for what a CPU lacks, and the recorder."""
