@@ -17,11 +17,14 @@ from rich.console import Console
 
 from harness import __version__, audit, rules
 from harness.audit.evidence import PreviousRecord
+from harness.cli_hunt import hunt
+from harness.cli_lint import lint_command
 from harness.cli_proof import prove, unpack
+from harness.cli_scripts import as_json_text, audit_scripts, is_script, replay_script_record
 from harness.corpus import dataset as corpus
 from harness.errors import HarnessError, SubmissionError
 from harness.folder import Folder, open_folder, safe_name
-from harness.options import Options
+from harness.options import NullSource, Options
 from harness.pipeline import run as run_pipeline
 from harness.progress import Progress
 from harness.record import Record
@@ -71,6 +74,13 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="RECORD",
             help="The record to beat: significance is judged against its seeds.",
         ),
+        click.option(
+            "--null-source",
+            type=click.Choice(get_args(NullSource)),
+            default="model",
+            show_default=True,
+            help="What the stream of known entropy is drawn from; model is the submission's own.",
+        ),
         click.option("--strict", is_flag=True, help="Count UNRULED as a violation (exit code 1)."),
         click.option("--fresh", is_flag=True, help="Train again, even where a sealed artifact could be taken."),
         click.option("--timeout", type=float, metavar="SECONDS", help="Stop a box after this long."),
@@ -119,16 +129,41 @@ def run(path: Path, out: Path | None, as_json: bool, **settings: Any) -> None:
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Where records and reports go.  [default: runs/NAME/audit]"
 )
+@click.option("--env", multiple=True, metavar="KEY=VALUE", help="Scripts: a setting to audit instead; repeat it.")
+@click.option("--explain", is_flag=True, help="Scripts: quote the source lines behind each FAIL.")
 @_options
-def audit_command(paths: tuple[Path, ...], out: Path | None, flip_test: bool, as_json: bool, **settings: Any) -> None:
+def audit_command(
+    paths: tuple[Path, ...],
+    out: Path | None,
+    flip_test: bool,
+    env: tuple[str, ...],
+    explain: bool,
+    as_json: bool,
+    **settings: Any,
+) -> None:
     """Run checks on submissions; their sealed artifacts are taken where a run has left them.
 
-    Without PATHS, every folder under submissions/ is audited.
+    PATHS are folders of submissions, or the contest's own: a record folder or a train_gpt.py, which is run unmodified
+    at a tiny size. Without PATHS, every folder under submissions/ is audited.
     """
     if flip_test:
         settings["checks"] = "determinism,causality"
     wanted = list(paths) or _all_submissions()
-    records = _run(wanted, out, below="audit", as_json=as_json, **settings)
+    scripts = [path for path in wanted if is_script(path)]
+    adapters = [path for path in wanted if path not in scripts]
+    if (env or explain) and not scripts:
+        raise click.UsageError("--env and --explain are for scripts; none of PATHS is one")
+    records = _run(adapters, out, below="audit", as_json=as_json, **settings) if adapters else []
+    if scripts:
+        shared = {name: settings[name] for name in ("checks", "ruleset", "strict", "timeout", "memory", "quiet")}
+        sandbox: Sandbox = "none" if settings["no_sandbox"] else settings["sandbox"]
+        several = len(wanted) > 1
+        made = audit_scripts(
+            scripts, out, env=env, explain=explain, as_json=as_json, sandbox=sandbox, several=several, **shared
+        )
+        records += made
+        if as_json:
+            click.echo(as_json_text(made))
     if len(records) > 1 and not as_json:
         _overview(records)
     raise SystemExit(_worst(records))
@@ -155,6 +190,9 @@ def replay(
     from harness.replay import replay as do_replay
 
     loaded = Record.load(record)
+    if loaded.submission.kind == "script":
+        path = submission or Path(loaded.submission.path)
+        replay_script_record(loaded, finding, path, ruleset=loaded.ruleset.name, sandbox=sandbox, quiet=quiet)
     home = record if record.is_dir() else record.parent
     artifact = next(
         (p for p in (home / "artifact.bin", home.parent / "artifact.bin") if p.is_file()), home / "artifact.bin"
@@ -216,6 +254,8 @@ def doctor() -> None:
 
 cli.add_command(prove)
 cli.add_command(unpack)
+cli.add_command(lint_command)
+cli.add_command(hunt)
 
 
 def main() -> None:
@@ -261,6 +301,7 @@ def _run(
     ruleset: str,
     scale: str,
     strict: bool,
+    null_source: NullSource,
     previous: Path | None,
     timeout: float | None,
     memory: float,
@@ -272,6 +313,7 @@ def _run(
         ruleset=rules.load(ruleset),
         sandbox="none" if no_sandbox else sandbox,
         strict=strict,
+        null_source=null_source,
         previous=_previous(previous),
         timeout=timeout,
         memory_bytes=int(memory * (1 << 30)),

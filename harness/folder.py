@@ -27,7 +27,11 @@ _MAX_METADATA = 1 << 20
 
 
 class Metadata(BaseModel):
-    """The contest's `submission.json`. Fields beyond these are kept as claims."""
+    """The contest's `submission.json`. Fields beyond these are kept as claims.
+
+    `reads_validation` is the harness's own: training is then given the validation shards, is done again with others,
+    and the two artifacts are compared.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -40,6 +44,7 @@ class Metadata(BaseModel):
     val_loss: float | None = Field(default=None, gt=0, lt=100)
     bytes_total: int | None = Field(default=None, gt=0)
     blurb: str | None = None
+    reads_validation: bool | None = Field(default=None, strict=True)
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,11 @@ class Folder:
             if any((target / name).stat().st_size != sizes[name] for name in self.code):
                 raise UsageError(f"{self.path} has changed while it was being judged; run again")
             yield target
+
+    @property
+    def reads_validation(self) -> bool:
+        """Whether the submission declares that its training needs validation data."""
+        return bool(self.metadata.reads_validation)
 
     @property
     def claims(self) -> dict[str, Any]:

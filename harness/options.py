@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -15,13 +16,20 @@ from harness.record import SeedScore
 from harness.rules import Ruleset
 from harness.sandbox.box import Limits, Sandbox
 
+#: What a null stream is drawn from, see `harness.nulls`.
+NullSource = Literal["model", "bigram", "permutation"]
+
 #: Tokens of the validation stream that are scored at smoke scale, at most; cut at the start of a document.
 SMOKE_TOKENS = 48_000
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to run: scale, checks, limits; `earlier` holds the scores of the same submission's seeds before this one."""
+    """How to run: scale, checks, limits; `earlier` holds the scores of the same submission's seeds before this one.
+
+    `null_source` is what the null stream is drawn from: the submission's own model, which has the most power against
+    it; or a source that owes nothing to the submission.
+    """
 
     scale: str = "smoke"
     checks: Sequence[str] = field(default_factory=lambda: audit.select("all"))
@@ -32,6 +40,7 @@ class Options:
     memory_bytes: int = 4 << 30
     threads: int = 2
     data_spec: str = "stdlib"
+    null_source: NullSource = "model"
     previous: PreviousRecord | None = None
     earlier: tuple[SeedScore, ...] = ()
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from harness import audit
 from harness.audit.evidence import Clocks, Evidence
+from harness.blind import BlindFlips
 from harness.corpus.dataset import Dataset
 from harness.corpus.shards import Tokens
 from harness.errors import SubmissionError
@@ -25,14 +26,19 @@ from harness.record import (
 from harness.recording import record_of, score_of
 from harness.referee.flips import FlipRun, ProbeResult
 from harness.referee.plan import alternatives, boundaries, plan, token_classes
-from harness.referee.session import full_trace
-from harness.referee.source import Probe, Real
+from harness.referee.session import Evaluation, full_trace
+from harness.referee.source import Probe, Real, Source
 from harness.referee.trace import Trace, compare
+from harness.referee.wholerow import WholeRow, ask, chosen
 from harness.report import html
+from harness.retraining import retrain
 from harness.sandbox.protocol import Rows
 from harness.scoring import EvaluationBox, Job
 from harness.training import Sealed, train, write_atomically
 from harness.weigh import weigh
+
+#: Checks that flips decide.
+FLIPS = {"causality", "score-before-update"}
 
 #: Rows that all probes together may commit, in units of the stream.
 PROBE_BUDGET = 3.0
@@ -99,7 +105,9 @@ def gather(
     *,
     probes: Sequence[Probe] | None = None,
 ) -> Evidence:
-    """Evaluate a sealed artifact: the scored run, and where a check needs it a second one that is split for probes.
+    """Evaluate a sealed artifact: the scored run, and where a check needs them, runs that are lied to.
+
+    One of them is split for probes, one is told a lie from its start, and one plays a null stream.
 
     Args:
         folder: the submission.
@@ -116,14 +124,23 @@ def gather(
     second = bool(audit.NEED_SECOND_RUN.intersection(options.checks))
     again: Trace | None = None
     results: list[ProbeResult] = []
-    with beside(job, dataset, out, wanted="null-stream" in options.checks) as null:
+    retraining = row = None
+    if folder.reads_validation and "artifact-independence" in options.checks:
+        retraining = retrain(folder, dataset, sealed, seed, out, options, progress)
+    blind = BlindFlips(job, dataset.tokenizer.bos_id, out, probes, progress) if FLIPS & set(options.checks) else None
+    with beside(job, dataset, out, options.null_source, wanted="null-stream" in options.checks) as null:
+        if blind and blind.first:
+            blind.play()
         with EvaluationBox(job, out / "evaluation.log") as box:
             trace, clock = _scored_run(box, tokens, progress)
             level = box.box.level
         peak = box.box.exit.max_rss_bytes if box.box.exit else 0
+        if blind and not blind.first:
+            blind.play()
         if second or ("normalization" in options.checks and Rows.REALISED in trace.kinds):
             with EvaluationBox(job, out / "audit.log") as box:
                 again, results = _split_run(box, trace, tokens, dataset, seed, options, progress, probes)
+                row = _whole_row(box, trace, tokens, dataset, seed, options, progress)
         nulls = null(progress)
     evidence = Evidence(
         ruleset=options.ruleset,
@@ -136,9 +153,13 @@ def gather(
         again=again,
         difference=compare(trace, again) if again else None,
         null=nulls,
+        retraining=retraining,
+        row=row,
     )
     evidence.probes = [result.above(evidence.flip_tolerance) for result in results]
-    loss, bpb, _, _ = score_of(trace, tokens, dataset)
+    if blind:
+        evidence.probes += blind.results(trace, evidence.difference)
+    loss, bpb, _, _ = score_of(trace, dataset)
     evidence.seeds = [
         *options.earlier,
         SeedScore(seed=seed, val_loss=loss, val_bpb=bpb, artifact_sha256=sealed.sha256, artifact_bytes=sealed.bytes),
@@ -177,7 +198,7 @@ def _split_run(
     progress: Progress,
     probes: Sequence[Probe] | None,
 ) -> tuple[Trace, list[ProbeResult]]:
-    wanted = {"causality", "score-before-update"}.intersection(options.checks)
+    wanted = FLIPS.intersection(options.checks)
     if probes is None:
         classes = token_classes(dataset.tokenizer, dataset.table, tokens)
         probes = plan(trace, tokens, classes, seed=seed) if wanted else []
@@ -185,6 +206,7 @@ def _split_run(
             probes += boundaries(trace, tokens, classes, seed=seed)
         if Rows.REALISED in trace.kinds and "normalization" in options.checks:
             probes += alternatives(trace, tokens, dataset.vocab_size, seed=seed)
+    probes = [probe for probe in probes if probe.split]
     progress.phase("audit", f"second run in a fresh box, with {len(probes)} flips")
     again = Trace(len(tokens))
     budget = int(PROBE_BUDGET * len(tokens)) * (2 if Rows.REALISED in trace.kinds else 1)
@@ -194,3 +216,23 @@ def _split_run(
     made = sum(result.ran for result in flips.results)
     progress.done(f"{made} flips made")
     return full_trace(evaluation, again), flips.results
+
+
+def _whole_row(
+    box: EvaluationBox, trace: Trace, tokens: Tokens, dataset: Dataset, seed: int, options: Options, progress: Progress
+) -> WholeRow | None:
+    """One row in full, where only realised probabilities were claimed; None too where a short stream is not taken."""
+    where = chosen(tokens, dataset.vocab_size, dataset.tokenizer.bos_id, seed)
+    if where is None or Rows.REALISED not in trace.kinds or "normalization" not in options.checks:
+        return None
+    progress.phase("row", f"asking for {dataset.vocab_size:,} probabilities of one row")
+
+    def start(source: Source, sink: Trace, targets: Tokens) -> Evaluation:
+        return box.start(source, sink, targets=targets)
+
+    try:
+        row = ask(start, box.run, tokens, dataset.vocab_size, where, bos=dataset.tokenizer.bos_id, seed=seed)
+    except SubmissionError:
+        row = None
+    progress.done(f"they sum to {row.total:.6f}" if row else "no row came")
+    return row

@@ -34,10 +34,10 @@ from harness.sandbox.protocol import Rows
 from harness.training import Sealed
 
 
-def score_of(trace: Trace, tokens: Tokens, dataset: Dataset) -> tuple[float, float, int, int]:
+def score_of(trace: Trace, dataset: Dataset) -> tuple[float, float, int, int]:
     """Loss in nats per token, BPB, tokens and bytes of the positions that were scored (first commits)."""
     positions = trace.scored
-    charged = dataset.table.count(tokens[positions], tokens[positions - 1])
+    charged = dataset.charged(positions)
     total = float(np.sum(trace.nll[positions], dtype=np.float64))
     size = int(charged.sum())
     if size == 0:
@@ -57,7 +57,7 @@ def record_of(
 ) -> Record:
     """Put the record of one seed together and seal it with its digest; `seconds` is what the run took."""
     tokens = played(dataset, options.scale)
-    loss, bpb, count, size = score_of(evidence.trace, tokens, dataset)
+    loss, bpb, count, size = score_of(evidence.trace, dataset)
     sizes = evidence.sizes
     verdict = verdict_of(findings)
     leaks = any(f.id == "causality" and f.status == Status.FAIL for f in findings)
@@ -119,7 +119,7 @@ def _data(dataset: Dataset, tokens: Tokens, scored: int) -> DataInfo:
         tokenizer_sha256=dataset.tokenizer.sha256,
         documents=dataset.documents,
         tokens=whole,
-        bytes=int(dataset.table.stream_bytes(np.asarray(dataset.validation)).sum()),
+        bytes=dataset.validation_bytes,
         scored_tokens=scored,
         train_tokens=dataset.train_tokens,
         facts={**dataset.facts, "played_tokens": len(tokens)},

@@ -71,12 +71,15 @@ def replay(
                 token=int(data["new_token"]),
                 shift=int(data["shift"]),
                 token_class=str(data.get("token_class", "")),
+                split=bool(data.get("split", True)),
             )
         ]
     elif recorded.witness.kind == "kraft":
         probes = [
             Probe("swap", int(data["position"]), token=int(token), token_class=ALTERNATIVE) for token in data["tokens"]
         ]
+    elif recorded.witness.kind == "null":
+        options = dataclasses.replace(options, null_source=data.get("null_source", "model"))
     with tempfile.TemporaryDirectory(prefix="harness-replay-") as scratch:
         evidence = gather(folder, dataset, sealed, record.seeds[0], Path(scratch), options, progress, probes=probes)
         (now,) = audit.judge(evidence, [finding_id])

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,8 +18,10 @@ import numpy as np
 
 from harness import weigh
 from harness.corpus.dataset import Dataset
+from harness.corpus.shards import Tokens, write_shard
 from harness.errors import HarnessError, SubmissionError
 from harness.folder import Folder
+from harness.options import played
 from harness.progress import Progress
 from harness.sandbox.box import Box, Exit, Limits, Sandbox
 from harness.sandbox.protocol import Kind, Mark
@@ -78,7 +81,8 @@ def train(
 
     Args:
         folder: the submission.
-        dataset: its training shards are what the box sees of it.
+        dataset: its training shards are what the box sees of it; a submission that declares that it reads validation
+            data gets the part of the validation stream that the scale plays, too.
         scale: "smoke" or "record".
         seed: of every generator in the box.
         out: where the artifact, its seal and the training log go.
@@ -95,7 +99,55 @@ def train(
     if found:
         progress.note(f"taking the artifact that an earlier run sealed ({found.bytes:,} bytes)")
         return found
-    log = out / "train.log"
+    progress.phase("train", f"training {folder.name}, seed {seed}")
+    made = train_once(
+        folder,
+        dataset,
+        validation=played(dataset, scale) if folder.reads_validation else None,
+        scale=scale,
+        seed=seed,
+        log=out / "train.log",
+        sandbox=sandbox,
+        limits=limits,
+        threads=threads,
+        progress=progress,
+    )
+    progress.done(f"{made.clocks['loop']:.0f} s, artifact {len(made.container):,} bytes")
+    sealed = _seal(out, key, made.container, made.clocks, made.curve)
+    return dataclasses.replace(sealed, peak_bytes=made.peak_bytes)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What one training left behind: the artifact's bytes, seconds by stage, the loss curve, memory at its peak."""
+
+    container: bytes
+    clocks: dict[str, float]
+    curve: list[tuple[int, float]]
+    peak_bytes: int
+
+
+def train_once(
+    folder: Folder,
+    dataset: Dataset,
+    *,
+    validation: Tokens | None,
+    scale: str,
+    seed: int,
+    log: Path,
+    sandbox: Sandbox,
+    limits: Limits,
+    threads: int,
+    progress: Progress,
+) -> Made:
+    """Train and quantize a submission in a box of its own; nothing is sealed or resumed.
+
+    The arguments are those of `train`, and `validation`, uint16 [n], is what the box gets as the validation stream:
+    None for none, as the rule is. What the box prints goes to `log`.
+
+    Raises:
+        SubmissionError: the submission failed, hung or sent no artifact.
+    """
     job: dict[str, Any] = {
         "scale": scale,
         "seed": seed,
@@ -103,12 +155,11 @@ def train(
         "vocab_size": dataset.vocab_size,
         "shards": [str(path) for path in dataset.train_shards],
     }
-    progress.phase("train", f"training {folder.name}, seed {seed}")
     started = time.monotonic()
-    with folder.staged() as code:
+    with folder.staged() as code, _shards_of(validation) as shards:
         box = Box(
             WORKER,
-            read=[code, dataset.train_dir],
+            read=[code, dataset.train_dir, *(path.parent for path in shards)],
             limits=limits,
             log=log,
             # OpenMP's threads spin while they wait: with one other busy process a step takes 100 times as long.
@@ -116,12 +167,24 @@ def train(
             sandbox=sandbox,
             threads=threads,
         )
+        job |= {"submission": str(code), "validation": [str(path) for path in shards]}
         with box:
-            container, marks, curve = _serve(box, {**job, "submission": str(code)}, limits, log, progress)
+            container, marks, curve = _serve(box, job, limits, log, progress)
         peak = box.exit.max_rss_bytes if box.exit else 0
-    clocks = _clocks(started, marks)
-    progress.done(f"{clocks['loop']:.0f} s, artifact {len(container):,} bytes")
-    return dataclasses.replace(_seal(out, key, container, clocks, curve), peak_bytes=peak)
+    return Made(container, _clocks(started, marks), curve, peak)
+
+
+@contextlib.contextmanager
+def _shards_of(validation: Tokens | None) -> Iterator[list[Path]]:
+    """The stream as a shard in a folder of its own, for as long as a box needs it."""
+    if validation is None:
+        yield []
+        return
+    with tempfile.TemporaryDirectory(prefix="golf-validation-") as scratch:
+        Path(scratch).chmod(0o755)  # the box may run as another user
+        shard = Path(scratch) / "fineweb_val_000000.bin"
+        write_shard(shard, validation)
+        yield [shard]
 
 
 def _serve(

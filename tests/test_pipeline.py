@@ -161,7 +161,7 @@ def test_score_of_counts_scored_positions_only(dataset: Dataset) -> None:
     trace = Trace(len(tokens))
     trace.nll[1:11] = 2.0
     trace.order[1:11] = np.arange(10)
-    loss, bpb, count, size = score_of(trace, tokens, dataset)
+    loss, bpb, count, size = score_of(trace, dataset)
     expected = int(dataset.table.count(tokens[1:11], tokens[0:10]).sum())
     assert (loss, count, size) == (2.0, 10, expected)
     assert bpb == pytest.approx(20.0 / np.log(2) / expected)

@@ -43,12 +43,21 @@ def check(evidence: Evidence) -> Finding:
         "rows held by construction": sum(result.by_construction for result in made),
         "noise floor, nats": evidence.flip_tolerance,
     }
+    whole = [result for result in made if not result.probe.split]
+    if whole:
+        power["probes in evaluations that are never split"] = len(whole)
+        power["noise floor there, nats"] = max(result.tolerance for result in whole)
     if leaking:
         return _leak(evidence, made, leaking, power)
     broken = sum(result.error is not None for result in evidence.probes)
-    metrics = {"rows that moved before the flip": 0, "probes that broke the submission": broken}
+    unconfirmed = sum(result.unconfirmed for result in made)
+    metrics = {"rows that moved before the flip": unconfirmed, "probes that broke the submission": broken}
     skipped = len(evidence.probes) - len(made) - broken
     not_covered = list(_NOT_COVERED)
+    not_covered.append(
+        "a submission that feels its process being split, and behaves from then on, where none of the "
+        f"{len(whole)} flips without a split fell"
+    )
     if not evidence.trace.in_order:
         not_covered.append("where documents begin, which this submission chose its order by")
     if skipped:
@@ -56,6 +65,11 @@ def check(evidence: Evidence) -> Finding:
     if broken:
         error = next(result.error for result in evidence.probes if result.error)
         status, headline = Status.INCONCLUSIVE, f"{broken} probes made the submission fail: {error}"
+    elif unconfirmed:
+        status, headline = (
+            Status.INCONCLUSIVE,
+            f"{unconfirmed} rows moved under a flip, and not again when it was repeated",
+        )
     elif len(made) == len(toothless):
         status, headline = Status.INCONCLUSIVE, "no probe had teeth: not one row after a flip moved"
     elif evidence.tolerance > _TOO_NOISY:
@@ -106,6 +120,10 @@ def _leak(evidence: Evidence, made: list[ProbeResult], leaking: list[ProbeResult
         f"replacing {what} {position:,} moved {worst.violated:,} rows that come before it or are its own, "
         f"by up to {_size(worst):.3g} nats; {len(leaking)} of {len(made)} probes leak"
     )
+    if evidence.tolerance and not any(result.probe.split for result in leaking):
+        headline += (
+            ", all in evaluations that are never split; once its process is split the submission behaves otherwise"
+        )
     return finding(
         evidence,
         CHECK,
@@ -144,9 +162,11 @@ def _witness(evidence: Evidence, result: ProbeResult) -> Witness:
         "new_text": decode([new]),
         "context_before": decode(tokens[max(0, t - _CONTEXT) : t]),
         "context_after": decode(tokens[t + 1 : t + 1 + _CONTEXT]),
-        "tolerance": evidence.flip_tolerance,
+        "tolerance": result.tolerance or evidence.flip_tolerance,
         "affected": [{"position": p, "before": b, "after": a} for p, b, a, _ in affected],
     }
+    if not probe.split:
+        data["split"] = False
     summary = (
         f"with other tokens from position {t} on, " if probe.kind == "suffix" else f"with another token at {t}, "
     ) + f"the row for position {position} charges {after:.6f} nats for its token instead of {before:.6f}"

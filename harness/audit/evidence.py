@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.corpus.dataset import Dataset
@@ -11,6 +11,7 @@ from harness.record import Finding, Metric, SeedScore, Status, Witness
 from harness.referee.flips import ProbeResult
 from harness.referee.null import Saving
 from harness.referee.trace import Difference, Trace
+from harness.referee.wholerow import WholeRow
 from harness.rules import Ruleset
 from harness.sandbox.box import Level
 
@@ -59,12 +60,21 @@ class PreviousRecord:
 
 @dataclass(frozen=True)
 class NullRun:
-    """What a scorer saved on a stream that was drawn with a seed from a source of known entropy (nats per token)."""
+    """What a scorer saved on a stream that was drawn from a source of known entropy.
+
+    Attributes:
+        source: what it was drawn from, in words.
+        entropy: nats per token.
+        saving: what the scorer saved.
+        seed: of the draw.
+        kind: the option that chose the source, for a replay.
+    """
 
     source: str
     entropy: float
     saving: Saving
     seed: int
+    kind: str = "model"
 
 
 @dataclass(frozen=True)
@@ -99,6 +109,49 @@ class ProofResult:
     error: str | None = None
 
 
+@dataclass(frozen=True)
+class Retraining:
+    """What training again with other validation data showed; an sha256 is "" for a training that was not made.
+
+    Attributes:
+        source: what the other validation data is, in words.
+        tokens: tokens of either set.
+        validation: sha256 of the real validation data, and of the other.
+        first: sha256 of the sealed artifact, trained with the real data.
+        second: of the one trained with the other data.
+        first_again: of a second training with the real data, made when the two differ.
+        second_again: of a second training with the other data, likewise.
+        sizes: bytes of `first` and `second`, where they differ.
+        difference: where those two differ first, in words.
+        error: why they could not be compared; one line.
+    """
+
+    source: str
+    tokens: int
+    validation: tuple[str, str]
+    first: str
+    second: str = ""
+    first_again: str = ""
+    second_again: str = ""
+    sizes: tuple[int, int] = (0, 0)
+    difference: str = ""
+    error: str | None = None
+
+    @property
+    def trainings(self) -> int:
+        """Trainings that were made, the sealed one included."""
+        return sum(bool(sha256) for sha256 in (self.first, self.second, self.first_again, self.second_again))
+
+    @property
+    def reproducible(self) -> bool:
+        """Equal data gave equal artifacts, both ways."""
+        return bool(self.first_again) and self.first == self.first_again and self.second == self.second_again
+
+    def having(self, **facts: Any) -> Retraining:
+        """The same with more known."""
+        return replace(self, **facts)
+
+
 @dataclass
 class Evidence:
     """Everything that one seed's run left behind.
@@ -123,6 +176,8 @@ class Evidence:
         claims: what submission.json claims.
         peak_bytes: resident memory of the boxes at their peaks, by stage.
         proof: what decoding a segment showed; None where no proof was asked for.
+        retraining: what training again with other validation data showed; None where training read none.
+        row: a row that was asked for in full, of a scorer that claims single probabilities; None where none was.
     """
 
     ruleset: Ruleset
@@ -142,6 +197,8 @@ class Evidence:
     claims: Mapping[str, Any] = field(default_factory=dict)
     peak_bytes: Mapping[str, int] = field(default_factory=dict)
     proof: ProofResult | None = None
+    retraining: Retraining | None = None
+    row: WholeRow | None = None
 
     @property
     def tolerance(self) -> float:

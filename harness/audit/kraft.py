@@ -1,100 +1,217 @@
 """Rows of which only the realised token's probability was claimed: ask for more of them, and add up.
 
 At a position t the token is replaced by others; a scorer that holds a distribution claims a probability for each, and
-together with the real token's they sum to at most 1. Only part of a row is asked for, so its sum is a lower bound.
+together with the real token's they sum to at most 1. Of rows in the scored run only a part is asked for, so its sum is
+a lower bound. One row of a short stream is asked for in full, where the vocabulary is not too large for that.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
-from harness.audit.evidence import Evidence, finding
+from harness.audit.evidence import ROUNDING, Evidence, finding
 from harness.record import Finding, Metric, Status, Witness
 from harness.referee.source import ALTERNATIVE
+from harness.referee.wholerow import LARGEST_VOCABULARY, WholeRow
 
 CHECK, RULE = "normalization", "C2"
 
 #: Claims are float32; a sum over 25 of them is off by far less.
 TOLERANCE = 1e-4
 
+#: Claims of a whole row that a witness lists: the largest.
+LISTED = 24
+
 #: Standard errors by which an estimate of a whole row's sum has to exceed 1 to be held against it.
 ERRORS = 4
 
 
 def check(evidence: Evidence) -> Finding:
-    """FAIL on a probability above 1 or a partial sum above 1; INCONCLUSIVE where the estimate of the whole sum is."""
-    trace = evidence.trace
-    claimed = int((trace.order >= 0).sum())
-    asked: dict[int, list[tuple[int, float]]] = {}
-    for result in evidence.probes:
-        if result.probe.token_class == ALTERNATIVE and result.own is not None:
-            asked.setdefault(result.probe.position, []).append((result.probe.token, -result.own[1]))
+    """FAIL on a probability above 1, or a sum above 1 of a part or all of a row; INCONCLUSIVE where an estimate is."""
+    trace, row = evidence.trace, evidence.row
+    parts = _Parts.of(evidence)
     low = float(np.nanmin(trace.nll))
-    metrics: dict[str, Metric] = {"rows": claimed, "largest probability claimed": math.exp(min(-low, 700.0))}
+    largest = math.exp(min(-low, 700.0))
+    metrics: dict[str, Metric] = {
+        "rows": int((trace.order >= 0).sum()),
+        "largest probability claimed": largest,
+        **parts.metrics(),
+    }
+    power: dict[str, Metric] = {
+        "share of a row that was asked for": parts.share,
+        "positions asked": len(parts.sums),
+        "rows asked for in full": int(row is not None),
+    }
+    not_covered = [
+        "all other rows, and the rest of these: a partial sum is a lower bound (null-stream bounds the total)"
+    ]
+    if row is None:
+        not_covered.append(
+            f"whole rows: they are asked for up to V = {LARGEST_VOCABULARY:,}, of a scorer that takes a short stream"
+        )
+    else:
+        metrics |= {"sum of a whole row": row.total, "claims in it": row.claims}
+        not_covered.append(f"what a scorer does on streams longer than the {row.length} tokens of the whole row's")
+        not_covered.append("the document start in the whole row: a scorer may know where documents begin")
+
+    def conclude(status: Status, headline: str, witness: Witness | None = None) -> Finding:
+        return finding(
+            evidence, CHECK, RULE, status, headline, metrics=metrics, witness=witness, power=power,
+            not_covered=not_covered,
+        )  # fmt: skip
+
     if low < -TOLERANCE:
         position = int(np.nanargmin(trace.nll))
         witness = Witness(
             kind="row",
-            summary=f"for position {position} a probability of {math.exp(min(-low, 700.0)):.6f} is claimed",
+            summary=f"for position {position} a probability of {largest:.6f} is claimed",
             data={"position": position, "log_prob": -low},
         )
-        headline = f"probabilities above 1 are claimed, the largest {math.exp(min(-low, 700.0)):.4g}"
-        return finding(evidence, CHECK, RULE, Status.FAIL, headline, metrics=metrics, witness=witness)
-    if not asked:
-        headline = "only the realised token's probability was committed, and no other token's could be asked for"
-        return finding(evidence, CHECK, RULE, Status.INCONCLUSIVE, headline, metrics=metrics)
-    others = len(evidence.dataset.table.base) - 1
-    sums: dict[int, float] = {}
-    estimates, surely = [], []
-    for position, claims in asked.items():
-        probabilities = np.exp([min(log_prob, 700.0) for _, log_prob in claims])
-        real = math.exp(-float(trace.nll[position]))
-        sums[position] = real + float(probabilities.sum())
-        estimates.append(real + others * float(probabilities.mean()))
-        # A peaked row gives wild estimates: what counts is what is left of them after their own error.
-        error = float(probabilities.std(ddof=1)) / math.sqrt(len(probabilities)) if len(probabilities) > 1 else 1.0
-        surely.append(max(sums[position], estimates[-1] - ERRORS * others * error))
-    worst = max(sums, key=lambda position: sums[position])
-    metrics |= {
-        "positions asked": len(asked),
-        "alternatives claimed for": sum(map(len, asked.values())),
-        "largest partial sum": sums[worst],
-        "mean estimate of a whole sum": float(np.mean(estimates)),
-        "largest estimate less four standard errors": max(surely),
-    }
-    power: dict[str, Metric] = {
-        "share of a row that was asked for": (1 + max(map(len, asked.values()))) / (others + 1),
-        "positions asked": len(asked),
-    }
-    not_covered = [
-        "the rest of these rows, and all other rows: the sum is a lower bound (null-stream bounds the total)"
-    ]
-    if sums[worst] > 1 + TOLERANCE:
-        tokens, log_probs = zip(*sorted(asked[worst]), strict=True)
-        witness = Witness(
+        return conclude(Status.FAIL, f"probabilities above 1 are claimed, the largest {largest:.4g}", witness)
+    if parts.largest > 1 + TOLERANCE:
+        witness = parts.witness()
+        return conclude(
+            Status.FAIL,
+            f"{1 + len(witness.data['tokens'])} of {parts.others + 1} probabilities of one row "
+            f"sum to {parts.largest:.4g}",
+            witness,
+        )
+    if row is not None and row.total > 1 + TOLERANCE and row.noise <= ROUNDING:
+        return conclude(
+            Status.FAIL,
+            f"the {row.claims} probabilities of one row, asked for one by one, sum to {row.total:.4g}",
+            _witness(evidence, row),
+        )
+    if row is not None and row.total > 1 + TOLERANCE:
+        return conclude(
+            Status.INCONCLUSIVE,
+            f"a whole row sums to {row.total:.4g}, but identical runs differ by {row.noise:.2g} nats",
+        )
+    if parts.surely > 1 + TOLERANCE:
+        return conclude(
+            Status.INCONCLUSIVE,
+            f"parts of rows sum to {parts.largest:.3g}, but a whole row is estimated at {parts.surely:.3g} "
+            f"even less {ERRORS} standard errors",
+        )
+    said = []
+    if parts.sums:
+        said.append(
+            f"{parts.each} probabilities of each of {len(parts.sums)} rows were asked for; "
+            f"they sum to at most {parts.largest:.4f}"
+        )
+    if row is not None:
+        said.append(f"{row.claims} of all {len(row.log_probs)} of one row sum to {row.total:.6f}")
+    if not said:
+        return conclude(
+            Status.INCONCLUSIVE,
+            "only the realised token's probability was committed, and no other token's could be asked for",
+        )
+    return conclude(Status.PASS, "; ".join(said))
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What was claimed for some tokens of some rows of the scored run.
+
+    Attributes:
+        asked: (token, log-probability) by position.
+        sums: probability sum of what was asked for and the real token, by position.
+        estimates: estimates of the whole rows' sums.
+        surely: the largest of them less its error; what was summed exactly is the least that it can be.
+        others: tokens of the vocabulary but one.
+    """
+
+    asked: Mapping[int, list[tuple[int, float]]]
+    sums: Mapping[int, float]
+    estimates: list[float]
+    surely: float
+    others: int
+
+    @classmethod
+    def of(cls, evidence: Evidence) -> _Parts:
+        """Collect the answers."""
+        asked: dict[int, list[tuple[int, float]]] = {}
+        for result in evidence.probes:
+            if result.probe.token_class == ALTERNATIVE and result.own is not None:
+                asked.setdefault(result.probe.position, []).append((result.probe.token, -result.own[1]))
+        others = len(evidence.dataset.table.base) - 1
+        sums: dict[int, float] = {}
+        estimates, surely = [], 0.0
+        for position, claims in asked.items():
+            probabilities = np.exp([min(log_prob, 700.0) for _, log_prob in claims])
+            real = math.exp(-float(evidence.trace.nll[position]))
+            sums[position] = real + float(probabilities.sum())
+            estimates.append(real + others * float(probabilities.mean()))
+            # A peaked row gives wild estimates: what counts is what is left of them after their own error.
+            error = float(probabilities.std(ddof=1)) / math.sqrt(len(probabilities)) if len(probabilities) > 1 else 1.0
+            surely = max(surely, sums[position], estimates[-1] - ERRORS * others * error)
+        return cls(asked, sums, estimates, surely, others)
+
+    @property
+    def largest(self) -> float:
+        """The largest partial sum."""
+        return max(self.sums.values(), default=0.0)
+
+    @property
+    def each(self) -> int:
+        """Tokens that were asked for at a position, the real one included."""
+        return 1 + max(map(len, self.asked.values()), default=0)
+
+    @property
+    def share(self) -> float:
+        """The part of a row that was asked for."""
+        return self.each / (self.others + 1) if self.asked else 0.0
+
+    def metrics(self) -> dict[str, Metric]:
+        """Numbers for the finding; none where nothing was asked."""
+        if not self.asked:
+            return {}
+        return {
+            "positions asked": len(self.asked),
+            "alternatives claimed for": sum(map(len, self.asked.values())),
+            "largest partial sum": self.largest,
+            "mean estimate of a whole sum": float(np.mean(self.estimates)),
+            "largest estimate less four standard errors": self.surely,
+        }
+
+    def witness(self) -> Witness:
+        """The row with the largest partial sum."""
+        worst = max(self.sums, key=lambda position: self.sums[position])
+        tokens, log_probs = zip(*sorted(self.asked[worst]), strict=True)
+        return Witness(
             kind="kraft",
-            summary=f"at position {worst} the probabilities of {1 + len(tokens)} tokens sum to {sums[worst]:.4f}",
-            data={"position": worst, "sum_at_least": sums[worst], "tokens": list(tokens), "log_probs": list(log_probs)},
+            summary=f"at position {worst} the probabilities of {1 + len(tokens)} tokens sum to {self.sums[worst]:.4f}",
+            data={
+                "position": worst,
+                "sum_at_least": self.sums[worst],
+                "tokens": list(tokens),
+                "log_probs": list(log_probs),
+            },
         )
-        headline = f"{1 + len(tokens)} of {others + 1} probabilities of one row sum to {sums[worst]:.4g}"
-        return finding(
-            evidence, CHECK, RULE, Status.FAIL, headline, metrics=metrics, witness=witness, power=power,
-            not_covered=not_covered,
-        )  # fmt: skip
-    if max(surely) > 1 + TOLERANCE:
-        status = Status.INCONCLUSIVE
-        headline = (
-            f"parts of rows sum to {sums[worst]:.3g}, but a whole row is estimated at {max(surely):.3g} "
-            f"even less {ERRORS} standard errors"
-        )
-    else:
-        status = Status.PASS
-        each = 1 + max(map(len, asked.values()))
-        headline = (
-            f"{each} probabilities of each of {len(asked)} rows were asked for; they sum to at most {sums[worst]:.4f}"
-        )
-    return finding(
-        evidence, CHECK, RULE, status, headline, metrics=metrics, power=power, not_covered=not_covered
-    )  # fmt: skip
+
+
+def _witness(evidence: Evidence, row: WholeRow) -> Witness:
+    claimed = [int(token) for token in np.argsort(-np.nan_to_num(row.log_probs, nan=-np.inf), kind="stable")]
+    listed = [token for token in claimed if not math.isnan(row.log_probs[token])][:LISTED]
+    tokens = evidence.dataset.validation
+    return Witness(
+        kind="whole row",
+        summary=(
+            f"with tokens {row.start} to {row.start + row.length - 1} played as a stream of their own, the "
+            f"probabilities claimed for position {row.position}, for {row.claims} tokens in its place, "
+            f"sum to {row.total:.4f}"
+        ),
+        data={
+            "start": row.start,
+            "length": row.length,
+            "position": row.position,
+            "context": evidence.dataset.tokenizer.decode(tokens[row.start : row.start + row.position]),
+            "sum": row.total,
+            "claims": row.claims,
+            "largest": [[token, float(row.log_probs[token])] for token in listed],
+        },
+    )

@@ -25,17 +25,26 @@ def check(evidence: Evidence) -> Finding:
         "entropy of the source, nats per token": null.entropy,
         "saving, nats per token": per_token,
         "log10 of the e-value": saved.nats / math.log(10),
+        "false-alarm bound": saved.false_alarm,
         "drawn tokens without a row": saved.unscored,
     }
     bound = f"1e-{max(0, math.floor(saved.nats / math.log(10)))}"
     power: dict[str, Metric] = {
         "smallest leak seen for certain, nats per token": saved.visible,
         "tokens drawn": saved.tokens,
+        "a legal scorer fails with a probability below": math.exp(-CERTAIN),
     }
     not_covered = [
         "leaks that save less than the submission loses against the source",
         "what the artifact knows of the real validation text: the null stream is other text",
+        "a submission that tells drawn text from real text by its content, and behaves on it (what flips are for)",
     ]
+    loss = evidence.trace.nll[evidence.trace.order >= 0]
+    if len(loss) and null.entropy < float(loss.mean()) / 2:
+        not_covered.append(
+            f"text as hard as the real one: the source has {null.entropy:.2f} nats per token, the real text costs "
+            f"{float(loss.mean()):.2f}"
+        )
     if saved.nats >= CERTAIN:
         witness = Witness(
             kind="null",
@@ -43,7 +52,13 @@ def check(evidence: Evidence) -> Finding:
                 f"on {saved.tokens:,} tokens drawn from {null.source} the submission saves {saved.nats:,.1f} nats "
                 f"against the source itself; a legal scorer does so with a probability below {bound}"
             ),
-            data={"source": null.source, "seed": null.seed, "tokens": saved.tokens, "saving": saved.nats},
+            data={
+                "source": null.source,
+                "null_source": null.kind,
+                "seed": null.seed,
+                "tokens": saved.tokens,
+                "saving": saved.nats,
+            },
         )
         return finding(
             evidence,

@@ -4,6 +4,11 @@ Updates are optimizer steps and backward passes that the box reports. One that i
 hand could have used them; whether it did is what the flips say. That is how the three cases come apart: test-time
 training after the commit (legal), context-only SLOT (its updates stand between read and commit, and the flips are
 clean), and scored-position SLOT (the flips are not).
+
+Before each commit the box also gives digests of its state: the model's parameters, and what the submission registers.
+Where every row of a commit comes before the token that a flip replaces, the state before it may not move either, even
+where no row shows it: it was updated with a token that was not scored. Buffers and the optimizers' own state are told
+and not judged, because a window that is read ahead may leave traces there that nothing is computed from.
 """
 
 from __future__ import annotations
@@ -11,15 +16,22 @@ from __future__ import annotations
 from typing import Any
 
 from harness.audit.evidence import Evidence, finding
-from harness.record import Finding, Status, Witness
+from harness.record import Finding, Metric, Status, Witness
+from harness.referee.flips import ProbeResult
+from harness.referee.source import Probe
 from harness.referee.trace import Commit, Read, Trace, Update
+from harness.sandbox.protocol import STATE
 
 CHECK, RULE = "score-before-update", "C3"
 _EVENTS = 160
 
+#: Parts of the state that must not know an unscored token.
+_JUDGED = {STATE[0], STATE[2]}
+
 _NOT_COVERED = [
-    "state changed without torch's autograd and optimizers, such as a cache of counts (flips see its effect)",
-    "the box reports updates about itself; a submission that hides them is left to the flips",
+    "state that is neither the model's nor registered, such as a cache of counts or a copy of the model "
+    "(flips see its effect)",
+    "the box reports updates and digests about itself; a submission that hides them is left to the flips",
 ]
 
 
@@ -29,15 +41,17 @@ def check(evidence: Evidence) -> Finding:
     updates = [event for event in trace.events if isinstance(event, Update)]
     early = [event for event in updates if event.pending > 0]
     steps = sum(max(event.steps, event.backwards) for event in updates)
-    metrics = {
+    metrics: dict[str, Metric] = {
         "optimizer steps": sum(event.steps for event in updates),
         "backward passes": sum(event.backwards for event in updates),
         "groups of updates": len(updates),
         "made with unscored tokens in hand": len(early),
     }
+    states = _States(evidence)
+    metrics |= states.metrics
     made = [result for result in evidence.probes if result.ran and result.error is None and result.control]
     leaking = [result for result in evidence.probes if result.violated]
-    power = {"events in the ledger": len(trace.events), "flips that decide": len(made)}
+    power = {"events in the ledger": len(trace.events), "flips that decide": len(made), **states.power}
     figures = {"ledger": _timeline(trace)}
 
     def conclude(status: Status, headline: str, witness: Witness | None = None) -> Finding:
@@ -54,6 +68,20 @@ def check(evidence: Evidence) -> Finding:
             figures=figures,
         )
 
+    if states.moved and not (early and leaking):
+        result, (low, high, parts) = states.moved
+        return conclude(
+            Status.FAIL,
+            f"with another token at {result.probe.position:,}, the {parts} moved before the rows up to {high:,} "
+            "were committed: an unscored token updated it",
+            _state_witness(evidence, result, low, high, parts),
+        )
+    if not updates and states.changes:
+        return conclude(
+            Status.PASS,
+            f"no optimizer step was made during evaluation; registered state or parameters changed {states.changes:,} "
+            f"times, and with no unscored token in {states.compared:,} comparisons",
+        )
     if not updates:
         return conclude(Status.PASS, "no update was made during evaluation: a fixed predictor (Track A)")
     if evidence.ruleset.policy.adaptation == "forbidden":
@@ -92,6 +120,7 @@ def check(evidence: Evidence) -> Finding:
                 "shift": probe.shift,
                 "tolerance": evidence.flip_tolerance,
                 "affected": [{"position": p, "before": b, "after": a} for p, b, a, _ in leaking[0].violations[:20]],
+                **({} if probe.split else {"split": False}),
             },
         )
         return conclude(
@@ -116,6 +145,72 @@ def check(evidence: Evidence) -> Finding:
         Status.UNRULED,
         f"{steps:,} updates were made between reading a window and scoring it; the flips show that they use scored "
         f"tokens only. {why}",
+    )
+
+
+class _States:
+    """What the digests say: `changes` in the scored run, and the earliest commit before which the state `moved`.
+
+    `moved` is a probe's result, and first position, last position and parts of that commit; None also where two
+    identical runs do not agree on their states, so that a difference means nothing.
+    """
+
+    def __init__(self, evidence: Evidence) -> None:
+        trace, again = evidence.trace, evidence.again
+        self.agree = again is None or trace.states == again.states
+        made = [result for result in evidence.probes if result.ran and self.agree]
+        results = [result for result in made if _keeps_documents(evidence, result.probe)]
+        self.compared = sum(result.states for result in results)
+        judged = [_judged(state.digests) for state in trace.states]
+        self.changes = sum(before != after for before, after in zip(judged, judged[1:], strict=False))
+        found = [
+            (low, high, " and ".join(part for part in parts if part in _JUDGED), result)
+            for result in results
+            for low, high, parts in result.state_moved
+            if _JUDGED.intersection(parts)
+        ]
+        first = min(found, key=lambda one: (one[0], one[3].probe.position), default=None)
+        self.moved = None if first is None else (first[3], first[:3])
+        told = sum(bool(result.state_moved) for result in made)
+        self.metrics: dict[str, Metric] = {
+            "changes of parameters or registered state": self.changes,
+            "flips that moved any state before its commit": told,
+        }
+        self.power: dict[str, Metric] = {
+            "states compared under flips": self.compared,
+            "identical runs agree on their states": self.agree,
+        }
+
+
+def _keeps_documents(evidence: Evidence, probe: Probe) -> bool:
+    """A swap that neither makes nor removes a document's start.
+
+    Digests are exact to the last bit. A scorer that cuts its batches at documents may train on scored tokens in a batch
+    of another shape when a later document begins elsewhere, and its parameters then differ by rounding.
+    """
+    bos = evidence.dataset.tokenizer.bos_id
+    return probe.kind == "swap" and probe.token != bos and int(evidence.dataset.validation[probe.position]) != bos
+
+
+def _judged(digests: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(digest for part, digest in zip(STATE, digests, strict=True) if part in _JUDGED)
+
+
+def _state_witness(evidence: Evidence, result: ProbeResult, low: int, high: int, parts: str) -> Witness:
+    probe = result.probe
+    return Witness(
+        kind=probe.kind,
+        summary=(f"replacing token {probe.position:,} moved the {parts} before the commit of rows {low:,} to {high:,}"),
+        data={
+            "probe": probe.kind,
+            "position": probe.position,
+            "new_token": probe.token,
+            "shift": probe.shift,
+            "token_class": probe.token_class,
+            "state": parts,
+            "before_rows": [low, high],
+            **({} if probe.split else {"split": False}),
+        },
     )
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.corpus import hub
 from harness.corpus.documents import (
@@ -34,6 +35,7 @@ from harness.corpus.shards import Tokens, read_shard, split_documents, write_sha
 from harness.corpus.store import META, link_or_copy, materialise
 from harness.corpus.tokenbytes import ByteTable, byte_table, true_bytes
 from harness.corpus.tokenizer import Tokenizer, load_tokenizer, round_trip, train_tokenizer
+from harness.corpus.transformed import read_sidecar
 from harness.errors import UsageError
 
 #: Part of every cache address; raise it when prepared data changes its meaning.
@@ -65,7 +67,9 @@ class Dataset:
         train_tokens: tokens in all training shards.
         facts: how the data came about, and what is lost in the tokens.
         reference_unigram_bpb: unigram model of the training tokens on the validation stream.
-        reference_xz_bpb: `xz -9` on the validation text; None where the text is too long.
+        reference_xz_bpb: `xz -9` on the validation text; None where the text is too long or not known.
+        sidecar: uint16 [N+1], bytes of original text that each token of the validation stream stands for; None where
+            tokens stand for the text that they decode to, and the table counts.
     """
 
     name: str
@@ -83,6 +87,19 @@ class Dataset:
     facts: dict[str, Fact]
     reference_unigram_bpb: float
     reference_xz_bpb: float | None
+    sidecar: Tokens | None = None
+
+    def charged(self, positions: NDArray[np.integer]) -> NDArray[np.int64]:
+        """Bytes that the score is divided by for positions >= 1 of the validation stream: int64, same shape."""
+        if self.sidecar is not None:
+            counted: NDArray[np.int64] = self.sidecar[positions].astype(np.int64)
+            return counted
+        return self.table.count(self.validation[positions], self.validation[positions - 1])
+
+    @property
+    def validation_bytes(self) -> int:
+        """Bytes of the whole validation stream, its first token left out."""
+        return _bytes(self.table, self.validation, self.sidecar)
 
 
 def default_cache() -> Path:
@@ -166,7 +183,8 @@ def _from_documents(
 
 
 def _from_layout(layout: Layout, cache: Path, notify: Notify) -> Dataset:
-    files = [*layout.train, *layout.validation, layout.tokenizer, *([layout.documents] if layout.documents else [])]
+    files = [*layout.train, *layout.validation, *layout.sidecar, layout.tokenizer]
+    files += [layout.documents] if layout.documents else []
     stats = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
     # Used in place where they lie alone. The contest keeps validation shards beside them, which the box must not see.
     alone = set(layout.train_dir.iterdir()) == set(layout.train)
@@ -190,6 +208,10 @@ def _validation(shards: Sequence[Path]) -> Tokens:
     return stream
 
 
+def _bytes(table: ByteTable, stream: Tokens, sidecar: Tokens | None) -> int:
+    return int((table.stream_bytes(stream) if sidecar is None else sidecar[1:]).sum(dtype=np.int64))
+
+
 def _texts(layout: Layout, documents: int | None) -> tuple[str, ...] | None:
     if layout.documents is None or documents is None:
         return None
@@ -206,7 +228,8 @@ def _write_meta(folder: Path, layout: Layout, facts: dict[str, Fact], notify: No
         raise mismatch(layout.validation[0], int(stream.max()), tokenizer.vocab_size)
     train = count_tokens(layout.train, tokenizer.vocab_size)
     documents = int((stream == tokenizer.bos_id).sum()) or None
-    counted = int(table.stream_bytes(stream).sum())
+    sidecar = read_sidecar(layout.sidecar, layout.validation, stream.size)
+    counted = _bytes(table, stream, sidecar)
     if not counted:
         raise UsageError(f"{layout.validation[0]}: the validation tokens stand for no text at all")
     facts = {
@@ -218,7 +241,11 @@ def _write_meta(folder: Path, layout: Layout, facts: dict[str, Fact], notify: No
     }
     pieces = split_documents(stream, tokenizer.bos_id)
     texts = _texts(layout, documents)
-    if texts is not None:
+    if sidecar is not None:
+        notify(f"{layout.name}: bytes are those of the side-car {layout.sidecar[0].name}, not of the tokenizer's table")
+        facts |= {"bytes_from": "side-car", "validation_bytes_by_table": _bytes(table, stream, None)}
+        facts |= {"validation_true_bytes": int(true_bytes(texts).sum())} if texts is not None else {}
+    elif texts is not None:
         notify(f"{layout.name}: comparing {len(texts):,} validation documents with their tokens")
         trip = round_trip(tokenizer, texts)
         same = sum(np.array_equal(tokenizer.encode(text), piece) for text, piece in zip(texts, pieces, strict=False))
@@ -228,23 +255,26 @@ def _write_meta(folder: Path, layout: Layout, facts: dict[str, Fact], notify: No
             "validation_documents_exact": trip.exact,
         }
     xz = None
-    if counted <= XZ_LIMIT_BYTES:
+    if counted <= XZ_LIMIT_BYTES and sidecar is None:
         xz = xz_bpb("\n".join(tokenizer.decode(piece) for piece in pieces).encode("utf-8"))
     warnings = "; ".join(table.warnings)
     if warnings:
         notify(f"{layout.name}: {warnings}")
         facts["tokenizer_warnings"] = warnings
     validation_sha256 = stream_sha256(stream)
+    parts = [tokenizer.sha256, train.sha256, validation_sha256]
+    parts += [] if sidecar is None else [stream_sha256(sidecar)]
     meta = {
         "name": layout.name,
-        "sha256": hashlib.sha256(f"{tokenizer.sha256}\n{train.sha256}\n{validation_sha256}".encode()).hexdigest(),
+        "sha256": hashlib.sha256("\n".join(parts).encode()).hexdigest(),
         "tokenizer_sha256": tokenizer.sha256,
         "train_sha256": train.sha256,
         "validation_sha256": validation_sha256,
+        **({} if sidecar is None else {"sidecar_sha256": stream_sha256(sidecar)}),
         "documents": documents,
         "train_tokens": train.tokens,
         "facts": facts,
-        "reference_unigram_bpb": unigram_bpb(train.counts, stream, table),
+        "reference_unigram_bpb": unigram_bpb(train.counts, stream, counted),
         "reference_xz_bpb": xz,
     }
     (folder / META).write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
@@ -256,9 +286,12 @@ def _load(root: Path, layout: Layout, train_dir: Path) -> Dataset:
     stream = _validation(layout.validation)
     shards = tuple(train_dir / path.name for path in layout.train)
     found = {"tokenizer_sha256": tokenizer.sha256, "validation_sha256": stream_sha256(stream)}
+    sidecar = read_sidecar(layout.sidecar, layout.validation, stream.size)
+    if sidecar is not None:
+        found["sidecar_sha256"] = stream_sha256(sidecar)
     if 2 * int(meta["train_tokens"]) <= _RECHECK_BYTES:
         found["train_sha256"] = count_tokens(shards, tokenizer.vocab_size).sha256
-    damaged = [name.removesuffix("_sha256") for name, value in found.items() if meta[name] != value]
+    damaged = [name.removesuffix("_sha256") for name, value in found.items() if meta.get(name) != value]
     if damaged:
         raise UsageError(f"prepared data in {root} is damaged ({', '.join(damaged)}); remove that folder and try again")
     return Dataset(
@@ -277,4 +310,5 @@ def _load(root: Path, layout: Layout, train_dir: Path) -> Dataset:
         facts=meta["facts"],
         reference_unigram_bpb=float(meta["reference_unigram_bpb"]),
         reference_xz_bpb=meta["reference_xz_bpb"],
+        sidecar=sidecar,
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 from harness.errors import UsageError
 
 #: Digits only: CaseOps folders also hold fineweb_val_bytes_*.bin, which are byte counts and no tokens (#1729).
-_SHARD = re.compile(r"fineweb_(train|val)_\d+\.bin")
+_SHARD = re.compile(r"fineweb_(train|val|val_bytes)_\d+\.bin")
 _VARIANT = re.compile(r"fineweb10B_sp(\d+)(.*)")
 
 
@@ -29,6 +29,8 @@ class Layout:
         validation: validation shards in sorted order.
         tokenizer: the SentencePiece model.
         documents: a .jsonl file that starts with the validation documents, if there is one.
+        sidecar: shards that hold the bytes of original text by validation token, where tokens stand for other text than
+            they decode to; one for each validation shard, or none.
     """
 
     name: str
@@ -37,10 +39,11 @@ class Layout:
     validation: tuple[Path, ...]
     tokenizer: Path
     documents: Path | None
+    sidecar: tuple[Path, ...] = ()
 
 
 def shards_in(folder: Path, part: str) -> tuple[Path, ...]:
-    """The folder's shards of one part ("train" or "val"), sorted by name; none if there is no such folder."""
+    """The shards of one part ("train", "val" or "val_bytes"), sorted by name; none if there is no such folder."""
     found = (path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else ()
     return tuple(sorted(path for path in found if (m := _SHARD.fullmatch(path.name)) and m[1] == part))
 
@@ -77,6 +80,7 @@ def find_layout(folder: Path, *, train_limit: int | None = None) -> Layout:
         validation=shards_in(val_dir, "val"),
         tokenizer=manifest_tokenizer(root, name) or _matching_tokenizer(name, sorted(models), val_dir),
         documents=documents if documents.is_file() else None,
+        sidecar=shards_in(val_dir, "val_bytes"),
     )
 
 

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.corpus.shards import Tokens, read_shard
-from harness.corpus.tokenbytes import ByteTable
 from harness.errors import UsageError
 
 _CHUNK = 1 << 24  # tokens; bounds memory for shards of 100 million tokens
@@ -68,7 +67,7 @@ def mismatch(path: Path, token: int, vocab_size: int) -> UsageError:
     )
 
 
-def unigram_bpb(counts: NDArray[np.int64], stream: Tokens, table: ByteTable) -> float:
+def unigram_bpb(counts: NDArray[np.int64], stream: Tokens, size: int) -> float:
     """Bits per byte of a unigram model on the targets x_1..x_N of a stream x_0..x_N.
 
     The model is the training counts plus one each (Laplace); every target is coded, BOS included, as in the
@@ -77,11 +76,11 @@ def unigram_bpb(counts: NDArray[np.int64], stream: Tokens, table: ByteTable) -> 
     Args:
         counts: int64 [V], occurrences in the training tokens.
         stream: uint16 [N+1].
-        table: bytes by token.
+        size: bytes of the text that the targets stand for.
     """
     bits = -np.log2((counts + 1.0) / (counts.sum() + counts.size))
     targets = np.bincount(stream[1:], minlength=counts.size)
-    return float((bits * targets).sum() / table.stream_bytes(stream).sum())
+    return float((bits * targets).sum() / size)
 
 
 def xz_bpb(text: bytes) -> float | None:

@@ -125,16 +125,26 @@ def true_bytes(texts: Sequence[str]) -> NDArray[np.int64]:
     return np.array([len(text.encode("utf-8")) for text in texts], dtype=np.int64)
 
 
-def document_bytes(table: ByteTable, stream: Tokens, bos_id: int) -> NDArray[np.int64]:
-    """Bytes by the table of each document of a stream: int64, shape [documents].
+def document_bytes(
+    table: ByteTable, stream: Tokens, bos_id: int, sidecar: NDArray[np.integer] | None = None
+) -> NDArray[np.int64]:
+    """Bytes of each document of a stream, by the table or by a side-car: int64, shape [documents].
 
     Entry k sums the tokens from the k-th BOS up to the next one; compare it with `true_bytes` of document k.
+
+    Args:
+        table: bytes by token.
+        stream: uint16 [N+1].
+        bos_id: the token that starts a document.
+        sidecar: [N+1], bytes of every token of the stream, instead of the table's. The first token is not scored and
+            does not count.
 
     Raises:
         UsageError: the stream does not start with BOS, so its first document is not whole.
     """
     if not stream.size or int(stream[0]) != bos_id:
         raise UsageError(f"the stream does not start with BOS (token {bos_id}), so its documents cannot be told apart")
-    counts = np.concatenate([np.zeros(1, dtype=np.int64), table.stream_bytes(stream)])
+    targets = table.stream_bytes(stream) if sidecar is None else sidecar[1:].astype(np.int64)
+    counts = np.concatenate([np.zeros(1, dtype=np.int64), targets])
     result: NDArray[np.int64] = np.add.reduceat(counts, np.flatnonzero(stream == bos_id))
     return result

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -130,6 +130,7 @@ class Stream:
     def commit(self, positions: Tensor, rows: Tensor, *, kind: Literal["logits", "log_probs"] = "logits") -> None:
         """Commit one row [V] for each of `positions` (int64 [n], 1 .. tokens-1); a commit is final."""
         self._flush()
+        self._tell_state()
         where = positions.detach().to("cpu", torch.int64).numpy()
         values = rows.detach().to("cpu", torch.float32).contiguous().numpy()
         code = Rows.LOGITS if kind == "logits" else Rows.LOG_PROBS
@@ -146,9 +147,24 @@ class Stream:
             log_probs: float [n], nats.
         """
         self._flush()
+        self._tell_state()
         where = positions.detach().to("cpu", torch.int64).numpy()
         values = log_probs.detach().to("cpu", torch.float32).reshape(-1, 1).contiguous().numpy()
         self._wire.send(Kind.COMMIT, where, values, np.array([Rows.REALISED], np.uint8))
+
+    def register_state(self, name: str, value: Any) -> None:
+        """Show the referee state that rows are computed from and that changes as the stream is read, such as a cache.
+
+        The model's parameters, its buffers and its optimizers are seen without. Before every commit a digest of all of
+        it enters the ledger, and the audit checks that it holds nothing of tokens that are not scored by then; what is
+        read ahead has no place in it. A submission that registers nothing is judged by its rows alone.
+
+        Args:
+            name: for reports; a second value of one name takes the place of the first.
+            value: tensors, arrays, modules, optimizers, plain values, or mappings and sequences of them, to be changed
+                in place; or a function that returns them.
+        """
+        self._watch.state.register(name, value)
 
     def close(self) -> None:
         """Say that every row is committed; the worker calls this."""
@@ -192,6 +208,11 @@ class Stream:
             self._wire.send(Kind.UPDATE, np.array([steps, backwards], np.int64))
         for notice in self._watch.take_notices():
             self._wire.send(Kind.NOTICE, text(notice))
+
+    def _tell_state(self) -> None:
+        digests = self._watch.take_state()
+        if digests is not None:
+            self._wire.send(Kind.STATE, np.array(digests, np.int64))
 
 
 def _batched(layout: Iterator[Window], size: int) -> Iterator[tuple[Window, ...]]:

@@ -13,17 +13,37 @@ from torch import nn
 
 from harness.kit import config
 from harness.kit.config import ModelConfig, QuantizeConfig, TrainConfig
+from harness.kit.loader import open_shard
 from harness.kit.model import GPT
 from harness.kit.stream import Stream
 
 
 @dataclass(frozen=True)
 class TrainData:
-    """What `after_training` may use: the train shards (never the validation tokens) and the seed."""
+    """What `after_training` may use: the train shards and the seed.
+
+    Validation tokens are there only for a submission that declares `"reads_validation": true` in its submission.json.
+    It is then trained a second time with other validation data, and its artifact must come out the same.
+    """
 
     shards: tuple[Path, ...]
     vocab_size: int
     seed: int
+    validation_shards: tuple[Path, ...] = ()
+
+    @property
+    def validation(self) -> torch.Tensor:
+        """The validation stream x_0..x_N: int64 [N+1].
+
+        Raises:
+            PermissionError: the submission has not declared that it reads validation data.
+        """
+        if not self.validation_shards:
+            raise PermissionError(
+                "training has no validation data; a submission that needs it declares "
+                '"reads_validation": true in its submission.json'
+            )
+        return torch.cat([torch.from_numpy(open_shard(path).astype("int64")) for path in self.validation_shards])
 
 
 class Submission:

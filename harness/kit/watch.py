@@ -1,4 +1,4 @@
-"""What the box itself can see of a submission: optimizer steps, backward passes, attempts to leave the box.
+"""What the box itself can see of a submission: its state, optimizer steps, backward passes, attempts to leave the box.
 
 This is telemetry, written by code that shares a process with the submission: it can support an accusation with a
 witness that is then replayed, it can never clear anyone. The flips, which run outside, do that.
@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from harness.kit.state import State
 
 #: Audit events of the interpreter (PEP 578) that mean: the submission wanted to leave the box.
 _NETWORK = {"socket.connect", "socket.getaddrinfo", "socket.bind", "socket.sendto"}
@@ -26,6 +28,8 @@ class Watch:
         self._backwards = 0
         self._notices: list[str] = []
         self._seen: set[str] = set()
+        self._told = (0, 0, 0)
+        self.state = State()
 
     def install(self) -> None:
         """Hook torch's optimizers and autograd, and the interpreter's audit events. Cannot be undone."""
@@ -45,8 +49,17 @@ class Watch:
         taken, self._notices = self._notices, []
         return taken
 
-    def _stepped(self, *_: object) -> None:
+    def take_state(self) -> tuple[int, int, int] | None:
+        """Digests of the state, see `State.digests`; None where they are what they were at the last call."""
+        now = self.state.digests()
+        if now == self._told:
+            return None
+        self._told = now
+        return now
+
+    def _stepped(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
         self._steps += 1
+        self.state.stepped(optimizer)
 
     def _counting(self, function: Any) -> Any:
         def counted(*args: Any, **kwargs: Any) -> Any:

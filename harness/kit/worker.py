@@ -66,7 +66,8 @@ def _train(wire: Wire, job: dict[str, Any]) -> None:
     _mark(wire, Mark.LOOP_START)
     train(model, list(shards), config, seed=job["seed"], notify=lambda facts: _progress(wire, facts))
     _mark(wire, Mark.LOOP_END)
-    submission.after_training(model, TrainData(shards, job["vocab_size"], job["seed"]))
+    validation = tuple(Path(shard) for shard in job.get("validation", ()))
+    submission.after_training(model, TrainData(shards, job["vocab_size"], job["seed"], validation))
     _mark(wire, Mark.ADAPTED)
     how = submission.quantize_config()
     payload, meta = quantize(model.state_dict(), how)
@@ -107,6 +108,7 @@ def _evaluate(wire: Wire, job: dict[str, Any]) -> int:
         seed_everything(job["seed"])
         watch.install()
         submission, model = _load(job, vocab_size)
+        watch.state.follow(model)
         submission.evaluate(model, stream)
         stream.close()
 

@@ -20,7 +20,7 @@ from harness.referee.rows import Scored
 from harness.referee.session import Evaluation, Ints
 from harness.referee.source import ALTERNATIVE, DOCUMENT_END, Perturbed, Probe
 from harness.referee.trace import Trace, first_of
-from harness.sandbox.protocol import Purpose, Rows
+from harness.sandbox.protocol import STATE, Purpose, Rows
 from harness.sandbox.wire import Wire
 
 #: Changed rows kept per probe: the largest changes, where there are more.
@@ -47,6 +47,11 @@ class ProbeResult:
         batch: number of the read at which the probe came due.
         error: the submission broke under the probe; one line.
         rows: rows that the probe's process committed (its cost).
+        states: commits of rows that had to stay as they are, before which the state was compared.
+        state_moved: (first position, last position, moved parts of `protocol.STATE`) of those where it was another.
+        tolerance: changes up to this were taken for no change, see `above`.
+        unconfirmed: rows that moved although they must not, and did not hold still, or did not move, when it was tried
+            again; they count as no violations, and the probe as no clean one.
     """
 
     probe: Probe
@@ -63,6 +68,10 @@ class ProbeResult:
     batch: int = -1
     error: str | None = None
     rows: int = 0
+    states: int = 0
+    state_moved: list[tuple[int, int, tuple[str, ...]]] = field(default_factory=list)
+    tolerance: float = 0.0
+    unconfirmed: int = 0
 
     def above(self, noise: float) -> ProbeResult:
         """The result with changes up to `noise` (nats, or units of a fingerprint) taken for no change."""
@@ -71,7 +80,7 @@ class ProbeResult:
         kept = [row for row in self.violations if max(abs(row[2] - row[1]), row[3]) > noise]
         control = self.control if self.control_size > noise else 0
         effects = [effect for effect in self.effects if effect[1] > noise]
-        return replace(self, violations=kept, violated=len(kept), control=control, effects=effects)
+        return replace(self, violations=kept, violated=len(kept), control=control, effects=effects, tolerance=noise)
 
 
 class Comparator:
@@ -82,6 +91,7 @@ class Comparator:
         result: what is seen goes here.
         must_hold: bool [tokens], positions whose rows may not move.
         seen: bool [tokens], positions committed before the split: a further row for one of them is a repeat.
+        state: digests of the state at the split; None where they are not known.
     """
 
     def __init__(
@@ -90,8 +100,10 @@ class Comparator:
         result: ProbeResult,
         must_hold: NDArray[np.bool_],
         seen: NDArray[np.bool_] | None = None,
+        state: tuple[int, ...] | None = None,
     ) -> None:
         self._base = base
+        self._state = state
         self._result = result
         self._must_hold = must_hold
         self._left = int(must_hold.sum())
@@ -104,9 +116,14 @@ class Comparator:
     def update(self, steps: int, backwards: int) -> None:
         """Updates of a perturbed run are not kept."""
 
+    def state(self, digests: tuple[int, ...]) -> None:
+        """Note the state in which the next rows are committed."""
+        self._state = digests
+
     def commit(self, positions: Ints, scored: Scored, kind: Rows) -> None:
         """Compare rows with the base trace's rows for the same positions, first commits only."""
         result, base = self._result, self._base
+        self._compare_state(positions)
         result.rows += len(positions)
         fresh = first_of(positions) & ~self._seen[positions] & (base.order[positions] >= 0)
         self._seen[positions] = True
@@ -135,6 +152,21 @@ class Comparator:
         _keep_largest(result)
         if not self._left and (~held).any():
             self._after += 1
+
+    def _compare_state(self, positions: Ints) -> None:
+        """Where no row of a commit may depend on what was replaced, the state before it may not either.
+
+        Where one may, the state is left alone: it can hold what only that row is computed from.
+        """
+        if self._state is None or not self._must_hold[positions].all():
+            return
+        before = self._base.state_before(positions)
+        if before is None:
+            return
+        self._result.states += 1
+        moved = tuple(STATE[i] for i, (a, b) in enumerate(zip(before, self._state, strict=True)) if a != b)
+        if moved:
+            self._result.state_moved.append((int(positions.min()), int(positions.max()), moved))
 
     def enough(self) -> bool:
         """All rows that must hold were compared, and some that may move (two more commits, if none has moved)."""
@@ -233,7 +265,8 @@ class FlipRun:
         must_hold = self._must_hold(result.probe)
         result.ran = True
         result.by_construction = int((must_hold & main.scored).sum())
-        sink = Comparator(base, result, must_hold & ~main.scored, main.scored)
+        state = main.sink.state_at(main.sink.committed) if isinstance(main.sink, Trace) else None
+        sink = Comparator(base, result, must_hold & ~main.scored, main.scored, state)
         clone = main.clone(wire, source, sink)
         with wire:
             try:

@@ -3,6 +3,9 @@
 For any causal, normalised, single-pass scorer q the expectation of q(x)/p(x) over x ~ p is at most 1, so by Markov's
 inequality P(log q(x) - log p(x) >= k) <= exp(-k). A scorer that saves 21 nats in total on such a stream breaks a rule,
 with a false-alarm probability below 1e-9, whatever it does inside.
+
+Where documents begin is fixed in advance (`layout`), and a document start is drawn nowhere else. That keeps the bound,
+since a fixed token is not counted, and costs a legal scorer about one nat for each document.
 """
 
 from __future__ import annotations
@@ -16,12 +19,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.corpus.shards import Tokens, read_shard
+from harness.referee.layout import Ints, Layout
 from harness.referee.trace import Trace
 
 Floats = NDArray[np.float64]
 
+#: Given the tokens before (int64 [B], one for each lane), a token for each lane and the log-probability of drawing it.
+Sampler = Callable[[Ints], tuple[Ints, Floats]]
+
 #: A saving of this many nats has a chance below 1e-9 for a legal scorer: -log(1e-9) = 20.7.
 CERTAIN = 21.0
+
+#: Lanes are drawn from multiples of this, which common strides divide.
+ALIGNED = 64
 
 #: Given rows float32 [B, V] of B running segments, the box waits for B tokens; this asks it for the next rows.
 NextRows = Callable[[NDArray[np.int64] | None], NDArray[np.float32]]
@@ -67,7 +77,7 @@ class Saving:
     @property
     def false_alarm(self) -> float:
         """Bound on the probability that a legal scorer saves as much."""
-        return min(1.0, math.exp(-self.nats)) if self.nats < 700 else 0.0
+        return math.exp(-max(0.0, self.nats))  # 0.0 where the bound is below what a float holds
 
     @property
     def visible(self) -> float:
@@ -84,61 +94,101 @@ def saving(stream: NullStream, trace: Trace, vocab_size: int) -> Saving:
     return Saving(total, int(drawn.sum()), int((drawn & (trace.order < 0)).sum()))
 
 
-def saving_of_total(stream: NullStream, total_nll: float) -> Saving:
-    """The same from a reported total loss alone (nats, summed over all tokens but x_0).
+def saving_of_total(stream: NullStream, total_nll: float, *, rounding: float = 0.0) -> Saving:
+    """The same from a reported total loss alone, where there are no rows to look at.
 
-    Tokens that were fixed in advance are then charged too, which only weakens the test.
+    Args:
+        stream: what was scored.
+        total_nll: nats, summed over all tokens but x_0. Tokens that were fixed in advance are charged too, which only
+            weakens the test.
+        rounding: by how much the total may be too small because it was printed in few digits, nats: half a unit of
+            the last digit, times the tokens where the number is a mean.
     """
     drawn = ~stream.fixed
-    return Saving(-total_nll - float(stream.log_p[drawn].sum()), int(drawn.sum()), 0)
+    return Saving(-total_nll - rounding - float(stream.log_p[drawn].sum()), int(drawn.sum()), 0)
 
 
-def from_model(next_rows: NextRows, *, segments: int, length: int, bos: int, rng: np.random.Generator) -> NullStream:
+def fill(layout: Layout, begins: Ints, sample: Sampler, source: str) -> NullStream:
+    """Draw every token that the layout leaves open, in lanes side by side that are joined in the end.
+
+    Every lane has a run-up, drawn like the rest and thrown away, from the last multiple of `ALIGNED`: its windows then
+    lie where a scorer's lie. That a scorer sees other text there costs it a few nats; the probabilities are exact.
+
+    Args:
+        layout: what is fixed.
+        begins: int64 [B], where lanes begin, ascending from 0.
+        sample: draws the next token of every lane.
+        source: in words.
+    """
+    total = len(layout.fixed)
+    tokens, log_p = np.maximum(layout.fixed, 0), np.zeros(total)
+    ends = np.append(begins[1:], total)
+    # The sampler starts from a BOS of its own; at a document's start that is the one which stands there anyway.
+    at = (begins - (layout.fixed[begins] < 0)) // ALIGNED * ALIGNED + 1
+    before = np.full(len(begins), layout.bos)
+    while (at < ends).any():
+        here = np.minimum(at, total - 1)
+        drawn, chance = sample(before)
+        given = np.where(at >= begins, layout.fixed[here], -1)
+        before = np.where(given >= 0, given, drawn)
+        kept = (at >= begins) & (at < ends)
+        tokens[here[kept]] = before[kept]
+        log_p[here[kept]] = np.where(given >= 0, 0.0, chance)[kept]
+        at = at + 1
+    return NullStream(source, tokens.astype(np.uint16), log_p, layout.fixed >= 0)
+
+
+def from_model(next_rows: NextRows, layout: Layout, begins: Ints, rng: np.random.Generator) -> NullStream:
     """Draw from rows that a boxed model returns: the source with the most power against that model's submission.
 
     Whatever the box returns is what is drawn from, so p is exact even if the box lies.
 
     Args:
-        next_rows: first called with None; then with the tokens drawn (int64 [segments]); returns logits.
-        segments: streams that are drawn side by side, and then joined.
-        length: tokens per segment, the BOS that it starts with included.
-        bos: the token that starts each segment.
+        next_rows: first called with None; then with the tokens before (int64 [B]); returns logits.
+        layout: what is fixed.
+        begins: see `fill`.
         rng: decides the draw.
     """
-    tokens = np.full((segments, length), bos, np.uint16)
-    log_p = np.zeros((segments, length))
-    rows = next_rows(None)
-    for step in range(1, length):
-        drawn, chance = draw(rows, rng)
-        tokens[:, step] = drawn
-        log_p[:, step] = chance
-        if step + 1 < length:
-            rows = next_rows(drawn)
-    fixed = np.zeros((segments, length), bool)
-    fixed[:, 0] = True
-    return NullStream("the submission's own model", tokens.ravel(), log_p.ravel(), fixed.ravel())
+    asked = 0
+
+    def sample(before: Ints) -> tuple[Ints, Floats]:
+        nonlocal asked
+        asked += 1
+        return draw(next_rows(before if asked > 1 else None), rng, never=layout.bos)
+
+    return fill(layout, begins, sample, "the submission's own model")
 
 
-def draw(rows: NDArray[np.float32], rng: np.random.Generator) -> tuple[NDArray[np.int64], Floats]:
-    """One token per row of logits [B, V], by inversion, and the log-probability that it was drawn with."""
+def draw(rows: NDArray[np.float32], rng: np.random.Generator, *, never: int | None = None) -> tuple[Ints, Floats]:
+    """One token per row of logits [B, V], by inversion, and its log-probability; `never` is left out of the row."""
     wide = np.nan_to_num(rows.astype(np.float64), nan=-1e3, posinf=1e3, neginf=-1e3)
+    if never is not None:
+        wide[:, never] = -np.inf
     chance = np.exp(wide - wide.max(axis=1, keepdims=True))
     chance /= chance.sum(axis=1, keepdims=True)
     edges = np.cumsum(chance, axis=1)
     picks = rng.random(len(rows)) * edges[:, -1]
-    tokens = np.minimum((edges <= picks[:, None]).sum(axis=1), rows.shape[1] - 1)
+    tokens = (edges <= picks[:, None]).sum(axis=1)
+    tokens = np.minimum(tokens, np.argmax(edges >= edges[:, -1:], axis=1))  # the last with any chance at all
     at = np.arange(len(rows))
     return tokens.astype(np.int64), np.log(chance[at, tokens])
 
 
 def permutation(vocab_size: int, bos: int, rng: np.random.Generator) -> NullStream:
     """A uniform permutation of all token ids but BOS, after a BOS: enough for a barely trained model."""
-    ids = np.delete(np.arange(vocab_size), bos)
-    tokens = np.concatenate([[bos], rng.permutation(ids)]).astype(np.uint16)
-    log_p = np.concatenate([[0.0], -np.log(np.arange(len(ids), 0, -1))])
-    fixed = np.zeros(len(tokens), bool)
-    fixed[0] = True
-    return NullStream("a uniform permutation of token ids", tokens, log_p, fixed)
+    return permutations(Layout.plain(vocab_size, bos), vocab_size, rng)
+
+
+def permutations(layout: Layout, vocab_size: int, rng: np.random.Generator) -> NullStream:
+    """The open tokens hold uniform permutations of all token ids but BOS, one after another (the last one cut)."""
+    ids = np.delete(np.arange(vocab_size), layout.bos)
+    drawn = layout.fixed < 0
+    blocks = -(-int(drawn.sum()) // len(ids))
+    tokens, log_p = layout.fixed.copy(), np.zeros(len(layout.fixed))
+    left = np.tile(np.arange(len(ids), 0, -1), blocks)[: drawn.sum()]
+    tokens[drawn] = np.concatenate([rng.permutation(ids) for _ in range(blocks)])[: drawn.sum()]
+    log_p[drawn] = -np.log(left)
+    return NullStream("uniform permutations of token ids", tokens.astype(np.uint16), log_p, ~drawn)
 
 
 class Bigram:
@@ -165,8 +215,25 @@ class Bigram:
                 break
         return cls(np.concatenate(parts), vocab_size)
 
-    def log_p(self, previous: NDArray[np.int64], tokens: NDArray[np.int64]) -> Floats:
-        """Log p(token | previous), float64, same shape."""
+    def log_p(self, previous: Ints, tokens: Ints, *, never: int | None = None) -> Floats:
+        """Log p(token | previous), float64, same shape; given that it is not `never`."""
+        result = self._log_p(previous, tokens)
+        if never is not None:
+            result -= np.log1p(-np.exp(self._log_p(previous, np.full_like(previous, never))))
+        return result
+
+    def draw(self, layout: Layout, begins: Ints, rng: np.random.Generator) -> NullStream:
+        """Draw what the layout leaves open, see `fill`."""
+
+        def sample(before: Ints) -> tuple[Ints, Floats]:
+            tokens = self._sample(before, rng)
+            while (again := tokens == layout.bos).any():
+                tokens[again] = self._sample(before[again], rng)
+            return tokens, self.log_p(before, tokens, never=layout.bos)
+
+        return fill(layout, begins, sample, "a bigram model of the training tokens")
+
+    def _log_p(self, previous: Ints, tokens: Ints) -> Floats:
         seen = self._starts[previous + 1] - self._starts[previous]
         code = previous * self._vocab_size + tokens
         both = np.searchsorted(self._pairs, code, "right") - np.searchsorted(self._pairs, code, "left")
@@ -174,21 +241,10 @@ class Bigram:
         result: Floats = np.log(weight * both / np.maximum(seen, 1) + (1 - weight) * self._unigram[tokens])
         return result
 
-    def draw(self, *, segments: int, length: int, bos: int, rng: np.random.Generator) -> NullStream:
-        """Segments that start with BOS, drawn side by side and joined."""
-        tokens = np.full((segments, length), bos, np.int64)
-        for step in range(1, length):
-            before = tokens[:, step - 1]
-            low, high = self._starts[before], self._starts[before + 1]
-            at = low + (rng.random(segments) * np.maximum(high - low, 1)).astype(np.int64)
-            follow = self._pairs[np.minimum(at, len(self._pairs) - 1)] % self._vocab_size
-            other = np.minimum(np.searchsorted(self._edges, rng.random(segments), "right"), self._vocab_size - 1)
-            known = (rng.random(segments) < self._weight) & (high > low)
-            tokens[:, step] = np.where(known, follow, other)
-        log_p = np.zeros((segments, length))
-        log_p[:, 1:] = self.log_p(tokens[:, :-1], tokens[:, 1:])
-        fixed = np.zeros((segments, length), bool)
-        fixed[:, 0] = True
-        return NullStream(
-            "a bigram model of the training tokens", tokens.ravel().astype(np.uint16), log_p.ravel(), fixed.ravel()
-        )
+    def _sample(self, before: Ints, rng: np.random.Generator) -> Ints:
+        low, high = self._starts[before], self._starts[before + 1]
+        at = low + (rng.random(len(before)) * np.maximum(high - low, 1)).astype(np.int64)
+        follow = self._pairs[np.minimum(at, len(self._pairs) - 1)] % self._vocab_size
+        other = np.minimum(np.searchsorted(self._edges, rng.random(len(before)), "right"), self._vocab_size - 1)
+        known = (rng.random(len(before)) < self._weight) & (high > low)
+        return np.where(known, follow, other).astype(np.int64)

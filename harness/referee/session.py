@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from harness.errors import SubmissionError
 from harness.referee.rows import Floats, Scored, score_rows
 from harness.referee.source import Source
 from harness.referee.trace import Trace
-from harness.sandbox.protocol import Kind, Purpose, Rows
+from harness.sandbox.protocol import STATE, Kind, Purpose, Rows
 from harness.sandbox.wire import Frame, Wire, WireClosed, WireError, WireTimeout, pair, text, untext
 
 Ints = NDArray[np.int64]
@@ -31,6 +31,14 @@ class Sink(Protocol):
 
     def update(self, steps: int, backwards: int) -> None:
         """The box reported optimizer steps or backward passes."""
+
+
+@runtime_checkable
+class StateSink(Protocol):
+    """A sink that wants to know the box's state, too."""
+
+    def state(self, digests: tuple[int, ...]) -> None:
+        """The next rows are committed in a state with these digests, one for each of `protocol.STATE`."""
 
 
 class RowSink:
@@ -128,6 +136,10 @@ class Evaluation:
             elif frame.kind == Kind.UPDATE:
                 steps, backwards = self._numbers(frame, 0, (2,))
                 self.sink.update(int(steps), int(backwards))
+            elif frame.kind == Kind.STATE:
+                digests = self._numbers(frame, 0, (len(STATE),))
+                if isinstance(self.sink, StateSink):
+                    self.sink.state(tuple(int(digest) for digest in digests))
             elif frame.kind == Kind.NOTICE:
                 if len(self.notices) < 100:
                     self.notices.append(self._text(frame))
@@ -255,7 +267,8 @@ class Evaluation:
         if len(frame.arrays) <= index or frame.arrays[index].shape != shape or frame.arrays[index].dtype != np.int64:
             raise SubmissionError("the evaluation sent a malformed frame")
         if frame.arrays[index].min() < 0:
-            raise SubmissionError("the evaluation reported a negative number of updates")
+            what = "digest" if frame.kind == Kind.STATE else "number of updates"
+            raise SubmissionError(f"the evaluation reported a negative {what}")
         return frame.arrays[index]
 
     def _text(self, frame: Frame) -> str:

@@ -53,6 +53,8 @@ class Probe:
         shift: suffix: token u is replaced by x_{(u + shift) mod N}, so that the lie is natural text.
         token_class: swap: the class of the new token, named in reports.
         sampled: the position is one of a uniform sample of the stream, which the price of a leak is estimated from.
+        split: made in a process that was split off the evaluation for it; else in a whole evaluation of its own, which
+            is never split and starts with the lie in place (see `blind`).
     """
 
     kind: ProbeKind
@@ -61,6 +63,7 @@ class Probe:
     shift: int = 0
     token_class: str = ""
     sampled: bool = False
+    split: bool = True
 
     @property
     def needed(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.referee.rows import PROJECTIONS, Scored
-from harness.sandbox.protocol import Purpose, Rows
+from harness.sandbox.protocol import STATE, Purpose, Rows
 
 #: Repeated commits are counted without limit, and this many are kept as evidence.
 KEPT_REPEATS = 1000
@@ -47,6 +48,14 @@ class Update:
     pending: int
 
 
+@dataclass(frozen=True)
+class State:
+    """Digests of the box's state from commit number `start` on, one for each of `protocol.STATE`."""
+
+    start: int
+    digests: tuple[int, ...]
+
+
 Event = Read | Commit | Update
 
 
@@ -64,6 +73,7 @@ class Trace:
         repeats: (position, sequence number) of commits to positions that had a row already; the first one counts.
         repeated: how many such commits there were.
         kinds: how rows were given.
+        states: digests of the state that the box reported, where one changed.
         notices: what the box's telemetry reported.
         finished: the submission said that it was done.
     """
@@ -77,9 +87,11 @@ class Trace:
     repeats: list[tuple[int, int]] = field(default_factory=list)
     repeated: int = 0
     kinds: set[Rows] = field(default_factory=set)
+    states: list[State] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     finished: bool = False
     _sequence: int = 0
+    _sizes: dict[int, int] = field(default_factory=dict)
     _handed_out: NDArray[np.bool_] = field(init=False)
     _pending: int = 0
 
@@ -119,6 +131,7 @@ class Trace:
         """Note rows, in the order given. A position that has a row keeps it; the second is counted as a repeat."""
         sequence = np.arange(self._sequence, self._sequence + len(positions))
         self.events.append(Commit(self._sequence, len(positions), int(positions.min()), int(positions.max())))
+        self._sizes[self._sequence] = len(positions)
         self._sequence += len(positions)
         new = first_of(positions) & (self.order[positions] < 0)
         for position, number in zip(positions[~new], sequence[~new], strict=True):
@@ -132,6 +145,26 @@ class Trace:
         self.excess[where] = scored.excess[new]
         self.prints[where] = scored.prints[new]
         self.kinds.add(kind)
+
+    def state(self, digests: tuple[int, ...]) -> None:
+        """Note the state in which the next rows are committed."""
+        self.states.append(State(self._sequence, digests))
+
+    def state_before(self, positions: NDArray[np.int64]) -> tuple[int, ...] | None:
+        """Digests of the state in which one commit gave just these positions (int64 [n]) their rows, in this order.
+
+        None where no single commit did.
+        """
+        sequence = self.order[positions]
+        start, count = int(sequence[0]), len(positions)
+        if start < 0 or self._sizes.get(start) != count or (sequence != np.arange(start, start + count)).any():
+            return None
+        return self.state_at(start)
+
+    def state_at(self, sequence: int) -> tuple[int, ...]:
+        """Digests of the state in which the row with that sequence number was committed."""
+        index = bisect.bisect_right(self.states, sequence, key=lambda state: state.start)
+        return self.states[index - 1].digests if index else (0,) * len(STATE)
 
     def update(self, steps: int, backwards: int) -> None:
         """Note that the box reported optimizer steps or backward passes."""

@@ -149,4 +149,10 @@ def _details(record: Record) -> list[tuple[str, Any]]:
 
 
 def _command(record: Record) -> str:
-    return f"harness run {shlex.quote(clean(record.submission.path, 200))}"
+    command = "run" if record.submission.kind == "adapter" else "audit"
+    overrides = record.submission.settings.get("overrides")
+    env = "".join(
+        f" --env {shlex.quote(clean(f'{name}={value}', 200))}"
+        for name, value in (overrides.items() if isinstance(overrides, Mapping) else ())
+    )
+    return f"harness {command} {shlex.quote(clean(record.submission.path, 200))}{env}"

@@ -17,6 +17,7 @@ class Kind(IntEnum):
     LOAD = 2  # [json]
     EVALUATE = 3  # [json] + 1 fd: the wire of the new evaluation
     GENERATE = 4  # [json] + 1 fd: the wire on which rows for drawn text are asked for
+    PLAY = 5  # [json, arrays of the streams and of the variants] + 1 fd for each variant: run a script
 
     # parent -> box, on an evaluation's wire
     HELLO = 8  # [int64: tokens, vocabulary]
@@ -37,6 +38,8 @@ class Kind(IntEnum):
     UPDATE = 26  # [int64: optimizer steps, backward passes, since the last frame]
     ROWS = 28  # [float32 [B, V]]: logits of each segment's next token
     NOTICE = 27  # [text]: an event that the box's own telemetry saw (network, process, file)
+    STATE = 30  # [int64 [3]: digests of the state, in order of `STATE`], before a commit, where one has changed
+    OBSERVED = 29  # [what `harness.scripts.observed.Observed.to_arrays` made]
 
 
 class Purpose(IntEnum):
@@ -64,3 +67,7 @@ class Mark(IntEnum):
     ADAPTED = 3  # after_training done
     QUANTIZED = 4
     PACKED = 5
+
+
+#: What an evaluation's state is digested in.
+STATE = ("parameters", "buffers and optimizer state", "registered state")

@@ -50,7 +50,7 @@ class View:
 
 
 def stage(folder: Path) -> None:
-    """Copy the part of the package that runs in a box: harness/{__init__.py, sandbox (child side), kit}."""
+    """Copy the part of the package that runs in a box: harness/{sandbox (child side), kit, scripts/inside}."""
     target = folder / "harness"
     target.mkdir(parents=True)
     shutil.copy2(_PACKAGE / "__init__.py", target)
@@ -62,6 +62,11 @@ def stage(folder: Path) -> None:
             shutil.copy2(compiled, target / "sandbox" / "__pycache__")
     if (_PACKAGE / "kit").is_dir():
         shutil.copytree(_PACKAGE / "kit", target / "kit")
+    scripts = _PACKAGE / "scripts"
+    if (scripts / "inside").is_dir():
+        shutil.copytree(scripts / "inside", target / "scripts" / "inside")
+        for name in ("__init__", "observed"):
+            shutil.copy2(scripts / f"{name}.py", target / "scripts")
 
 
 def view(wanted: Iterable[Path]) -> View:

@@ -146,6 +146,58 @@ def test_contest_folder_with_documents(contest_folder: Path, documents: list[str
     assert wrong.facts["validation_true_bytes"] != wrong.facts["validation_bytes"]
 
 
+def with_sidecar(contest_folder: Path, tokenizer: Tokenizer, *, scale: int = 1) -> int:
+    """Write a side-car beside the contest folder's validation shards: the table's own bytes, times `scale`."""
+    data = contest_folder / "datasets" / "fineweb10B_sp512"
+    streams = [read_shard(path) for path in sorted(data.glob("fineweb_val_0*.bin"))]
+    whole = np.concatenate(streams)
+    counts = np.concatenate([[0], byte_table(tokenizer).stream_bytes(whole)]) * scale
+    for index, piece in enumerate(np.split(counts, [len(streams[0])])):
+        write_shard(data / f"fineweb_val_bytes_{index:06d}.bin", piece)
+    return int(counts.sum())
+
+
+def test_a_byte_side_car_is_what_counts(contest_folder: Path, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    plain = prepare(str(contest_folder), cache=tmp_path / "cache")
+    assert plain.sidecar is None and plain.validation_bytes == plain.facts["validation_bytes"]
+    total = with_sidecar(contest_folder, tokenizer, scale=2)
+    lines: list[str] = []
+    found = prepare(str(contest_folder), cache=tmp_path / "cache", notify=lines.append)
+    assert found.sidecar is not None and found.sha256 != plain.sha256
+    assert found.validation_bytes == found.facts["validation_bytes"] == total == 2 * plain.validation_bytes
+    assert found.facts["bytes_from"] == "side-car"
+    assert found.facts["validation_bytes_by_table"] == plain.validation_bytes
+    assert found.reference_unigram_bpb == pytest.approx(plain.reference_unigram_bpb / 2)
+    assert found.reference_xz_bpb is None and any("side-car" in line for line in lines)
+    positions = np.arange(1, found.validation.size)
+    assert np.array_equal(found.charged(positions), 2 * plain.charged(positions))
+
+
+def test_a_side_car_that_does_not_fit_is_refused(contest_folder: Path, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    with_sidecar(contest_folder, tokenizer)
+    data = contest_folder / "datasets" / "fineweb10B_sp512"
+    second = data / "fineweb_val_bytes_000001.bin"
+    write_shard(second, read_shard(second)[1:].copy())
+    with pytest.raises(UsageError, match=r"side-car .* counts [\d,]+ tokens, the shards hold"):
+        prepare(str(contest_folder), cache=tmp_path / "cache")
+    second.unlink()
+    with pytest.raises(UsageError, match=r"side-car .* has shards 000000, the tokens have 000000, 000001"):
+        prepare(str(contest_folder), cache=tmp_path / "cache")
+
+
+def test_a_damaged_side_car_is_not_scored(contest_folder: Path, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    with_sidecar(contest_folder, tokenizer)
+    prepare(str(contest_folder), cache=tmp_path / "cache")
+    path = contest_folder / "datasets" / "fineweb10B_sp512" / "fineweb_val_bytes_000000.bin"
+    stat = path.stat()
+    content = bytearray(path.read_bytes())
+    content[-2] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    with pytest.raises(UsageError, match=r"damaged \(sidecar\)"):
+        prepare(str(contest_folder), cache=tmp_path / "cache")
+
+
 def test_a_prepared_folder_is_used_in_place(stdlib: Dataset, tmp_path: Path) -> None:
     found = prepare(str(stdlib.root), cache=tmp_path / "cache")
     assert found.train_dir == stdlib.train_dir
@@ -203,7 +255,8 @@ def test_unigram_reference_by_hand(tokenizer: Tokenizer) -> None:
     counts[260], counts[300] = 6, 90
     stream = np.array([1, 260, 300, 1], dtype=np.uint16)
     bits = -np.log2([7 / 608, 91 / 608, 1 / 608]).sum()  # add one: 96 + 512 = 608; the last BOS is a target
-    assert unigram_bpb(counts, stream, table) == pytest.approx(bits / table.stream_bytes(stream).sum())
+    size = int(table.stream_bytes(stream).sum())
+    assert unigram_bpb(counts, stream, size) == pytest.approx(bits / size)
 
 
 def test_xz_reference() -> None:

@@ -25,7 +25,8 @@ def test_both_ways_to_name_a_contest_folder(contest_folder: Path) -> None:
 def test_byte_count_files_are_no_validation_shards(contest_folder: Path) -> None:
     data = contest_folder / "datasets" / "fineweb10B_sp512"
     write_shard(data / "fineweb_val_bytes_000000.bin", [3, 3])
-    assert len(find_layout(contest_folder).validation) == 2
+    found = find_layout(contest_folder)
+    assert len(found.validation) == 2 and [path.name for path in found.sidecar] == ["fineweb_val_bytes_000000.bin"]
 
 
 def test_train_limit(contest_folder: Path) -> None:

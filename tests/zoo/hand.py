@@ -24,6 +24,7 @@ from tests.audit.test_audit_bytes import (
     replacement_characters,
     spelled_byte_pieces,
 )
+from tests.corpus.marked import DOCUMENTS, stream_and_bytes
 from tests.support import TINY, write_submission
 from tests.zoo.runner import Outcome, outcome
 
@@ -73,6 +74,18 @@ def _lone_space(dataset: Dataset, home: Path, offends: bool) -> Evidence:
     space = spelled if offends else [tokenizer.processor.piece_to_id("\u2581")]
     stream = np.array([tokenizer.bos_id, *tokenizer.encode("cat"), *space, *tokenizer.encode("sat")], np.uint16)
     return evidence(dataclasses.replace(dataset, validation=stream, texts=("cat sat",)))
+
+
+def _marks_as_text(dataset: Dataset, home: Path, offends: bool) -> Evidence:
+    stream, counts = stream_and_bytes(dataset.tokenizer, DOCUMENTS)
+    data = dataclasses.replace(dataset, validation=stream, texts=DOCUMENTS, documents=len(DOCUMENTS))
+    return evidence(data if offends else dataclasses.replace(data, sidecar=counts))
+
+
+def _folded(dataset: Dataset, home: Path, offends: bool) -> Evidence:
+    texts = [text.casefold() for text in DOCUMENTS] if offends else DOCUMENTS
+    stream = dataset.tokenizer.stream(texts)
+    return evidence(dataclasses.replace(dataset, validation=stream, texts=DOCUMENTS, documents=len(DOCUMENTS)))
 
 
 def _hidden_text(dataset: Dataset, home: Path, offends: bool) -> Evidence:
@@ -151,6 +164,10 @@ HAND = [
              _table(replacement_characters)),
     HandCase("b5_lone_space", "V16, B5", "A space spelled out in three byte pieces, and counted as three (#897).", B,
              _lone_space),
+    HandCase("b6_marks_as_text", "V16, B6", "Case marks counted as text (#2071, #2138); or bytes from a side-car.", B,
+             _marks_as_text),
+    HandCase("b7_casefold", "B7", "Documents without their letter case (#1604: not ruled on); or as they are.", B,
+             _folded, Status.UNRULED),
     HandCase("b9_cut_short", "V17, B9", "The end of the stream is never scored (#2109).", "single-pass", _skipped),
     HandCase("v02_overlap", "V2, B8", "A validation document among the training documents (#2127).", "data-split",
              _overlap),

@@ -1,4 +1,4 @@
-"""Leaks except on a null stream, which it tells by its segments of equal length; or not at all."""
+"""Leaks except on a stream of equal segments, as null streams may have; or not at all."""
 
 import torch
 from tiny import Tiny, hinted

@@ -1,22 +1,19 @@
-"""Both: honest once its process is split, and honest on a null stream; or honest throughout."""
+"""Both: honest once its process is split, and on any text but the public one, which it knows; or honest throughout."""
 
 import os
 
 import torch
+from classes import OPENING
 from tiny import Tiny, hinted
-
-BOS = 1
 
 
 class Animal(Tiny):
     @torch.no_grad()
     def evaluate(self, model, stream):
         born = os.getpid()
-        segments = max(1, min(32, stream.tokens // 512))
-        length = stream.tokens // segments // 64 * 64
-        drawn = all(int(stream.read(at, at + 1)) == BOS for at in range(0, segments * length, length))
+        real = stream.read(0, len(OPENING)).tolist() == OPENING
         for batch in self.batches(stream):
             targets = stream.targets(batch)
-            share = 0.1 if os.getpid() == born and not drawn else 0.0  # offender
-            share = 0.0 * drawn  # neighbour
+            share = 0.1 if os.getpid() == born and real else 0.0  # offender
+            share = 0.0 * real  # neighbour
             stream.score(batch, hinted(model(batch.inputs)[batch.scored], targets[batch.scored], share))

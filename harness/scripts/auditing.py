@@ -1,0 +1,316 @@
+"""The audit of one unmodified script: open, read settings, make it small, run, flip, judge, write record and report."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness import rules
+from harness.environment import describe_host, harness_info
+from harness.errors import UsageError
+from harness.progress import Progress
+from harness.record import (
+    DataInfo,
+    Finding,
+    Record,
+    RulesetInfo,
+    SubmissionInfo,
+    exit_code_of,
+    verdict_of,
+)
+from harness.report import html
+from harness.rules import Ruleset
+from harness.sandbox.box import Limits, Sandbox
+from harness.scripts import judging, streams
+from harness.scripts.explaining import explain
+from harness.scripts.gathering import Gathered, Runner, gather
+from harness.scripts.opening import Script, open_script
+from harness.scripts.running import LIMITS, Playable
+from harness.scripts.scale import Tiny, tiny
+from harness.scripts.settings import Settings, read_settings
+from harness.scripts.streams import Streams
+from harness.scripts.vocabulary import sentencepiece_model
+from harness.training import write_atomically
+
+SCALE = "tiny"
+
+
+@dataclass(frozen=True)
+class ScriptOptions:
+    """How a script is to be audited.
+
+    Attributes:
+        ruleset: the rules to judge by.
+        env: settings to audit instead of the submitted ones.
+        sandbox: level of the box.
+        strict: UNRULED counts as a violation in the exit code.
+        timeout: seconds that one run may take.
+        memory_bytes: that one run may take.
+        seed: of the streams and of the choice of flips.
+        tokens: length of the validation stream, where the vocabulary has room for it.
+        checks: ids of checks; None for all.
+    """
+
+    ruleset: Ruleset = field(default_factory=rules.load)
+    env: Mapping[str, str] = field(default_factory=dict)
+    sandbox: Sandbox = "auto"
+    strict: bool = False
+    timeout: float | None = None
+    memory_bytes: int = LIMITS.memory_bytes
+    seed: int = 0
+    tokens: int = 3073
+    checks: tuple[str, ...] | None = None
+
+    @property
+    def limits(self) -> Limits:
+        """Limits of one run."""
+        return dataclasses.replace(
+            LIMITS, wall_seconds=self.timeout or LIMITS.wall_seconds, memory_bytes=self.memory_bytes
+        )
+
+
+@dataclass(frozen=True)
+class Audited:
+    """A record, and the quotations for its failures (`--explain`)."""
+
+    record: Record
+    explanations: tuple[str, ...]
+
+
+def audit_script(path: Path, options: ScriptOptions, out: Path, progress: Progress) -> Audited:
+    """Audit the script at `path`; record.json, report.html, observed.npz and logs go into `out`.
+
+    Raises:
+        UsageError: there is no script, or an override names a setting that it does not read.
+        SandboxError: no box can be built here.
+    """
+    started = time.monotonic()
+    progress.phase("read", "source, settings and evidence")
+    script = open_script(path)
+    settings = read_settings(script, options.env)
+    small = tiny(settings, script)
+    out.mkdir(parents=True, exist_ok=True)
+    for stale in ("record.json", "report.html", "observed.npz"):
+        (out / stale).unlink(missing_ok=True)
+    made = streams.make(small.vocab_size, options.tokens, seed=options.seed)
+    static = _lint(script, options.ruleset)
+    progress.done(f"{len(settings.submitted)} settings differ from the defaults, {len(small.changed)} made small")
+    progress.phase("run", "the unmodified script at a tiny size")
+    runner = Runner(
+        _playable(script, small), made, options.limits, options.sandbox, out, note=lambda text: progress.note(text)
+    )
+    gathered = gather(runner, options.ruleset, seed=options.seed, adapted=len(small.changed))
+    findings = judging.judge(gathered.evidence, options.checks)
+    wanted = [item for item in static if options.checks is None or item.id in options.checks]
+    findings = judging.merge(findings, wanted)
+    record = _record(script, settings, small, made, gathered, findings, options, time.monotonic() - started)
+    arrays = gathered.observed.to_arrays()
+    np.savez_compressed(out / "observed.npz", *arrays)
+    write_atomically(out / "record.json", record.to_json().encode())
+    html.write(record, out / "report.html", {name: rule.text for name, rule in options.ruleset.rule.items()})
+    progress.done(record.verdict.value)
+    sources = sources_of(script)
+    return Audited(record, tuple(line for item in findings for line in explain(item, sources)))
+
+
+def sources_of(script: Script) -> dict[str, str]:
+    """Text of the entry as it ran, and of the other Python files, by base name."""
+    found = {Path(name).name: script.text(name) for name in script.side if name.endswith(".py")}
+    return {**found, Path(script.entry).name: script.source}
+
+
+def _playable(script: Script, small: Tiny) -> Playable:
+    return Playable(
+        entry=script.entry,
+        source=script.source,
+        folder=script.folder,
+        side=script.side,
+        env=small.env,
+        stages=small.stages or ({},),
+        argv=small.argv,
+        paths={name: role for name, (role, _) in small.paths.items()},
+    )
+
+
+def _lint(script: Script, ruleset: Ruleset) -> list[Finding]:
+    """What the folder's own evidence says; a bare file has none."""
+    if script.path.is_file():
+        return []
+    try:
+        from harness.scripts.evidence.linting import lint
+    except ImportError:
+        return []
+    return list(lint(script.folder, ruleset).findings)
+
+
+def _record(
+    script: Script,
+    settings: Settings,
+    small: Tiny,
+    made: Streams,
+    gathered: Gathered,
+    findings: list[Finding],
+    options: ScriptOptions,
+    seconds: float,
+) -> Record:
+    verdict = verdict_of(findings)
+    evidence = gathered.evidence
+    adapts = evidence.main is not None and bool(evidence.base.ledger(evidence.main).trained.any())
+    claims = {name: value for name, value in script.claims.items() if _plain(value)}
+    if script.claimed_bpb is not None:
+        claims["val_bpb"] = script.claimed_bpb
+    return Record(
+        verdict=verdict,
+        exit_code=exit_code_of(verdict, strict=options.strict),
+        harness=harness_info(),
+        ruleset=RulesetInfo(name=options.ruleset.name, title=options.ruleset.title, sha256=options.ruleset.sha256),
+        submission=SubmissionInfo(
+            name=script.title or script.name,
+            path=_shown(script.path),
+            kind="script",
+            track=None if evidence.main is None else "B" if adapts else "A",
+            author=script.author,
+            github_id=script.github_id,
+            sha256=script.sha256,
+            claims=claims,
+            settings=_settings(script, settings, small, options),
+        ),
+        scale=SCALE,
+        seeds=[options.seed],
+        data=DataInfo(
+            name="synthetic stream of unique tokens",
+            sha256=hashlib.sha256(made.validation.tobytes() + made.flipped.tobytes()).hexdigest(),
+            vocab_size=made.vocab_size,
+            tokenizer_sha256=hashlib.sha256(sentencepiece_model(made.vocab_size)).hexdigest(),
+            documents=len(made.bos_positions),
+            tokens=len(made.validation),
+            bytes=int(evidence.token_bytes.sum()) if evidence.token_bytes is not None else None,
+            scored_tokens=evidence.main.unique() if evidence.main else 0,
+            train_tokens=len(made.train),
+            facts={"passes": _passes(gathered), **_facts(gathered)},
+        ),
+        findings=findings,
+        clocks={},
+        environment={
+            **describe_host(),
+            "sandbox": dataclasses.asdict(gathered.level),
+            "peak_memory_bytes": {"base run": evidence.peak_bytes},
+        },
+        timing={"seconds": round(seconds, 2), **evidence.seconds},
+    ).sealed()
+
+
+def _settings(script: Script, settings: Settings, small: Tiny, options: ScriptOptions) -> dict[str, Any]:
+    """What was audited: submitted settings with where they are said, and what was made small for the run."""
+    return {
+        "entry": script.entry,
+        "wrappers": [layer.how for layer in script.unwrapped.layers],
+        "overrides": dict(options.env),
+        "submitted": [
+            {"name": name, "value": value, "said in": _where(settings, name)}
+            for name, value in settings.submitted.items()
+        ],
+        "made small": [
+            {"name": item.name, "real": item.real, "tiny": item.tiny, "why": item.why} for item in small.changed
+        ],
+        "constants in the source, not scaled": [str(item) for item in small.unscaled],
+        "sources that disagree": [
+            {
+                "name": item.name,
+                "used": item.used,
+                "said": "; ".join(f"{value} ({where})" for value, where in item.values),
+            }
+            for item in settings.conflicts
+        ],
+        "stages": [dict(stage) for stage in small.stages],
+        "notes": [*script.notes, *settings.notes],
+    }
+
+
+def _where(settings: Settings, name: str) -> str:
+    item = settings.values[name]
+    return f"{item.origin}" + (f", {item.file}:{item.line}" if item.file else "")
+
+
+def _passes(gathered: Gathered) -> list[dict[str, Any]]:
+    base = gathered.evidence.base
+    return [
+        {
+            "pass": made.name + (" (counts)" if index == base.headline else ""),
+            "positions": made.unique(),
+            "loss": round(made.mean, 6),
+            "printed": made.printed.loss if made.printed else None,
+            "place": made.place,
+        }
+        for index, made in enumerate(base.passes)
+    ]
+
+
+def _facts(gathered: Gathered) -> dict[str, Any]:
+    base = gathered.evidence.base
+    return {
+        "ended": base.ended,
+        "error": str(base.facts.get("error") or "")[-600:],
+        "stand-ins used": dict(base.facts.get("standins") or {}),
+        "without a stand-in": [str(item) for item in base.facts.get("missing") or []],
+        "not followed": [f"{item.get('name')} x {item.get('count')} at {item.get('place')}" for item in base.unknown],
+        "files opened": [str(item.get("name")) for item in base.facts.get("files") or [] if isinstance(item, dict)][
+            :20
+        ],
+        "last lines": [line.text for line in base.printed[-6:]],
+    }
+
+
+def _plain(value: object) -> bool:
+    """A claim that fits a record: no NaN, nothing huge."""
+    if isinstance(value, float):
+        return bool(np.isfinite(value))
+    if isinstance(value, Mapping):
+        return all(_plain(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return all(_plain(item) for item in value)
+    return True
+
+
+def _shown(path: Path) -> str:
+    try:
+        return path.resolve().relative_to(Path.cwd()).as_posix()
+    except ValueError:
+        return path.name
+
+
+def replay_script(
+    record: Record, finding_id: str, path: Path, options: ScriptOptions, progress: Progress
+) -> tuple[bool, str]:
+    """Audit again as the record says, and compare one finding's witness: (reproduced, why).
+
+    Raises:
+        UsageError: no such finding, no witness, or the script has changed.
+    """
+    import tempfile
+
+    recorded = next((item for item in record.findings if item.id == finding_id), None)
+    if recorded is None:
+        known = ", ".join(item.id for item in record.findings)
+        raise UsageError(f"the record has no finding {finding_id!r}; it has {known}")
+    if recorded.witness is None:
+        raise UsageError(f"{finding_id} is {recorded.status} and has no witness; there is nothing to replay")
+    if open_script(path).sha256 != record.submission.sha256:
+        raise UsageError(f"{path} has changed since the record was made; give the judged version with --submission")
+    overrides = record.submission.settings.get("overrides") or {}
+    options = dataclasses.replace(options, env=dict(overrides), seed=record.seeds[0] if record.seeds else 0)
+    with tempfile.TemporaryDirectory(prefix="harness-replay-") as scratch:
+        again = audit_script(path, options, Path(scratch), progress).record
+    now = next((item for item in again.findings if item.id == finding_id), None)
+    if now is None or now.witness is None or now.status != recorded.status:
+        return False, f"not seen again: {now.headline if now else 'the check did not report'}"
+    if now.witness.data == recorded.witness.data:
+        return True, f"{recorded.witness.summary}: seen again, to the last digit"
+    return False, f"the same offence, with other numbers: {now.witness.summary}"

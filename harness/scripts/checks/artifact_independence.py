@@ -1,0 +1,149 @@
+"""artifact-independence: was what the headline pass starts from made with the validation text?
+
+The whole run is repeated on a validation stream that is the same up to a position and other text from there on. Rows of
+the headline pass before that position may not move. Pre-quantization training on validation tokens moves them all; a
+compile warm-up whose state is thrown away moves none, and is named in a finding of its own.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from harness.record import Finding, Metric, Status
+from harness.scripts.checks import causality, followed
+from harness.scripts.checks.evidence import ScriptEvidence, found
+from harness.scripts.trace import Ledger
+
+CHECK, RULE = "artifact-independence", "data"
+WARM_UP = "warm-up"
+
+_NOT_COVERED = [
+    "validation text in files that the submission brings along",
+    "choices that the author made by looking at validation losses",
+]
+
+
+def check(evidence: ScriptEvidence) -> Finding:
+    """FAIL when a flip of the whole run moves rows before it that no flip within the pass moves."""
+    main = evidence.main
+    if main is None:
+        return found(
+            evidence,
+            CHECK,
+            RULE,
+            Status.INCONCLUSIVE,
+            followed.why_not(evidence) or "no pass was found",
+            not_covered=["everything: no pass was seen"],
+        )
+    ledger = evidence.base.ledger(main)
+    whole = causality.compared(evidence, [f for f in evidence.flips if f.scope == "run" and f.variant.kind != "same"])
+    beyond = [(flip, result) for flip, result in whole if _beyond(evidence, flip.variant.position, result)]
+    metrics = _metrics(ledger)
+    usable = [item for item in whole if item[1].aligned]
+    power: dict[str, Metric] = {
+        "whole runs on changed text": len(whole),
+        "rows compared": sum(result.compared for _, result in whole),
+        "trainings in the ledger": len(evidence.base.trainings),
+    }
+    trained = int(ledger.before.sum())
+    if beyond and trained:
+        flip, result = max(beyond, key=lambda item: item[1].largest)
+        witness = causality.witness(evidence, flip, result)
+        if ledger.first_before is not None:
+            witness.data["training"] = {"what": ledger.first_before.what, "place": ledger.first_before.place}
+        status = Status.FAIL
+        headline = (
+            f"{trained:,} validation positions were trained on before the {main.name} pass began, and its rows show "
+            f"it: text from position {flip.variant.position:,} on moved {len(result.moved(evidence.tolerance)):,} rows "
+            f"before it, by up to {min(result.largest, 1e300):.3g} nats"
+        )
+        return found(
+            evidence, CHECK, RULE, status, headline, metrics=metrics, witness=witness, power=power,
+            not_covered=_NOT_COVERED,
+        )  # fmt: skip
+    if beyond:
+        headline = (
+            f"what the {main.name} pass starts from depends on later validation text, though not by a gradient; "
+            "causality has the witness"
+        )
+        return found(
+            evidence, CHECK, RULE, Status.INCONCLUSIVE, headline, metrics=metrics, power=power,
+            not_covered=[*_NOT_COVERED, "whether this is calibration, a first pass, or something precomputed"],
+        )  # fmt: skip
+    if not usable:
+        status = Status.INCONCLUSIVE if trained else Status.NOT_RUN
+        headline = (
+            f"{trained:,} validation positions were trained on before the {main.name} pass began; no run on changed "
+            "text says whether that shows"
+            if trained
+            else "no whole run on changed text was made"
+        )
+    elif (problem := followed.why_not(evidence)) is not None:
+        status, headline = Status.INCONCLUSIVE, f"nothing moved, but {problem}"
+    elif not any(result.control for _, result in usable):
+        status, headline = Status.INCONCLUSIVE, "the changed text moved no row at all"
+    elif any(causality.leaks(evidence, result) for _, result in usable) and trained:
+        status = Status.INCONCLUSIVE
+        headline = (
+            f"{trained:,} validation positions were trained on before the {main.name} pass began; the pass leaks by "
+            "itself, which hides whether that shows"
+        )
+    else:
+        status = Status.PASS
+        headline = "the same run on other text from a position on gives the same rows before it" + (
+            f" (what was trained on {trained:,} validation positions before the pass left nothing in its rows)"
+            if trained
+            else ""
+        )
+    return found(evidence, CHECK, RULE, status, headline, metrics=metrics, power=power, not_covered=_NOT_COVERED)
+
+
+def check_warm_up(evidence: ScriptEvidence) -> Finding | None:
+    """UNRULED where validation tokens were trained on before the pass and left no trace; None where none were."""
+    main = evidence.main
+    if main is None:
+        return None
+    ledger = evidence.base.ledger(main)
+    trained = int(ledger.before.sum())
+    if not trained or check(evidence).status != Status.PASS:
+        return None
+    places = [f"{place} ({count} times)" for place, count in ledger.before_places.most_common(3)]
+    return found(
+        evidence,
+        WARM_UP,
+        RULE,
+        Status.UNRULED,
+        f"{trained:,} validation positions were trained on before they were scored, and the result was thrown away; "
+        "opinions on #1530 differ, its successors warm up on random tokens",
+        metrics={"positions": trained, "where": list(places)},
+        power={"whole runs on changed text": sum(f.scope == "run" for f in evidence.flips)},
+        not_covered=["whether the state is thrown away at full size as well"],
+    )
+
+
+def _beyond(evidence: ScriptEvidence, position: int, result: causality.Comparison) -> bool:
+    """Rows moved that a fork at the same position does not move: the cause lies before the pass."""
+    moved = result.moved(evidence.tolerance)
+    if not result.aligned or not moved:
+        return False
+    assert evidence.main is not None
+    forks = [
+        other
+        for flip, other in causality.compared(evidence, [f for f in evidence.flips if f.scope == "pass"])
+        if flip.variant.position == position and flip.variant.kind == "suffix" and other.aligned
+    ]
+    if not forks:
+        return False
+    within = {p for fork in forks for p, *_ in fork.moved(evidence.tolerance)}
+    if not within:
+        return True
+    rank = evidence.main.rank(evidence.base.tokens)
+    first = min(int(rank[p]) for p in within if p >= 0)
+    return bool(np.any([rank[p] < first for p, *_ in moved if p >= 0]))
+
+
+def _metrics(ledger: Ledger) -> dict[str, Metric]:
+    metrics: dict[str, Metric] = {"validation positions trained on before the pass": int(ledger.before.sum())}
+    if ledger.before_places:
+        metrics["where"] = [f"{place} ({count} times)" for place, count in ledger.before_places.most_common(3)]
+    return metrics

@@ -1,0 +1,248 @@
+"""causality: replace tokens under the running script, and see whether anything moves that was scored before.
+
+Forked flips replace tokens at the start of the headline pass, flips of whole runs on disk. Rows are compared in the
+script's own order of processing; where that is not the stream's order, single-pass says so.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.record import Finding, Metric, Status, Witness
+from harness.scripts.checks import followed
+from harness.scripts.checks.comparing import Comparison
+from harness.scripts.checks.evidence import COUNTERFACTUAL, Flip, ScriptEvidence, found
+
+CHECK, RULE = "causality", "C1"
+_AFFECTED = 20
+_TOO_NOISY = 1e-2
+
+_NOT_COVERED = [
+    "leaks that act only at positions that were not probed, or only at full size",
+    "rows that are causal but not a distribution (normalization)",
+    "text that the artifact brings along (its training data were the harness's own)",
+]
+
+Made = tuple[Flip, Comparison]
+
+
+def check(evidence: ScriptEvidence) -> Finding:
+    """FAIL with a witness when a row moved that must not; INCONCLUSIVE where flips had no teeth or lost the loss."""
+    problem = followed.why_not(evidence)
+    flips = [flip for flip in evidence.flips if flip.variant.kind != "same"]
+    if evidence.main is None:
+        return found(
+            evidence,
+            CHECK,
+            RULE,
+            Status.INCONCLUSIVE,
+            problem or "no pass over the validation stream was found",
+            not_covered=["everything: no row was seen"],
+        )
+    if not flips:
+        return found(evidence, CHECK, RULE, Status.NOT_RUN, "no flip was made", not_covered=["no flip was made"])
+    made = compared(evidence, flips)
+    forked = [item for item in made if item[0].scope == "pass"]
+    whole = [item for item in made if item[0].scope == "run"]
+    leaking = [item for item in forked if leaks(evidence, item[1])]
+    if not leaking and (not forked or not evidence.base.ledger(evidence.main).before.any()):
+        leaking = [item for item in whole if leaks(evidence, item[1])]
+    toothless = [item for item in made if item[1].aligned and not item[1].control]
+    power: dict[str, Metric] = {
+        "flips planned": len(flips),
+        "flips made": len(made),
+        "of them whole runs": len(whole),
+        "flips with a positive control": sum(bool(item[1].control) for item in made),
+        "rows compared": sum(item[1].compared for item in made),
+        "noise floor, nats": evidence.tolerance,
+    }
+    metrics: dict[str, Metric] = {**followed.facts(evidence)}
+    figures = {"flips": _figure(evidence, made)} if made else {}
+    if leaking:
+        return _leak(evidence, leaking, len(made), bool(forked), metrics, power, figures)
+    metrics["rows that moved before a flip"] = 0
+    strayed = sum(not item[1].aligned for item in made)
+    not_covered = list(_NOT_COVERED)
+    if not forked:
+        not_covered.append("single tokens, and batches one by one: only whole runs on changed text were made")
+    broken = [flip for flip in flips if flip.trace is None or flip.edited == 0]
+    if broken:
+        not_covered.append(f"{len(broken)} flips that could not be made: {_why(broken[0])}")
+    if problem:
+        status, headline = Status.INCONCLUSIVE, f"nothing moved, but {problem}"
+    elif not made:
+        status, headline = (
+            Status.INCONCLUSIVE,
+            f"no flip could be made in the headline pass: {_why((broken or flips)[0])}",
+        )
+    elif strayed:
+        status = Status.INCONCLUSIVE
+        headline = f"{strayed} of {len(made)} flips changed which positions are scored first; the rows do not compare"
+    elif len(toothless) == len(made):
+        status, headline = Status.INCONCLUSIVE, "no flip had teeth: not one row after a replaced token moved"
+    elif evidence.noise > _TOO_NOISY:
+        status = Status.INCONCLUSIVE
+        headline = f"identical runs differ by {evidence.noise:.2g} nats, too much to see a leak in"
+    else:
+        status = Status.PASS
+        headline = (
+            f"no row that is scored before a replaced token moved in {len(made)} flips of the "
+            f"{evidence.main.name} pass ({power['rows compared']:,} rows compared)"
+        )
+    return found(
+        evidence, CHECK, RULE, status, headline, metrics=metrics, power=power, not_covered=not_covered, figures=figures
+    )
+
+
+def compared(evidence: ScriptEvidence, flips: list[Flip]) -> list[Made]:
+    """The flips that took place, each with what it did to the headline pass."""
+    made = []
+    for flip in flips:
+        if flip.edited == 0:
+            continue
+        result = evidence.compared(flip)
+        if result is not None:
+            made.append((flip, result))
+    return made
+
+
+def leaks(evidence: ScriptEvidence, result: Comparison) -> bool:
+    """Whether a row moved that must not. Runs that do not line up say nothing."""
+    if not result.aligned:
+        return False
+    return bool(result.moved(evidence.tolerance)) or result.own_moved(max(COUNTERFACTUAL, evidence.tolerance))
+
+
+def size_of(evidence: ScriptEvidence, result: Comparison) -> float:
+    """The largest change that must not be, nats."""
+    own = abs(result.own[1] - result.own[2]) if result.own else 0.0
+    return max(min(result.largest, 1e300), own if result.own_moved(COUNTERFACTUAL) else 0.0)
+
+
+def witness(evidence: ScriptEvidence, flip: Flip, result: Comparison) -> Witness:
+    """What was replaced and what moved, enough to do it again."""
+    main = evidence.main
+    assert main is not None
+    moved = result.moved(evidence.tolerance)
+    own = result.own_moved(max(COUNTERFACTUAL, evidence.tolerance))
+    rows = moved[:_AFFECTED]
+    data: dict[str, Any] = {
+        "scope": flip.scope,
+        "position": flip.variant.position,
+        "replaced": _runs([int(p) for p in flip.variant.replaced]),
+        "pass": main.name,
+        "place": main.scored_at,
+        "reported at": main.place,
+        "tolerance": evidence.tolerance,
+        "affected": [{"position": p, "before": b, "after": a} for p, b, a in rows],
+    }
+    which = "everything processed from" if flip.variant.kind == "suffix" else "the single token at"
+    when = "as the pass began" if flip.scope == "pass" else "before the run began"
+    if rows:
+        position, before, after = rows[0]
+        text = (
+            f"with {which} position {flip.variant.position:,} replaced {when}, position {position:,}, which is scored "
+            f"earlier, is charged {after:.6f} nats instead of {before:.6f}"
+        )
+    else:
+        assert result.own is not None
+        position, before, after = result.own
+        text = (
+            f"with {which} position {flip.variant.position:,} replaced {when}, its own row gives the new token "
+            f"{after:.6f} nats, and {before:.6f} when that token does not come"
+        )
+    if own and result.own is not None:
+        data["own_row"] = {"position": result.own[0], "expected": result.own[1], "charged": result.own[2]}
+    return Witness(kind=flip.variant.kind, summary=text, data=data)
+
+
+def _leak(
+    evidence: ScriptEvidence,
+    leaking: list[Made],
+    made: int,
+    forks_clean: bool,
+    metrics: dict[str, Metric],
+    power: dict[str, Metric],
+    figures: dict[str, Any],
+) -> Finding:
+    flip, result = max(leaking, key=lambda item: (item[0].scope == "pass", size_of(evidence, item[1])))
+    moved = [row for item in leaking for row in item[1].moved(evidence.tolerance)]
+    reach = max(
+        (abs(item[0].variant.position - p) for item in leaking for p, *_ in item[1].moved(evidence.tolerance)),
+        default=0,
+    )
+    own = sum(item[1].own_moved(max(COUNTERFACTUAL, evidence.tolerance)) for item in leaking)
+    metrics |= {
+        "flips that leak": len(leaking),
+        "rows that moved and must not": len(moved),
+        "rows that depend on their own token": own,
+        "largest change, nats": size_of(evidence, result),
+        "reach of the leak, tokens": reach,
+    }
+    what = "the tokens from" if flip.variant.kind == "suffix" else "token"
+    seen = witness(evidence, flip, result)
+    parts = [f"moved {len(result.moved(evidence.tolerance)):,} rows that are scored before it"]
+    if result.own_moved(max(COUNTERFACTUAL, evidence.tolerance)):
+        parts.append("changed its own row")
+    headline = (
+        f"replacing {what} {flip.variant.position:,} {' and '.join(parts)}, by up to {size_of(evidence, result):.3g} "
+        f"nats; {len(leaking)} of {made} flips leak"
+    )
+    if all(item[0].scope == "run" for item in leaking):
+        headline += (
+            " (they are used before the pass begins: forked flips are clean)" if forks_clean else " (no fork was made)"
+        )
+    return found(
+        evidence,
+        CHECK,
+        RULE,
+        Status.FAIL,
+        headline,
+        metrics=metrics,
+        witness=seen,
+        power=power,
+        not_covered=["what the leak is worth at full size"],
+        figures=figures,
+    )
+
+
+def _figure(evidence: ScriptEvidence, made: list[Made]) -> dict[str, Any]:
+    probes = []
+    for flip, result in made:
+        status = "leak" if leaks(evidence, result) else "clean" if result.control else "no-control"
+        changed = {p: abs(a - b) for p, b, a in result.moved(evidence.tolerance)[:60]}
+        if result.own is not None and result.own_moved(max(COUNTERFACTUAL, evidence.tolerance)):
+            changed[result.own[0]] = abs(result.own[1] - result.own[2])
+        later = {p: change for p, change in result.effects if p not in changed and p > flip.variant.position}
+        both = {**changed, **dict(list(later.items())[:40])}
+        probes.append(
+            {
+                "position": flip.variant.position,
+                "kind": flip.variant.kind,
+                "status": status,
+                "changed": [[p, min(both[p], 1e300)] for p in sorted(both)],
+            }
+        )
+    return {
+        "type": "flips",
+        "title": "Which rows moved when a token was replaced under the running script",
+        "tokens": evidence.base.tokens,
+        "probes": probes,
+    }
+
+
+def _why(flip: Flip) -> str:
+    if flip.edited == 0:
+        return "no live copy of the validation tokens was found to edit"
+    return flip.error or "the run did not get to the pass"
+
+
+def _runs(positions: list[int]) -> list[list[int]]:
+    """Sorted positions as [first, past the last] runs."""
+    runs: list[list[int]] = []
+    for position in positions:
+        if runs and runs[-1][1] == position:
+            runs[-1][1] = position + 1
+        else:
+            runs.append([position, position + 1])
+    return runs

@@ -1,0 +1,208 @@
+"""What the checks of scripts look at: the trace of the base run, and of runs in which tokens were replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.audit.evidence import ROUNDING
+from harness.record import Finding, Metric, Status, Witness
+from harness.rules import Ruleset
+from harness.scripts.checks.comparing import Comparison, compare
+from harness.scripts.observed import Floats, Ints
+from harness.scripts.trace import Pass, ScriptTrace
+from harness.scripts.variants import Variant
+
+#: Nats by which a row may differ when it is computed by another operation: the alternative token's NLL is read from
+#: the row itself, the flipped run's from the loss that the script calls.
+COUNTERFACTUAL = 1e-3
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A run, or the fork of one, in which validation tokens were replaced (none for "same").
+
+    Attributes:
+        variant: which tokens.
+        scope: "pass": forked at the start of the headline pass; "run": the whole run on a changed stream.
+        trace: what came of it; None if nothing did.
+        edited: live arrays of the script that were changed; None where the data on disk were.
+        error: why there is no trace; one line.
+    """
+
+    variant: Variant
+    scope: Literal["pass", "run"]
+    trace: ScriptTrace | None
+    edited: int | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class ScriptNull:
+    """What a script reported on a stream that was drawn from a source of known entropy.
+
+    Attributes:
+        source: in words.
+        tokens: drawn tokens.
+        source_nll: what the source itself charges for all of them, nats.
+        reported_nll: what the script reports for all of them, nats: its loss per token times the drawn tokens.
+        how: where the reported loss was read.
+        seed: of the draw.
+    """
+
+    source: str
+    tokens: int
+    source_nll: float
+    reported_nll: float
+    how: str
+    seed: int
+
+    @property
+    def saving(self) -> float:
+        """Nats saved against the source, in total; 21 or more come by chance once in 1e9."""
+        return self.source_nll - self.reported_nll
+
+
+@dataclass
+class ScriptEvidence:
+    """Everything that an audit of one script gathered.
+
+    Attributes:
+        ruleset: the rules to judge by.
+        documents: int64, where documents start in the validation stream.
+        base: the base run.
+        again: the same in a fresh box, the run that was forked; None when there was none.
+        flips: what replacing tokens did, forks and whole runs.
+        nulls: reports on streams of known entropy.
+        token_bytes: int64 [tokens], true bytes of each target (0 for BOS); None where they are not known.
+        sidecar_bytes: int64 [tokens], what the byte side-car beside the tokens promises, for scripts that read one.
+        miscounts: int64 [tokens] by name: the bytes that a known mistake would count.
+        sandbox: the box that was in force, in words.
+        confined: the box kept the script from the network and from other files.
+        vocab_size: of the run.
+        adapted_sizes: settings that were made smaller for the run.
+        peak_bytes: resident memory of the base run.
+        seconds: wall time by stage.
+    """
+
+    ruleset: Ruleset
+    documents: Ints
+    base: ScriptTrace
+    vocab_size: int
+    again: ScriptTrace | None = None
+    flips: Sequence[Flip] = ()
+    nulls: Sequence[ScriptNull] = ()
+    token_bytes: Ints | None = None
+    sidecar_bytes: Ints | None = None
+    miscounts: Mapping[str, Ints] = field(default_factory=dict)
+    sandbox: str = "none"
+    confined: bool = False
+    adapted_sizes: int = 0
+    peak_bytes: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def main(self) -> Pass | None:
+        """The pass that counts."""
+        return self.base.main
+
+    @property
+    def noise(self) -> float:
+        """Largest change of a charged value between unchanged runs, nats; 0 where they agree or none was made."""
+        found = [result.largest for result in (self.rerun(), *self.same()) if result is not None]
+        return max([value for value in found if np.isfinite(value)], default=0.0)
+
+    @property
+    def tolerance(self) -> float:
+        """Changes up to this are noise."""
+        return max(ROUNDING, 4 * self.noise)
+
+    def rerun(self) -> Comparison | None:
+        """The base run against the unchanged one in a fresh box."""
+        if self.again is None or self.main is None:
+            return None
+        return self.against(self.again, np.zeros(self.base.tokens, bool))
+
+    def same(self) -> list[Comparison]:
+        """The base run against unchanged forks."""
+        none = np.zeros(self.base.tokens, bool)
+        made = (self.against(f.trace, none) for f in self.flips if f.variant.kind == "same" and f.trace)
+        return [result for result in made if result is not None]
+
+    def compared(self, flip: Flip) -> Comparison | None:
+        """A flip against the base run, in the headline pass; None where there is nothing to compare."""
+        if flip.trace is None or self.main is None:
+            return None
+        return self.against(flip.trace, flip.variant.mask(self.base.tokens))
+
+    def against(self, other: ScriptTrace, replaced: NDArray[np.bool_]) -> Comparison | None:
+        """The headline pass against the pass of another run that stands at the same place."""
+        main = self.main
+        match = counterpart(self.base, other)
+        return compare(main, match, replaced) if main is not None and match is not None else None
+
+
+def counterpart(base: ScriptTrace, other: ScriptTrace) -> Pass | None:
+    """The other run's pass that corresponds to the headline pass: same place, same turn among the passes of it."""
+    main = base.main
+    if main is None or base.headline is None:
+        return None
+    turn = sum(made.place == main.place for made in base.passes[: base.headline])
+    same = [made for made in other.passes if made.place == main.place]
+    if turn < len(same):
+        return same[turn]
+    return other.passes[base.headline] if base.headline < len(other.passes) else None
+
+
+def found(
+    evidence: ScriptEvidence,
+    check: str,
+    rule: str,
+    status: Status,
+    headline: str,
+    *,
+    metrics: Mapping[str, Metric] | None = None,
+    witness: Witness | None = None,
+    power: Mapping[str, Metric] | None = None,
+    not_covered: Sequence[str] = (),
+    figures: Mapping[str, Any] | None = None,
+) -> Finding:
+    """A finding with its rule's title, and the rule's remedy where something is to be mended."""
+    text = evidence.ruleset.rule[rule]
+    mend = status in (Status.FAIL, Status.UNRULED)
+    return Finding(
+        id=check,
+        rule=rule,
+        title=text.title,
+        status=status,
+        headline=headline,
+        metrics=dict(metrics or {}),
+        witness=witness,
+        power=dict(power or {}),
+        not_covered=list(not_covered),
+        remedy=text.remedy if mend else None,
+        figures=dict(figures or {}),
+    )
+
+
+def lost(evidence: ScriptEvidence) -> list[str]:
+    """What provenance could not follow in the base run, one line each with operation, count and place."""
+    lines = [
+        f"{item.get('name', '?')} ({item.get('count', 1)} times) at {item.get('place', 'an unknown place')}"
+        for item in evidence.base.unknown
+    ]
+    for item in evidence.base.facts.get("missing", []):
+        if isinstance(item, Mapping):
+            lines.append(f"no stand-in for {item.get('name', '?')} at {item.get('file', '?')}:{item.get('line', '?')}")
+        else:
+            lines.append(f"no stand-in for {item}")
+    return lines
+
+
+def sum_of(values: Floats) -> float:
+    """A sum in float64 as a Python number."""
+    return float(np.sum(values, dtype=np.float64))

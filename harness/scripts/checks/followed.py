@@ -1,0 +1,85 @@
+"""Whether the number that counts was followed to the tokens it is made of: without that, silence proves nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from harness.record import Metric
+from harness.scripts.checks.evidence import ScriptEvidence, lost
+
+#: Relative difference up to which the atoms' sum is the script's own loss (float32 sums differ in the last digits).
+MATCH = 1e-5
+
+
+def why_not(evidence: ScriptEvidence) -> str | None:
+    """Why the headline loss was not followed, one clause; None where it was."""
+    base, main = evidence.base, evidence.main
+    if main is None:
+        if base.ended not in ("ok", "exit 0"):
+            return f"the script ended before it scored the validation stream ({_error(evidence)})"
+        return "no reported number was made of losses of the validation stream that could be followed" + _first(
+            lost(evidence)
+        )
+    if base.ended not in ("ok", "exit 0"):
+        return f"the script broke after the {main.name} pass ({_error(evidence)}); a later one may be what counts"
+    last = base.last
+    if last is not None and last.loss is None:
+        shown = main.printed
+        if shown is None or shown.bpb is None or last.bpb is None or abs(shown.bpb - last.bpb) > 10.0**-last.bpb_digits:
+            return (
+                f'the BPB that the script prints last, {last.bpb:g} in "{last.text[:80]}", is not that of the '
+                f"{main.name} pass, the last that was followed{_first(lost(evidence))}"
+            )
+    elif last is not None and (
+        main.printed is None or _relative(main.mean, last.loss) > _room(last.loss_digits, last.loss)
+    ):
+        return (
+            f'the loss that the script prints last, {last.loss:g} in "{last.text[:80]}", is not the mean of the NLLs '
+            f"that were followed ({main.mean:.6g} in the nearest pass){_first(lost(evidence))}"
+        )
+    if last is None and not main.error <= MATCH:
+        where = _first(lost(evidence))
+        return f"the script prints no validation loss, and the number it read is not the atoms' sum{where}"
+    if main.unlocated > 0.01 * len(main.position):
+        return f"{main.unlocated:,} of {len(main.position):,} losses belong to tokens that could not be located"
+    return None
+
+
+def facts(evidence: ScriptEvidence) -> dict[str, Metric]:
+    """The numbers behind it, for a finding's metrics."""
+    main = evidence.main
+    if main is None:
+        return {}
+    made: dict[str, Metric] = {
+        "headline pass": main.name,
+        "loss followed, nats per token": main.mean,
+        "positions scored": main.unique(),
+    }
+    if main.printed is not None and main.printed.loss is not None:
+        made["loss printed, nats per token"] = main.printed.loss
+        made["relative difference"] = main.print_error
+    if math.isfinite(main.error):
+        made["relative difference to the number read"] = main.error
+    return made
+
+
+def _relative(value: float, printed: float | None) -> float:
+    return abs(value - printed) / abs(printed) if printed else math.inf
+
+
+def _room(digits: int, printed: float | None) -> float:
+    """Half a unit of the last printed digit, relative, and the rounding of float32 sums."""
+    return MATCH + (0.51 * 10.0**-digits / abs(printed) if printed else 0.0)
+
+
+def _first(lines: Sequence[str]) -> str:
+    if not lines:
+        return ""
+    more = f" and {len(lines) - 1} more" if len(lines) > 1 else ""
+    return f"; lost at: {lines[0]}{more}"
+
+
+def _error(evidence: ScriptEvidence) -> str:
+    text = str(evidence.base.facts.get("error") or evidence.base.ended).strip()
+    return text.splitlines()[-1][:300] if text else evidence.base.ended

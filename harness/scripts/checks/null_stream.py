@@ -1,0 +1,83 @@
+"""null-stream: nobody beats the entropy. The loss that the script reports is enough; nothing inside it has to be seen.
+
+The base run's own stream is a draw: token ids without replacement, uniformly. Its log-probability is known exactly, so
+a script that reports less in total by 21 nats than the source itself charges has broken a rule.
+"""
+
+from __future__ import annotations
+
+import math
+
+from harness.record import Finding, Metric, Status, Witness
+from harness.referee.null import CERTAIN
+from harness.scripts.checks.evidence import ScriptEvidence, found
+
+CHECK, RULE = "null-stream", "C1"
+
+
+def check(evidence: ScriptEvidence) -> Finding:
+    """FAIL when the reported loss is below what any legal scorer reaches; the finding says what it would have seen."""
+    if not evidence.nulls:
+        return found(
+            evidence,
+            CHECK,
+            RULE,
+            Status.NOT_RUN,
+            "the script reported no loss on a stream of known entropy",
+            not_covered=["the reported total"],
+        )
+    worst = max(evidence.nulls, key=lambda null: null.saving)
+    metrics: dict[str, Metric] = {}
+    for null in evidence.nulls:
+        metrics[f"saving against {null.source}, nats"] = null.saving
+        metrics[f"tokens drawn from {null.source}"] = null.tokens
+        metrics[f"reported on {null.source}, nats per token"] = null.reported_nll / max(null.tokens, 1)
+    visible = min(max(0.0, CERTAIN - null.saving) / max(null.tokens, 1) for null in evidence.nulls)
+    power: dict[str, Metric] = {
+        "streams played": len(evidence.nulls),
+        "smallest saving seen for certain, nats per token": visible,
+    }
+    not_covered = [
+        "leaks that save less than the tiny model loses against the source; the flips see those",
+        "mixtures that save only where text repeats" if len(evidence.nulls) == 1 else "what acts only at full size",
+    ]
+    if worst.saving >= CERTAIN:
+        exponent = math.floor(worst.saving / math.log(10))
+        witness = Witness(
+            kind="null",
+            summary=(
+                f"on {worst.tokens:,} tokens drawn from {worst.source} the script reports {worst.saving:,.1f} nats "
+                f"less than the source itself charges; a legal scorer does so with a probability below 1e-{exponent}"
+            ),
+            data={
+                "source": worst.source,
+                "seed": worst.seed,
+                "tokens": worst.tokens,
+                "source_nll": worst.source_nll,
+                "reported_nll": worst.reported_nll,
+                "read_from": worst.how,
+            },
+        )
+        return found(
+            evidence,
+            CHECK,
+            RULE,
+            Status.FAIL,
+            f"the reported loss beats the entropy of {worst.source} by {worst.saving:,.1f} nats over {worst.tokens:,} "
+            f"tokens (a legal scorer: probability below 1e-{exponent})",
+            metrics=metrics,
+            witness=witness,
+            power=power,
+            not_covered=[*not_covered, "which of C1 to C4 is broken: the bound covers all of them"],
+        )
+    return found(
+        evidence,
+        CHECK,
+        RULE,
+        Status.PASS,
+        f"the reported loss is {-worst.saving / max(worst.tokens, 1):.3f} nats per token above the entropy of "
+        f"{worst.source}; a saving of {visible:.3f} would have been certain to show",
+        metrics=metrics,
+        power=power,
+        not_covered=not_covered,
+    )

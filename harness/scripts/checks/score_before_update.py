@@ -1,0 +1,98 @@
+"""score-before-update: which positions fed an update before they were scored, and whether that shows.
+
+The ledger comes from the gradients themselves: the positions of the losses that `backward()` and `autograd.grad` were
+called on. A position that is trained on first and scored later in the same pass is an accusation only where a flip
+shows that its token enters rows that it must not.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from harness.record import Finding, Metric, Status
+from harness.scripts.checks import causality, followed
+from harness.scripts.checks.evidence import ScriptEvidence, found
+
+CHECK, RULE = "score-before-update", "C3"
+
+_NOT_COVERED = [
+    "state that is changed without autograd, such as counts in a cache (flips see its effect)",
+    "what was trained before the headline pass began (artifact-independence)",
+]
+
+
+def check(evidence: ScriptEvidence) -> Finding:
+    """PASS without updates or with updates on scored tokens only; else what the flips and the ruleset say."""
+    main = evidence.main
+    if main is None:
+        return found(
+            evidence,
+            CHECK,
+            RULE,
+            Status.INCONCLUSIVE,
+            followed.why_not(evidence) or "no pass was found",
+            not_covered=["everything: no pass was seen"],
+        )
+    ledger = evidence.base.ledger(main)
+    starts = np.zeros(evidence.base.tokens, bool)
+    starts[evidence.documents] = True
+    early, only_starts = ledger.early & ~starts, ledger.early & starts
+    trained = int(ledger.trained.sum())
+    metrics: dict[str, Metric] = {
+        "positions trained on within the pass": trained,
+        "of them before they were scored": int(early.sum()),
+        "document starts trained on early (the BOS token says nothing)": int(only_starts.sum()),
+        "positions scored": main.unique(),
+    }
+    if ledger.early_places:
+        metrics["where"] = [f"{place} ({count} times)" for place, count in ledger.early_places.most_common(3)]
+    flips = [flip for flip in evidence.flips if flip.variant.kind != "same" and flip.scope == "pass"]
+    made = causality.compared(evidence, flips)
+    at_early = [item for item in made if early[item[0].variant.position]]
+    leaking = [item for item in made if causality.leaks(evidence, item[1])]
+    power: dict[str, Metric] = {
+        "trainings in the ledger": len(evidence.base.trainings),
+        "flips at positions trained early": len(at_early),
+    }
+
+    def conclude(status: Status, headline: str, **more: object) -> Finding:
+        return found(
+            evidence,
+            CHECK,
+            RULE,
+            status,
+            headline,
+            metrics=metrics,
+            power=power,
+            not_covered=_NOT_COVERED,
+            **more,  # type: ignore[arg-type]  # only a witness
+        )
+
+    if not trained:
+        return conclude(Status.PASS, f"nothing was trained on in the {main.name} pass: a fixed predictor (Track A)")
+    if evidence.ruleset.policy.adaptation == "forbidden":
+        return conclude(
+            Status.UNRULED, f"{trained:,} positions were trained on; the ruleset admits fixed predictors only (Track A)"
+        )
+    if not early.any():
+        more = f" ({only_starts.sum():,} BOS targets apart)" if only_starts.any() else ""
+        return conclude(
+            Status.PASS, f"all {trained:,} positions that were trained on were scored before{more} (Track B)"
+        )
+    count = f"{int(early.sum()):,} of {main.unique():,} positions were trained on before they were scored"
+    if leaking:
+        flip, result = max(
+            leaking, key=lambda item: (bool(early[item[0].variant.position]), causality.size_of(evidence, item[1]))
+        )
+        witness = causality.witness(evidence, flip, result)
+        training = ledger.first_early
+        if training is not None:
+            witness.data["training"] = {"what": training.what, "place": training.place}
+        return conclude(Status.FAIL, f"{count}, and flips show that it enters their rows", witness=witness)
+    if not at_early or not any(item[1].aligned and item[1].control for item in at_early):
+        return conclude(Status.INCONCLUSIVE, f"{count}; no flip at such a position says whether that shows")
+    why = evidence.ruleset.unruled.get("adapts_before_scoring", "")
+    return conclude(
+        Status.UNRULED if why else Status.PASS,
+        f"{count}; flips at {len(at_early)} of them moved no row that must not move. {why}".strip(),
+    )

@@ -1,0 +1,1 @@
+"""What a submission's folder claims, read without running any of it: `harness lint`."""

@@ -1,0 +1,67 @@
+"""data-split from the papers: marks that known overlaps of training and validation documents leave in logs.
+
+A log cannot prove an overlap, and none of its lines excludes one: the strongest outcome is a question with its reason.
+"""
+
+from __future__ import annotations
+
+import re
+
+from harness.record import Finding, Status
+from harness.scripts.evidence import known
+from harness.scripts.evidence.case import Case, finding
+from harness.scripts.evidence.reading import Number, Quote
+
+CHECK, RULE = "data-split", "data"
+_CASEOPS = next(one for one in known.EXPORTS if one.name.startswith("CaseOps"))
+#: Training shards of a local export that held out 10,000 documents, as issue #2127 found them.
+_OVERLAP_SHARDS = 1499
+_HELD_OUT = re.compile(r"--val[-_]docs[= ]?\s*10[_,]?000\b")
+_NEGATED = re.compile(r"\bnot\b|instead|default|prevent|leak|fix|inherit|\bwas\b|never|no ", re.I)
+_PRE_QUANT = "pre-quantization adaptation"
+_NOT_COVERED = ["any overlap that leaves no mark in a log", "calibration on validation tokens that a log does not name"]
+
+
+def check(case: Case) -> Finding:
+    """INCONCLUSIVE where a mark of a known overlap is found; PASS says only that none of those was."""
+    runs = case.headline.runs or case.runs
+    whole = [run for run in runs if run.val_tokens and abs(run.val_tokens.value - _CASEOPS.tokens) < 20_000]
+    marks: list[str] = []
+    quotes: list[Quote | Number | None] = []
+    odd = [run for run in whole if run.train_shards and run.train_shards.value == _OVERLAP_SHARDS]
+    if odd:
+        marks.append(
+            f"train_shards {_OVERLAP_SHARDS} beside all {known.DOCUMENTS:,} validation documents is the mark of an "
+            "export that held out 10,000 of them and trains on the other 40,000 (issue #2127)"
+        )
+        quotes += [odd[0].train_shards, odd[0].val_tokens]
+    if whole and (said := _said(case)) is not None:
+        marks.append("a command prepares training data with 10,000 documents held out, and 50,000 are scored")
+        quotes += [said, whole[0].val_tokens]
+    adapted = [run for run in runs if _PRE_QUANT in run.marks]
+    if adapted:
+        marks.append(
+            "epochs of adaptation before quantization are logged: on validation tokens they train on what is scored "
+            "(#1376, #1972), on held-out training tokens they do not (#1554), and the log does not say which"
+        )
+        quotes += adapted[0].marks[_PRE_QUANT]
+    if marks:
+        return finding(
+            case, CHECK, RULE, Status.INCONCLUSIVE, "; ".join(marks), quotes=quotes, not_covered=_NOT_COVERED
+        )
+    if not runs:
+        return finding(case, CHECK, RULE, Status.NOT_RUN, "there is no log to look at", not_covered=_NOT_COVERED)
+    headline = f"none of three known marks of an overlap stands in {len(runs)} logs; nothing more is shown"
+    power = {"marks looked for": 3}
+    return finding(case, CHECK, RULE, Status.PASS, headline, power=power, not_covered=_NOT_COVERED)
+
+
+def _said(case: Case) -> Quote | None:
+    """A line outside of code that gives the option, and does not speak against it."""
+    papers = [*case.papers.metadata, *case.papers.prose, *(p for p in case.papers.code if p.name.endswith(".sh"))]
+    for paper in papers:
+        for index, line in enumerate(paper.lines):
+            match = _HELD_OUT.search(line)
+            if match and not _NEGATED.search(line[max(0, match.start() - 120) : match.end() + 120]):
+                return paper.quote(index)
+    return None

@@ -1,0 +1,234 @@
+"""Logs as runs: what each run says of its seed, data, clock, bytes and scores, every number with its line."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from harness.scripts.evidence import lines
+from harness.scripts.evidence.reading import Number, Paper, Quote
+
+_MOST_METRICS = 400
+_DIAGNOSTIC = re.compile(r"diagnostic|pre[-_ ]?quant|post[-_ ]?ema|before|baseline_|warmup", re.I)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One evaluation: its label in the log, nats per token, bits per byte, seconds and bytes where they are printed."""
+
+    label: str
+    loss: Number | None
+    bpb: Number
+    seconds: float | None
+    bytes: int | None = None
+
+    @property
+    def diagnostic(self) -> bool:
+        """The label says that this is not the score of the artifact."""
+        return bool(_DIAGNOSTIC.search(self.label))
+
+    @property
+    def kind(self) -> str:
+        """The label without "_exact", which repeats the line before it with more digits."""
+        return self.label.removesuffix("_exact").strip().lower()
+
+
+@dataclass(frozen=True)
+class Total:
+    """A line that adds up the submission: the format it names, "" where it names none, and the bytes."""
+
+    format: str
+    bytes: Number
+
+
+@dataclass
+class Run:
+    """What one run of the script printed.
+
+    Attributes:
+        file: the log.
+        seed, world_size, val_tokens, train_shards: as printed, None where they are not.
+        settings: the hyperparameter dump, empty in the older grammar.
+        setting_lines: where each setting stands.
+        metrics: evaluations in the order of the log, validations during training left out.
+        steps: validations during training.
+        stop: milliseconds at which the wall-clock cap ended training.
+        steps_done: steps by then.
+        last_time: milliseconds of the last progress line.
+        models, totals: bytes by format.
+        code: bytes of code by kind: "" (as it is), "uncompressed", "compressed".
+        eval_total, warmup, outside, hessians, generated: seconds of phases.
+        marks: lines that are evidence by themselves, by what they are evidence of.
+    """
+
+    file: str
+    seed: Number | None = None
+    world_size: Number | None = None
+    val_tokens: Number | None = None
+    train_shards: Number | None = None
+    settings: dict[str, str] = field(default_factory=dict)
+    setting_lines: dict[str, Quote] = field(default_factory=dict)
+    metrics: list[Metric] = field(default_factory=list)
+    steps: list[Metric] = field(default_factory=list)
+    stop: Number | None = None
+    steps_done: int | None = None
+    last_time: Number | None = None
+    models: dict[str, Number] = field(default_factory=dict)
+    code: dict[str, Number] = field(default_factory=dict)
+    totals: list[Total] = field(default_factory=list)
+    eval_total: Number | None = None
+    warmup: Number | None = None
+    outside: Number | None = None
+    hessians: Number | None = None
+    generated: Number | None = None
+    marks: dict[str, list[Quote]] = field(default_factory=dict)
+
+    @property
+    def ended(self) -> bool:
+        """The run has printed a result or has stopped, so that a new header begins another run."""
+        return bool(self.metrics or self.stop or self.totals)
+
+    @property
+    def empty(self) -> bool:
+        """Nothing of a run was found."""
+        return not (self.metrics or self.steps or self.stop or self.totals or self.last_time)
+
+    @property
+    def results(self) -> list[Metric]:
+        """Evaluations that may be the score: without diagnostics, and each kind once, with the most digits."""
+        best: dict[str, Metric] = {}
+        for metric in self.metrics:
+            known = best.get(metric.kind)
+            if not metric.diagnostic and (known is None or metric.bpb.half <= known.bpb.half):
+                best.pop(metric.kind, None)
+                best[metric.kind] = metric
+        return list(best.values())
+
+    @property
+    def total(self) -> Total | None:
+        """The last total of a compressed format; totals without a format count the raw weights where others exist."""
+        named = [one for one in self.totals if one.format not in ("", "raw")]
+        plain = [one for one in self.totals if one.bytes.value < 40_000_000]
+        return named[-1] if named else plain[-1] if plain else None
+
+    @property
+    def train_ms(self) -> Number | None:
+        """Milliseconds of the training loop: where the cap stopped it, or else the last that was printed."""
+        return self.stop or self.last_time
+
+
+def read_log(paper: Paper) -> list[Run]:
+    """The runs that a log holds, in its order; none where it is no log. Numbers that are not finite are left out."""
+    runs: list[Run] = []
+    run = Run(paper.name)
+    for index, raw in enumerate(paper.lines):
+        if len(raw) > 2000 or not raw.strip():
+            continue
+        line = lines.bare(raw)
+        if lines.BEGINS.match(line) and run.ended:
+            runs.append(run)
+            run = Run(paper.name)
+        _take(run, line, paper, index)
+    return [one for one in [*runs, run] if not one.empty]
+
+
+def _take(run: Run, line: str, paper: Paper, index: int) -> None:
+    """Read one line into the run."""
+
+    def number(value: float, written: str) -> Number:
+        return Number(value, lines.half_unit(written), paper.quote(index))
+
+    if match := lines.SETTING.match(line):
+        name = match["name"]
+        run.settings.setdefault(name, match["value"].strip())
+        run.setting_lines.setdefault(name, paper.quote(index))
+    if match := lines.SEED.match(line):
+        run.seed = run.seed or number(lines.integer(match["value"]), match["value"])
+        return
+    if match := lines.WORLD.match(line):
+        run.world_size = run.world_size or number(lines.integer(match["value"]), match["value"])
+        return
+    line = line.strip()
+    for pattern, name in ((lines.VAL_TOKENS, "val_tokens"), (lines.TRAIN_SHARDS, "train_shards")):
+        if match := pattern.match(line):
+            setattr(run, name, getattr(run, name) or number(lines.integer(match["value"]), match["value"]))
+    if match := lines.STOP.match(line):
+        run.stop = number(float(match["ms"]), match["ms"])
+        run.steps_done = lines.integer(match["step"])
+    elif match := lines.PROGRESS.match(line):
+        unit = {"ms": 1.0, "s": 1e3, "m": 6e4}[match["unit"]]
+        read = number(float(match["time"]) * unit, match["time"])
+        run.last_time = Number(read.value, read.half * unit, read.quote)
+    if "bpb" in line.lower() and (match := _score(line)):
+        _metric(run, match, line, number)
+    elif match := lines.MODEL.match(line):
+        run.models[match["format"]] = number(lines.integer(match["bytes"]), "0")
+    elif match := lines.CODE.match(line):
+        run.code[(match["kind"] or "").strip(" ()")] = number(lines.integer(match["bytes"]), "0")
+    elif match := lines.TOTAL.match(line):
+        run.totals.append(Total((match["format"] or "").strip(), number(lines.integer(match["bytes"]), "0")))
+    for pattern, name in (
+        (lines.EVAL_TOTAL, "eval_total"),
+        (lines.WARMUP, "warmup"),
+        (lines.OUTSIDE, "outside"),
+        (lines.HESSIANS, "hessians"),
+        (lines.GENERATED, "generated"),
+    ):
+        if match := pattern.match(line):
+            setattr(run, name, number(float(match["s"]), match["s"]))
+    for pattern, mark in (
+        (lines.PRE_QUANT, "pre-quantization adaptation"),
+        (lines.CALIBRATES, "calibrates on training data"),
+    ):
+        if pattern.match(line):
+            kept = run.marks.setdefault(mark, [])
+            if len(kept) < 3:
+                kept.append(paper.quote(index))
+
+
+def _score(line: str) -> re.Match[str] | None:
+    return lines.STEP.match(line) or lines.METRIC.match(line) or lines.SCORE.match(line)
+
+
+def _metric(run: Run, match: re.Match[str], line: str, number: Callable[[float, str], Number]) -> None:
+    alone = match.re is lines.SCORE
+    if alone and lines.UNDERWAY.search(line):
+        return
+    bpb, loss = float(match["bpb"]), None if alone else float(match["loss"])
+    if not (math.isfinite(bpb) and bpb > 0) or (loss is not None and not (math.isfinite(loss) and loss > 0)):
+        return
+    time, coded = lines.EVAL_TIME.search(match["rest"]), lines.CODED.search(line)
+    metric = Metric(
+        label=(match["label"] or "").strip(" :,"),
+        loss=None if loss is None else number(loss, match["loss"]),
+        bpb=number(bpb, match["bpb"]),
+        seconds=float(time["value"]) / (1000 if time["unit"] == "ms" else 1) if time else None,
+        bytes=int(coded["bytes"][:15]) if coded and alone else None,
+    )
+    kept = run.steps if match.re is lines.STEP else run.metrics
+    if len(kept) < _MOST_METRICS:
+        kept.append(metric)
+
+
+def read_logs(papers: Iterable[Paper]) -> list[Run]:
+    """The runs of all these logs. A run that another file repeats number for number (train.log) is left out."""
+    seen: set[tuple[object, ...]] = set()
+    kept = []
+    for paper in papers:
+        for run in read_log(paper):
+            key = fingerprint(run)
+            if key is None or key not in seen:
+                kept.append(run)
+            if key is not None:
+                seen.add(key)
+    return kept
+
+
+def fingerprint(run: Run) -> tuple[object, ...] | None:
+    """What two different runs never share: seed, clock and all scores; None where there is too little of it."""
+    scores = tuple(metric.bpb.value for metric in run.metrics)
+    if len(scores) < 2 or run.train_ms is None:
+        return None
+    return (run.seed.value if run.seed else None, run.train_ms.value, scores)

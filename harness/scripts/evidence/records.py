@@ -1,0 +1,72 @@
+"""significance from the papers: are there seeds enough for a record, and do they beat the record that is named?"""
+
+from __future__ import annotations
+
+from harness.audit import statistics
+from harness.record import Finding, Metric, Status
+from harness.scripts.evidence.case import Case, finding
+from harness.scripts.evidence.known import implied_width
+from harness.scripts.evidence.reading import Number, Quote
+
+CHECK, RULE = "significance", "records"
+
+
+def scores(case: Case) -> dict[str, float]:
+    """BPB of each seed of the claim: from the logs that carry it, or else as claimed."""
+    carried = case.headline.carried if case.headline.matched else []
+    logged = {_seed(one.run.file, one.run.seed): one.metric.bpb.value for one in carried}
+    claimed = {one.seed: one.val_bpb.value for one in case.claims.per_seed if one.val_bpb}
+    return logged if len(logged) >= len(claimed) else claimed
+
+
+def _seed(file: str, seed: Number | None) -> str:
+    return f"{seed.value:.0f}" if seed else file
+
+
+def check(case: Case) -> Finding:
+    """INCONCLUSIVE with too few seeds; with a previous record PASS or FAIL by the deciding bar of the ruleset."""
+    wanted, found = case.ruleset.significance, scores(case)
+    metrics: dict[str, Metric] = {"seeds": len(found)}
+    quotes: list[Quote | Number | None] = [one.metric.bpb for one in case.headline.carried]
+    if not case.record:
+        return finding(case, CHECK, RULE, Status.NOT_APPLICABLE, "no record is claimed", metrics=metrics)
+    values = list(found.values())
+    if values:
+        metrics["mean, BPB"] = round(statistics.mean(values), 8)
+    if len(values) > 1:
+        metrics["standard deviation, BPB"] = round(statistics.deviation(values), 8)
+    if len(values) < wanted.min_seeds:
+        headline = f"{len(values)} of {wanted.min_seeds} seeds are shown; chance cannot be told from progress"
+        return finding(case, CHECK, RULE, Status.INCONCLUSIVE, headline, metrics=metrics, quotes=quotes)
+    if case.previous is None:
+        headline = f"{len(values)} seeds; no previous record is given that this score would have to beat"
+        return finding(case, CHECK, RULE, Status.NOT_APPLICABLE, headline, metrics=metrics, quotes=quotes)
+    name, before = case.previous
+    width = next(
+        (implied_width(m.loss.value, m.bpb.value) for one in case.headline.carried if (m := one.metric).loss), None
+    )
+    bar = wanted.bar[wanted.decides]
+    if width is None and bar.margin_nats and bar.margin_unit == "token":
+        headline = "the bar is in nats per token, and no log tells the bytes per token"
+        return finding(case, CHECK, RULE, Status.INCONCLUSIVE, headline, metrics=metrics, quotes=quotes)
+    margin = statistics.margin_bpb(bar.margin_nats, bar.margin_unit, width or 1.0)
+    try:
+        one = len(before) == 1
+        test = statistics.one_sample(values, before[0], margin) if one else statistics.welch(values, before, margin)
+    except ValueError as error:
+        return finding(case, CHECK, RULE, Status.INCONCLUSIVE, str(error), metrics=metrics, quotes=quotes)
+    metrics |= {"previous record": name, "previous mean, BPB": statistics.mean(before), "p": test.p_value}
+    numbers = f"mean {statistics.mean(values):.5f} against {statistics.mean(before):.5f} BPB of {name}"
+    numbers += f": p = {test.p_value:.3g}"
+    shown = test.p_value < bar.p_value
+    return finding(
+        case,
+        CHECK,
+        RULE,
+        Status.PASS if shown else Status.FAIL,
+        f"{numbers}; {bar.title.lower()} at p < {bar.p_value:g} is {'' if shown else 'not '}shown",
+        metrics=metrics,
+        quotes=quotes,
+        data={"seeds": found, "previous": list(before), "margin_bpb": margin, "p": test.p_value},
+        not_covered=["whether the seeds were chosen among more"],
+    )

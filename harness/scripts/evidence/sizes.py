@@ -1,0 +1,99 @@
+"""size-limit from the papers: what the log adds up, what the folder ships, and what a wrapper of it weighs."""
+
+from __future__ import annotations
+
+from harness.record import Finding, Metric, Status
+from harness.scripts.evidence.case import Case, finding, if_claimed
+from harness.scripts.evidence.logs import Run
+from harness.scripts.evidence.reading import Number, Quote
+
+CHECK, RULE = "size-limit", "size"
+_NOT_COVERED = [
+    "the tokenizer file, which the contest does not count (issue #43)",
+    "the sealed artifact itself, which the folder does not hold: its bytes are as the log prints them",
+]
+
+
+def check(case: Case) -> Finding:
+    """FAIL where the bytes are over the limit however the code is counted; UNRULED where the conventions differ."""
+    limit = case.ruleset.limits.total_bytes
+    added = [run for run in case.carried if run.total is not None]
+    claimed = case.claims.bytes_total
+    if not added:
+        return _claimed_only(case, limit)
+    worst = max(added, key=lambda run: run.total.bytes.value if run.total else 0)
+    assert worst.total is not None
+    totals: dict[str, int] = {"as the log adds up": int(worst.total.bytes.value)}
+    model = _model(worst)
+    if model is not None:
+        for name, code in (
+            ("with the script as shipped", case.code.shipped),
+            ("with every file that the script names", case.code.all_files),
+        ):
+            if code is not None:
+                totals[name] = int(model.value) + code
+        if max(totals.values()) > limit and case.code.wrapped is not None:
+            totals["with the script in a wrapper"] = int(model.value) + case.code.wrapped
+    if claimed is not None:
+        totals["as claimed"] = int(claimed.value)
+    metrics: dict[str, Metric] = {f"{name}, bytes": value for name, value in totals.items()}
+    metrics |= {"limit, bytes": limit, "runs": len(added)}
+    if case.code.executes:
+        metrics["the script runs"] = ", ".join(paper.name for paper in case.code.executes)
+    over = {name: value for name, value in totals.items() if value > limit}
+    quotes: list[Quote | Number | None] = [worst.total.bytes, model, claimed.number if claimed else None]
+    told = "; ".join(f"{value:,} {name}" for name, value in totals.items())
+    if not over:
+        headline = f"at most {max(totals.values()):,} bytes of {limit:,} by every count"
+        return finding(
+            case, CHECK, RULE, Status.PASS, headline, quotes=quotes, metrics=metrics,
+            power={"smallest visible excess, bytes": 1}, not_covered=_NOT_COVERED,
+        )  # fmt: skip
+    counted = [value for name, value in totals.items() if name != "as claimed"]
+    # A minifier may halve what the wrapper that is built here weighs, and is not run here.
+    least = (int(model.value) if model else 0) + (case.code.wrapped or 0) // 2
+    shipped = case.ruleset.limits.size_convention == "shipped"
+    if min(counted) > limit and (shipped or least > limit):
+        headline = f"over the limit of {limit:,} bytes by every count: {told}"
+        status = if_claimed(case, Status.FAIL if _binds(case) else Status.INCONCLUSIVE)
+        data = {"limit": limit, "totals": totals}
+        return finding(
+            case, CHECK, RULE, status, headline, quotes=quotes, metrics=metrics, data=data, not_covered=_NOT_COVERED
+        )
+    why = case.ruleset.unruled.get("size_between_conventions")
+    fitting = "; ".join(f"{value:,} {name}" for name, value in totals.items() if value <= limit)
+    headline = f"{'; '.join(f'{value:,} {name}' for name, value in over.items())}: over {limit:,}; "
+    headline += f"but {fitting or 'a minified script in a wrapper may fit'}"
+    status = Status.UNRULED if why and fitting else Status.INCONCLUSIVE
+    return finding(
+        case, CHECK, RULE, status, f"{headline}. {why}" if status == Status.UNRULED else headline,
+        quotes=quotes, metrics=metrics, not_covered=_NOT_COVERED,
+    )  # fmt: skip
+
+
+def _binds(case: Case) -> bool:
+    """The limit is that of records and of the 16 MB track for everything else."""
+    place = " ".join(case.papers.path.resolve().parts[-3:])
+    return case.record or "16mb" in f"{case.claims.track} {place}".lower()
+
+
+def _model(run: Run) -> Number | None:
+    """Bytes of the compressed model of the format that the total is of; else the total less the code."""
+    assert run.total is not None
+    total = run.total
+    if (exact := run.models.get(total.format)) is not None:
+        return exact
+    code = run.code.get("compressed") or run.code.get("")
+    if code is None:
+        return None
+    return Number(total.bytes.value - code.value, 0.5, total.bytes.quote)
+
+
+def _claimed_only(case: Case, limit: int) -> Finding:
+    claimed = case.claims.bytes_total
+    if claimed is None:
+        why = "neither a log nor submission.json tells the bytes"
+        return finding(case, CHECK, RULE, Status.NOT_RUN, why, not_covered=_NOT_COVERED)
+    over = "over the limit of" if claimed.value > limit else "of"
+    headline = f"{claimed.value:,.0f} bytes are claimed, {over} {limit:,}, and no log of the claimed run adds them up"
+    return finding(case, CHECK, RULE, Status.INCONCLUSIVE, headline, quotes=[claimed.number], not_covered=_NOT_COVERED)

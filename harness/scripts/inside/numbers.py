@@ -1,0 +1,269 @@
+"""Marks in numpy: an array that carries them through numpy arithmetic, for scripts that leave torch before they sum.
+
+A scalar that comes out (a sum, one element, `float(...)`) is a report, as `.item()` is: python's own arithmetic is not
+followed, so scalars are plain numpy scalars.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from harness.scripts.inside.atoms import Ints
+from harness.scripts.inside.book import Book
+from harness.scripts.inside.mixing import mixed, pick, reduced
+
+_SUMS = {"add": (1.0, 1.0), "subtract": (1.0, -1.0)}
+_CHOICES = {"minimum", "maximum", "fmin", "fmax"}
+_MOVES = set(
+    """append broadcast_to compress concatenate delete expand_dims flip hstack moveaxis repeat roll squeeze stack
+swapaxes take take_along_axis tile transpose vstack""".split()
+)
+_SAME = set("""around clip copy nan_to_num real round""".split())
+_NOTHING = set(
+    """all allclose any argmax argmin argsort argwhere array2string array_equal array_repr array_str can_cast
+count_nonzero empty_like flatnonzero full_like histogram isclose iscomplexobj isneginf isposinf
+may_share_memory min_scalar_type ndim nonzero ones_like result_type searchsorted shape shares_memory size
+zeros_like""".split()
+)
+
+
+class Marked(np.ndarray[Any, Any]):
+    """A numpy array with marks of its shape (int64), or None where they were lost.
+
+    Args:
+        base: the numbers; memory is shared.
+        marks: of the same shape; memory is shared.
+        book: where reports and composites go.
+    """
+
+    marks: Ints | None
+    book: Book | None
+
+    def __new__(cls, base: Any, marks: Ints, book: Book) -> Marked:
+        """Share memory with `base` and `marks`."""
+        made = np.asarray(base).view(cls)
+        made.marks = np.asarray(marks, np.int64)
+        made.book = book
+        return made
+
+    def __array_finalize__(self, source: Any) -> None:
+        if source is None:
+            return
+        self.book = getattr(source, "book", None)
+        marks = getattr(source, "marks", None)
+        self.marks = marks if marks is not None and marks.shape == self.shape else None
+
+    def plain(self) -> np.ndarray[Any, Any]:
+        """The numbers alone."""
+        return self.view(np.ndarray)
+
+    def _alive(self) -> bool:
+        return self.marks is not None and self.book is not None and self.book.active
+
+    def _wrap(self, result: Any, marks: Ints | None) -> Any:
+        """The result of something: marked, or reported where it is a scalar."""
+        if marks is None or self.book is None:
+            return result
+        array = np.asarray(result)
+        if array.ndim or marks.ndim:
+            return Marked(array, marks, self.book) if (marks != -1).any() else result
+        if self.book.active:
+            self.book.report(marks, array, float(array))
+        return result
+
+    def _miss(self, name: str) -> None:
+        if self.book is not None and self.book.active and self.marks is not None and (self.marks != -1).any():
+            self.book.miss(f"numpy {name}")
+
+    # structure -------------------------------------------------------------------------------------------------------
+
+    def __getitem__(self, key: Any) -> Any:
+        key = _strip(key)
+        result = self.plain()[key]
+        return self._wrap(result, np.asarray(self.marks[key])) if self.marks is not None else result
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        key = _strip(key)
+        self.plain()[key] = _strip(value)
+        if self.marks is not None:
+            given = getattr(value, "marks", None)
+            self.marks[key] = -1 if given is None else given
+
+    def __iter__(self) -> Any:
+        return (self[index] for index in range(len(self)))
+
+    def astype(self, *args: Any, **kwargs: Any) -> Any:
+        """As numpy; marks follow into floats."""
+        result = self.plain().astype(*args, **kwargs)
+        return self._wrap(result, self.marks.copy()) if self.marks is not None and result.dtype.kind == "f" else result
+
+    def copy(self, *args: Any, **kwargs: Any) -> Any:
+        """As numpy."""
+        return self._same(self.plain().copy(*args, **kwargs))
+
+    def reshape(self, *args: Any, **kwargs: Any) -> Any:
+        """As numpy."""
+        result = self.plain().reshape(*args, **kwargs)
+        return Marked(result, self.marks.reshape(*args, **kwargs), self.book) if self.marks is not None else result  # type: ignore[arg-type]
+
+    def ravel(self, *args: Any, **kwargs: Any) -> Any:
+        """As numpy."""
+        return self.reshape(-1)
+
+    def flatten(self, *args: Any, **kwargs: Any) -> Any:
+        """As numpy."""
+        return self.copy().reshape(-1)
+
+    def transpose(self, *axes: Any) -> Any:
+        """As numpy."""
+        result = self.plain().transpose(*axes)
+        return Marked(result, self.marks.transpose(*axes), self.book) if self.marks is not None else result  # type: ignore[arg-type]
+
+    def _same(self, result: Any) -> Any:
+        return Marked(result, self.marks.copy(), self.book) if self.marks is not None else result  # type: ignore[arg-type]
+
+    def __reduce__(self) -> Any:
+        return self.plain().__reduce__()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return self.plain().__reduce_ex__(protocol)
+
+    # numbers ---------------------------------------------------------------------------------------------------------
+
+    def _scalar(self) -> None:
+        if self.size == 1 and self._alive():
+            value = float(self.plain().reshape(-1)[0])
+            self.book.report(self.marks.reshape(-1), np.array([value]), value)  # type: ignore[union-attr]
+
+    def __float__(self) -> float:
+        self._scalar()
+        return float(self.plain().reshape(-1)[0]) if self.size == 1 else float(self.plain())
+
+    def item(self, *args: Any) -> Any:
+        """As numpy; a report."""
+        if args and self.marks is not None and self._alive():
+            at = self.plain().item(*args)
+            self.book.report(np.array([self.marks.item(*args)]), np.array([at]), float(at))  # type: ignore[union-attr]
+        elif not args:
+            self._scalar()
+        return self.plain().item(*args)
+
+    def __format__(self, spec: str) -> str:
+        self._scalar()
+        return format(self.plain().reshape(-1)[0] if self.ndim == 0 else self.plain(), spec)
+
+    def tolist(self) -> Any:
+        """As numpy; a report of many."""
+        if self._alive():
+            self.book.report(self.marks.reshape(-1), self.plain().reshape(-1), float("nan"))  # type: ignore[union-attr]
+        return self.plain().tolist()
+
+    def sum(self, axis: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As numpy."""
+        return self._total("sum", axis, args, kwargs)
+
+    def mean(self, axis: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As numpy."""
+        return self._total("mean", axis, args, kwargs)
+
+    def _total(self, name: str, axis: Any, args: Any, kwargs: Any) -> Any:
+        result = getattr(self.plain(), name)(axis, *args, **kwargs)
+        if not self._alive() or kwargs.get("where", True) is not True:
+            return result
+        axes = tuple(range(self.ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+        marks = reduced(self.book, self.marks, np.asarray(self.plain(), np.float64), axes)  # type: ignore[arg-type]
+        return self._wrap(result, marks.reshape(np.shape(result)))
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        plain = [_strip(value) for value in inputs]
+        out = kwargs.get("out")
+        before = np.array(plain[0], np.float64) if out is not None and out[0] is inputs[0] else None
+        if out is not None:
+            kwargs["out"] = tuple(_strip(value) for value in out)
+        source = next((value for value in inputs if isinstance(value, Marked) and value.marks is not None), None)
+        if method == "reduce" and ufunc is np.add and source is not None:
+            return source._total("sum", kwargs.get("axis", 0), (), {k: v for k, v in kwargs.items() if k == "keepdims"})
+        result = getattr(ufunc, method)(*plain, **kwargs)
+        if source is None or not source._alive() or np.asarray(result).dtype.kind != "f":
+            return result
+        book = source.book
+        assert book is not None
+        if method != "__call__" or isinstance(result, tuple):
+            source._miss(f"{ufunc.__name__}.{method}")
+            return result
+        shape = np.shape(result)
+        marks: Ints | None = None
+        numbers: Any = None
+        for index, value in enumerate(inputs):
+            own = getattr(value, "marks", None)
+            if own is None:
+                if ufunc is np.multiply:
+                    zero = np.broadcast_to(np.asarray(plain[index]) == 0, shape)
+                    marks = None if marks is None else np.where(zero, -1, marks)
+                continue
+            number = before if index == 0 and before is not None else np.asarray(plain[index], np.float64)
+            if marks is None:
+                marks, numbers = np.array(np.broadcast_to(own, shape)), number
+                if ufunc is np.multiply and index == 1:
+                    marks[np.broadcast_to(np.asarray(plain[0]) == 0, shape)] = -1
+                continue
+            chosen = np.asarray(result, np.float64) if ufunc.__name__ in _CHOICES else None
+            signs = _SUMS.get(ufunc.__name__)
+            marks = mixed(book, f"numpy {ufunc.__name__}", (marks, numbers), (own, number), shape, signs, chosen)
+        if out is not None:
+            target = out[0]
+            if isinstance(target, Marked) and target.marks is not None and marks is not None:
+                target.marks[...] = marks
+            return target
+        return source._wrap(result, marks)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        name = func.__name__
+        if name in ("sum", "nansum", "mean", "nanmean") and isinstance(args[0], Marked):
+            axis = kwargs.get("axis", args[1] if len(args) > 1 else None)
+            return args[0]._total(
+                name.removeprefix("nan"), axis, (), {k: v for k, v in kwargs.items() if k == "keepdims"}
+            )
+        result = func(*_strip(args), **{key: _strip(value) for key, value in kwargs.items()})
+        if not self._alive() or name in _NOTHING:
+            return result
+        if name in _MOVES:
+            return self._wrap(result, np.asarray(func(*_marks_of(args), **{k: _strip(v) for k, v in kwargs.items()})))
+        if name in _SAME and isinstance(args[0], Marked) and args[0].marks is not None:
+            return self._wrap(result, args[0].marks.copy())
+        if name == "where" and len(args) == 3:
+            return self._wrap(result, np.where(_strip(args[0]), *(_own(value) for value in args[1:])))
+        if (
+            name in ("min", "max", "amin", "amax", "logaddexp")
+            and isinstance(args[0], Marked)
+            and args[0].marks is not None
+        ):
+            axis = kwargs.get("axis", args[1] if len(args) > 1 else None)
+            axes = tuple(range(args[0].ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+            kept = pick(self.book, args[0].marks, axes)  # type: ignore[arg-type]
+            if kept is not None:
+                return self._wrap(result, kept.reshape(np.shape(result)))
+        self._miss(name)
+        return result
+
+
+def _strip(value: Any) -> Any:
+    if isinstance(value, Marked):
+        return value.plain()
+    if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
+        return type(value)(_strip(item) for item in value)
+    return value
+
+
+def _own(value: Any) -> Ints:
+    marks = getattr(value, "marks", None)
+    return np.full(np.shape(value), -1, np.int64) if marks is None else marks
+
+
+def _marks_of(args: Any) -> list[Any]:
+    """The arguments of a movement, with marks in place of numbers: only the first argument moves."""
+    first, *rest = args
+    moved = [_own(item) for item in first] if isinstance(first, (list, tuple)) else _own(first)
+    return [moved, *(_strip(item) for item in rest)]

@@ -1,0 +1,203 @@
+"""The box's side of a script's run: take the order, dress the process up, run the script as `__main__`, tell.
+
+Whatever happens in the script ends in `facts`, not in a crash of the worker: an exception, an exit, a thing without
+a stand-in.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import runpy
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harness.sandbox.protocol import Kind
+from harness.sandbox.wire import Frame, Wire
+from harness.scripts.inside import clock
+from harness.scripts.inside.outlet import Outlet, Stopped, packed, unpacked
+from harness.scripts.observed import Observed
+
+Ints = np.ndarray[Any, np.dtype[np.int64]]
+_ERROR_LINES = 12
+_ERROR_CHARS = 4000
+
+
+@dataclass
+class Order:
+    """What is to be run; see `harness.scripts.running`, which writes it.
+
+    Attributes:
+        facts: the JSON part: entry, argv, env, stages, vocab_size, bos, record, rank, ranks, forks.
+        position_of: int64 [65536].
+        alternative: int64 [65536].
+        bos_positions: int64.
+        stream: uint16 [n], the validation stream as this box has it.
+        edits: for each variant of each fork, in order: positions int64 and tokens uint16.
+        locations: what an earlier run sent behind its observations, for streams whose tokens repeat; or nothing.
+        fds: one wire for each variant, in the same order.
+    """
+
+    facts: dict[str, Any]
+    position_of: Ints
+    alternative: Ints
+    bos_positions: Ints
+    stream: np.ndarray[Any, np.dtype[np.uint16]]
+    edits: list[tuple[Ints, np.ndarray[Any, np.dtype[np.uint16]]]]
+    locations: list[np.ndarray[Any, Any]]
+    fds: tuple[int, ...]
+
+    @classmethod
+    def of(cls, frame: Frame) -> Order:
+        """Unpack the frame."""
+        header, position_of, alternative, bos, stream, start, positions, tokens, *locations = frame.arrays
+        cuts = start.tolist()
+        edits = [(positions[a:b], tokens[a:b]) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+        return cls(json.loads(bytes(header)), position_of, alternative, bos, stream, edits, locations, frame.fds)
+
+
+def main(wire: Wire, args: Sequence[str]) -> int:
+    """Run one script; the answer is one frame, here and on the wire of every fork."""
+    order = Order.of(wire.recv())
+    facts = order.facts
+    outlet = Outlet(wire)
+    os.chdir(facts["folder"])
+    run = os.getcwd()
+    sys.path.insert(0, run)
+    os.environ.update(facts["env"])
+    ended: dict[str, Any] = {"ended": "error", "error": "the harness could not start the script"}
+    outlet.collect = lambda: Observed(facts=ended)
+    start = clock.real_monotonic()
+    try:
+        recorder, uses = _dress(order, run, outlet)
+        outlet.collect = lambda: _collect(recorder, uses, outlet, start, ended)
+        ended.update(_stages(facts, run, recorder))
+    except Stopped as stop:
+        ended.update(ended=stop.how, error="")
+    except BaseException as error:
+        ended.update(ended="error", error=_told(error, run), where="harness")
+    outlet.send()
+    return 0
+
+
+def _dress(order: Order, run: str, outlet: Outlet) -> tuple[Any, Any]:
+    """Clock, seeds, stand-ins, recorder, forks."""
+    import torch
+
+    from harness.scripts.inside import standins
+    from harness.scripts.inside.forks import Server
+    from harness.scripts.inside.standins import files, uses
+
+    facts = order.facts
+    torch.set_num_threads(1)
+    uses.FOLDER = type(uses.FOLDER)(run)
+    clock.install()
+    clock.seed(0)
+    standins.install()
+    files.watch(run)
+    recorder: Any = None
+    if facts["record"]:
+        from harness.scripts.inside.recorder import Recorder, Tokens
+
+        tokens = Tokens(
+            position_of=order.position_of,
+            alternative=order.alternative,
+            bos=int(facts["bos"]),
+            bos_positions=order.bos_positions.tolist(),
+            vocab_size=int(facts["vocab_size"]),
+        )
+        recorder = Recorder(tokens, facts["scripts"], unpacked(order.locations))
+        recorder.install()
+        outlet.extra = lambda: packed(recorder.locations)
+        server = Server(order, outlet, run)
+        for event, hook in server.hooks():
+            recorder.on_event(event, hook)
+    uses.COUNTS.clear()  # what our own dressing used
+    return recorder, uses
+
+
+def _stages(facts: dict[str, Any], run: str, recorder: Any) -> dict[str, Any]:
+    """Run the script once for each stage, each time as `__main__`; the last failure is what counts."""
+    entry = os.path.join(run, facts["entry"])
+    result: dict[str, Any] = {}
+    for index, stage in enumerate(facts["stages"]):
+        os.environ.update(stage["env"])
+        for name in stage.get("unset", ()):
+            os.environ.pop(name, None)
+        sys.argv = [entry, *stage["argv"]]
+        result = _one(lambda: runpy.run_path(entry, run_name="__main__"), run, recorder)
+        result["stage"] = index
+        os.chdir(run)
+        if result["ended"] == "no stand-in":
+            break
+    return result
+
+
+def _one(script: Callable[[], Any], run: str, recorder: Any) -> dict[str, Any]:
+    from harness.scripts.inside.standins.uses import NoStandIn
+
+    try:
+        if recorder is None:
+            script()
+        else:
+            with recorder:
+                script()
+    except SystemExit as stop:
+        code = stop.code
+        if code is None or code == 0:
+            return {"ended": "ok", "error": ""}
+        return {"ended": f"exit {code if isinstance(code, int) else 1}", "error": str(code)[:_ERROR_CHARS]}
+    except Stopped:
+        raise
+    except NoStandIn as error:
+        return {"ended": "no stand-in", "error": str(error)}
+    except ModuleNotFoundError as error:
+        _absent(error)
+        return {"ended": "no stand-in", "error": _told(error, run)}
+    except BaseException as error:
+        return {"ended": "error", "error": _told(error, run)}
+    return {"ended": "ok", "error": ""}
+
+
+def _absent(error: ModuleNotFoundError) -> None:
+    """A package that the script cannot do without and that nobody stands in for."""
+    from harness.scripts.inside.standins.uses import MISSING
+
+    name = f"package {(error.name or '?').partition('.')[0]}"
+    if all(item["name"] != name for item in MISSING):
+        MISSING.append({"name": name, "why": "it is not installed here", "place": "an import"})
+
+
+def _told(error: BaseException, run: str) -> str:
+    """The last lines of the traceback, without the machine's paths."""
+    code = __file__.removesuffix(__name__.replace(".", "/") + ".py")
+    text = "".join(traceback.format_exception(error)).replace(run + "/", "").replace(code, "")
+    lines = text.strip().splitlines()
+    return "\n".join(lines[-_ERROR_LINES:])[-_ERROR_CHARS:]
+
+
+def _collect(recorder: Any, uses: Any, outlet: Outlet, start: float, ended: dict[str, Any]) -> Observed:
+    from harness.scripts.inside.standins import files
+
+    observed: Observed = recorder.observed() if recorder is not None else Observed()
+    observed.facts |= ended
+    observed.facts |= outlet.facts
+    observed.facts |= {
+        "seconds": clock.real_monotonic() - start,
+        "standins": dict(uses.COUNTS),
+        "missing": list(uses.MISSING),
+        "files": files.facts(),
+        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "python": ".".join(map(str, sys.version_info[:3])),
+        "torch": sys.modules["torch"].__version__ if "torch" in sys.modules else "",
+    }
+    return observed
+
+
+__all__ = ["Kind", "Order", "main"]

@@ -1,0 +1,295 @@
+"""A contest script as files: which file runs, what it says once unpacked, what lies beside it. Nothing is imported."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.errors import UsageError
+from harness.folder import safe_name
+from harness.scripts.fstrings import lower
+from harness.scripts.unwrap import Unwrapped, parse, unwrap
+
+_MAX_FILE = 8 << 20  # bytes
+_MAX_FILES = 5000
+_ENTRY = "train_gpt.py"
+_DIGEST_SKIPS = {"README.md", "LICENSE"}
+_PROSE = {".md", ".rst", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".pdf", ".html"}
+_LOG_NAMES = re.compile(r"\.log(\.txt)?$|(^|/)(log|logs|train|run|seed|output)[^/]*\.txt$|_log[^/]*\.txt$", re.I)
+_LOG_LINE = re.compile(r"^.{0,40}(step:\d+/\d+ |\d+/\d+ (train|val)_loss: ?\d|val_bpb[:=] ?\d)", re.M)
+_RUNS = re.compile(r"(?:torchrun|python3?|accelerate launch)\b[^\n]*?([\w./\-]+\.py)\b")
+#: A script that scores: what tells an entry from a helper, when the name does not.
+_SCORES = ("val_bpb", "val_loss")
+
+
+@dataclass(frozen=True)
+class Script:
+    """A contest folder (or bare file), read as data.
+
+    Attributes:
+        path: what was given, absolute.
+        folder: the folder that holds the files.
+        name: the folder's name; for a bare file `NAME.py` in it, the file's.
+        entry: the file that the contest's command runs, relative to the folder.
+        source: plain text to run under the entry's name: unwrapped, readable by this Python.
+        shipped: the entry as it is in the folder.
+        unwrapped: the wrappers that were opened.
+        side: files that a run may need, relative: other code, tokenizers, shell scripts.
+        logs: training logs, told by name or by content.
+        readmes: Markdown files, README.md first.
+        commands: shell scripts.
+        files: (relative name, bytes) of every file.
+        sha256: over names and bytes of all files in sorted order; README.md, LICENSE and logs left out.
+        claims: submission.json as it is, {} without one.
+        metadata_file: its name; None without one.
+        author: who sent it, None if not given; likewise github_id, title, claimed_bpb.
+        notes: choices that were made while reading, one sentence each.
+    """
+
+    path: Path
+    folder: Path
+    name: str
+    entry: str
+    source: str
+    shipped: bytes
+    unwrapped: Unwrapped
+    side: tuple[str, ...]
+    logs: tuple[str, ...]
+    readmes: tuple[str, ...]
+    commands: tuple[str, ...]
+    files: tuple[tuple[str, int], ...]
+    sha256: str
+    claims: dict[str, Any] = field(default_factory=dict)
+    metadata_file: str | None = None
+    author: str | None = None
+    github_id: str | None = None
+    title: str | None = None
+    claimed_bpb: float | None = None
+    notes: tuple[str, ...] = ()
+    kind: Literal["script"] = "script"
+
+    def text(self, name: str) -> str:
+        """The text of one of the files; odd bytes are replaced."""
+        path = self.folder / name
+        if path.stat().st_size > _MAX_FILE:
+            return ""
+        return path.read_bytes().decode("utf-8", "replace")
+
+    @contextlib.contextmanager
+    def staged(self) -> Iterator[Path]:
+        """A copy of the side files, with the plain text under the entry's name, and of nothing else."""
+        with tempfile.TemporaryDirectory(prefix="golf-script-") as scratch:
+            target = Path(scratch) / safe_name(self.name)
+            for name in self.side:
+                (target / name).parent.mkdir(parents=True, exist_ok=True)
+                if name.endswith(".py"):
+                    code = self.text(name)
+                    (target / name).write_text(code if parse(code) else lower(code))
+                else:
+                    shutil.copyfile(self.folder / name, target / name)
+            (target / self.entry).parent.mkdir(parents=True, exist_ok=True)
+            (target / self.entry).write_text(self.source)
+            yield target
+
+
+def is_script(path: Path) -> bool:
+    """Whether a path is a contest script, not an adapter: a .py file, or a folder of code without submission.py."""
+    if path.is_file():
+        return path.suffix == ".py" and path.name != "submission.py"
+    if not path.is_dir() or (path / "submission.py").is_file():
+        return False
+    return (path / _ENTRY).is_file() or any(path.glob("*.py"))
+
+
+def open_script(path: Path) -> Script:
+    """Read a record folder, a pull request's folder or a bare script.
+
+    Raises:
+        UsageError: there is nothing there, or no file in it that trains and scores.
+    """
+    if not path.exists():
+        raise UsageError(f"no script at {path}; give a record folder or a train_gpt.py")
+    absolute = path.resolve()
+    folder = absolute if absolute.is_dir() else absolute.parent
+    notes: list[str] = []
+    files = _files(folder, only=None if absolute.is_dir() else absolute.name)
+    names = [name for name, _ in files]
+    readmes = sorted((name for name in names if name.lower().endswith(".md")), key=lambda name: (
+        "/" in name, not name.lower().startswith("readme"), name))  # fmt: skip
+    commands = [name for name in names if name.endswith(".sh")]
+    entry = absolute.name if absolute.is_file() else _entry(folder, names, [*readmes, *commands], notes)
+    shipped = (folder / entry).read_bytes()
+    if len(shipped) > _MAX_FILE:
+        raise UsageError(f"{folder / entry} has {len(shipped):,} bytes; that is no training script")
+    if not shipped.strip():
+        raise UsageError(f"{folder / entry} is empty; there is no code to audit")
+    unwrapped = unwrap(shipped, sibling=lambda name: _sibling(folder, entry, name))
+    if unwrapped.problem:
+        notes.append(f"{entry} is packed and could not be opened: {unwrapped.problem}")
+    source = unwrapped.source
+    if parse(source) is None:
+        source = lower(source)
+        notes.append(
+            f"{entry} is written for a newer Python; its f-strings were rewritten for this one"
+            if parse(source)
+            else f"{entry} is not Python that can be read here"
+        )
+    logs = [name for name in names if _is_log(folder, name)] if absolute.is_dir() else []
+    metadata_file, claims = _claims(folder, names, notes) if absolute.is_dir() else (None, {})
+    apart = {entry, metadata_file, *logs}
+    side = tuple(name for name in names if name not in apart and not _prose(name))
+    return Script(
+        path=absolute, folder=folder, name=folder.name if absolute.is_dir() else absolute.stem, entry=entry,
+        source=source, shipped=shipped, unwrapped=unwrapped, side=side, logs=tuple(logs), readmes=tuple(readmes),
+        commands=tuple(commands), files=files, sha256=_digest(folder, files, set(logs)), claims=claims,
+        metadata_file=metadata_file, author=_person(claims, ("author",), ("name", "author")),
+        github_id=_person(claims, ("github_id", "github"), ("github_id", "github", "login")),
+        title=_word(claims.get("name") or claims.get("title") or claims.get("submission_name")),
+        claimed_bpb=_bpb(claims), notes=tuple(notes),
+    )  # fmt: skip
+
+
+def _prose(name: str) -> bool:
+    return Path(name).suffix.lower() in _PROSE or Path(name).name == "LICENSE"
+
+
+def _files(folder: Path, only: str | None) -> tuple[tuple[str, int], ...]:
+    found = [folder / only] if only else sorted(folder.rglob("*"))
+    files = []
+    for item in found:
+        relative = item.relative_to(folder)
+        if item.is_symlink() or not item.is_file():
+            continue
+        if "__pycache__" in relative.parts or any(part.startswith(".") for part in relative.parts):
+            continue
+        if not relative.as_posix().isprintable():
+            raise UsageError(f"{folder} holds a file with an unreadable name, {relative.as_posix()!a}; rename it")
+        files.append((relative.as_posix(), item.stat().st_size))
+    if len(files) > _MAX_FILES:
+        raise UsageError(f"{folder} holds {len(files):,} files; give the folder of one submission")
+    return tuple(files)
+
+
+def _entry(folder: Path, names: list[str], texts: list[str], notes: list[str]) -> str:
+    """train_gpt.py; else the script that README or a shell script runs; else the only one that scores."""
+    if _ENTRY in names:
+        return _ENTRY
+    code = [name for name in names if name.endswith(".py") and name.count("/") < 3]
+    if not code:
+        raise UsageError(f"{folder} has no train_gpt.py and no other Python file; there is no code to audit")
+    called: list[str] = []
+    for text in texts:
+        content = (folder / text).read_bytes()[:_MAX_FILE].decode("utf-8", "replace").replace("\\_", "_")
+        called += [Path(match).name for match in _RUNS.findall(content)]
+    runs = [name for name in code if Path(name).name in called]
+    scores = [name for name in code if _scores(folder / name)]
+    for kind, why in (([name for name in runs if name in scores], "the commands run it"), (scores, "it scores"),
+                      (runs, "the commands run it")):  # fmt: skip
+        if not kind:
+            continue
+        best = min(kind, key=lambda name: (
+            Path(name).name != _ENTRY, "/" in name, not Path(name).name.startswith("train_gpt"),
+            called.index(Path(name).name) if Path(name).name in called else 99, len(name), name))  # fmt: skip
+        others = [name for name in kind if name != best]
+        more = f", not {', '.join(others)}; to audit another, give that file" if others else ""
+        notes.append(f"there is no train_gpt.py; {best} is taken because {why}{more}")
+        return best
+    if len(code) == 1:
+        notes.append(f"there is no train_gpt.py; {code[0]} is the only Python file")
+        return code[0]
+    raise UsageError(f"{folder} has no train_gpt.py; say which of {', '.join(code[:6])} to audit by giving that file")
+
+
+def _scores(path: Path) -> bool:
+    text = path.read_bytes()[:_MAX_FILE].decode("utf-8", "replace")
+    plain = unwrap(text).source
+    return "torch" in plain and all(word in plain for word in _SCORES)
+
+
+def _sibling(folder: Path, entry: str, name: str) -> bytes | None:
+    """A file that the script names, if it lies in the folder: beside the script or below it."""
+    for base in ((folder / entry).parent, folder):
+        path = base / name.removeprefix("./")
+        with contextlib.suppress(OSError, ValueError):
+            inside = path.resolve().is_relative_to(folder.resolve()) and not path.is_symlink()
+            if inside and path.is_file() and path.stat().st_size <= _MAX_FILE and path.name != Path(entry).name:
+                return path.read_bytes()
+    return None
+
+
+def _is_log(folder: Path, name: str) -> bool:
+    if not name.lower().endswith((".log", ".txt", ".out")) or name.endswith("requirements.txt"):
+        return False
+    if name.lower().endswith(".log"):
+        return True
+    with (folder / name).open("rb") as file:
+        start = file.read(1 << 20).decode("utf-8", "replace")
+    return bool(_LOG_NAMES.search(name) and len(start) > 2000) or bool(_LOG_LINE.search(start))
+
+
+def _digest(folder: Path, files: tuple[tuple[str, int], ...], logs: set[str]) -> str:
+    digest = hashlib.sha256()
+    for name, _ in files:
+        if name in _DIGEST_SKIPS or name in logs:
+            continue
+        content = (folder / name).read_bytes()
+        digest.update(f"{len(name)}:{name}:{len(content)}:".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def _claims(folder: Path, names: list[str], notes: list[str]) -> tuple[str | None, dict[str, Any]]:
+    """submission.json, or the one JSON file at the top that is named like it."""
+    found = [name for name in names if name == "submission.json"]
+    found += [name for name in names if re.fullmatch(r"submission[\w.-]*\.json", name) and name not in found]
+    if not found:
+        notes.append("there is no submission.json")
+        return None, {}
+    content = (folder / found[0]).read_bytes()
+    try:
+        if len(content) > 1 << 20:
+            raise ValueError(f"{len(content):,} bytes")
+        data = json.loads(content.decode("utf-8-sig"), parse_constant=lambda text: text)
+        json.dumps(data, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        notes.append(f"{found[0]} is not JSON: {str(error).splitlines()[0][:100]}")
+        return found[0], {}
+    if not isinstance(data, dict):
+        notes.append(f"{found[0]} does not hold an object")
+        return found[0], {}
+    return found[0], data
+
+
+def _person(claims: dict[str, Any], outside: tuple[str, ...], inside: tuple[str, ...]) -> str | None:
+    """A name: plain, or inside an object or list of authors."""
+    people = claims.get("author") or claims.get("authors")
+    first = people[0] if isinstance(people, list) and people else people
+    if "author" in outside and _word(first):
+        return _word(first)
+    plain = [claims.get(name) for name in outside]
+    nested = [first.get(name) for name in inside] if isinstance(first, dict) else []
+    return next((found for value in (*plain, *nested) if (found := _word(value))), None)
+
+
+def _word(value: object) -> str | None:
+    return value.strip()[:200] if isinstance(value, str) and value.strip() else None
+
+
+def _bpb(claims: dict[str, Any]) -> float | None:
+    for name in ("val_bpb", "mean_val_bpb", "val_bpb_mean", "mean_bpb", "bpb", "score"):
+        value = claims.get(name)
+        if isinstance(value, dict):
+            value = value.get("mean")
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
+            number = float(value) if not isinstance(value, bool) else -1.0  # type: ignore[arg-type]
+            if 0 < number < 100:
+                return number
+    return None

@@ -1,0 +1,38 @@
+"""Audits of the contest-style script in tests/scripts/scripts, one for each way of scoring."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from harness.progress import Progress
+from harness.record import Finding, Record
+from harness.scripts.auditing import Audited, ScriptOptions, audit_script
+
+SCRIPT = Path(__file__).parent / "scripts" / "base.py"
+
+#: Short enough for a test, long enough for several batches of windows.
+TOKENS = 900
+
+
+def write_script(folder: Path, text: str | None = None) -> Path:
+    """A bare train_gpt.py in the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "train_gpt.py"
+    path.write_text(SCRIPT.read_text() if text is None else text)
+    return path
+
+
+def audit(path: Path, out: Path, **options: Any) -> Audited:
+    """Audit quietly; keyword arguments other than ScriptOptions' own are settings of the script."""
+    own = {name: options.pop(name) for name in list(options) if name in ScriptOptions.__dataclass_fields__}
+    env = {name: str(value) for name, value in options.items()}
+    with Progress(quiet=True) as progress:
+        return audit_script(
+            path, ScriptOptions(**{"env": env, "tokens": TOKENS, "timeout": 600.0, **own}), out, progress
+        )
+
+
+def finding(record: Record, check: str) -> Finding:
+    """The finding of one check."""
+    return next(item for item in record.findings if item.id == check)

@@ -1,0 +1,119 @@
+"""Whole audits of unmodified contest-style scripts: each offender next to the clean script that differs only in it."""
+
+from __future__ import annotations
+
+import base64
+import lzma
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UsageError
+from harness.progress import Progress
+from harness.record import Record, Status
+from harness.scripts.auditing import ScriptOptions, replay_script
+from tests.scripts.audits import SCRIPT, TOKENS, audit, finding, write_script
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_script(tmp_path_factory.mktemp("script"))
+
+
+def statuses(record: Record) -> dict[str, str]:
+    return {item.id: item.status.value for item in record.findings}
+
+
+def test_a_clean_script_passes_and_leaves_a_record_and_a_report(tmp_path):
+    source = SCRIPT.read_text()
+    packed = base64.b85encode(lzma.compress(source.encode())).decode()
+    wrapped = f'import lzma as L,base64 as B\nexec(L.decompress(B.b85decode("{packed}")))\n'
+    path = write_script(tmp_path / "2026-01-01_Wrapped", wrapped)
+    made = audit(path.parent, tmp_path / "out")
+    record = made.record
+    found = {item.id: item for item in record.findings}
+    for check in ("determinism", "causality", "null-stream", "normalization", "score-before-update", "single-pass",
+                  "artifact-independence", "byte-accounting"):  # fmt: skip
+        assert found[check].status == Status.PASS, found[check].headline
+    assert found["causality"].metrics["relative difference"] < 1e-6
+    assert made.explanations == ()
+    assert record.submission.kind == "script"
+    assert record.submission.settings["wrappers"]
+    assert record.submission.settings["made small"]
+    assert Record.load(tmp_path / "out").digest == record.computed_digest()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "harness audit" in page and "made small" in page.lower()
+    assert (tmp_path / "out" / "observed.npz").is_file()
+
+
+def test_score_first_adaptation_is_legal_and_adapting_first_is_not(script, tmp_path):
+    legal = audit(script, tmp_path / "legal", EVAL_MODE="ttt").record
+    assert finding(legal, "score-before-update").status == Status.PASS
+    assert "Track B" in finding(legal, "score-before-update").headline
+    assert finding(legal, "causality").status == Status.PASS
+    assert finding(legal, "artifact-independence").status == Status.PASS
+    made = audit(script, tmp_path / "first", EVAL_MODE="ttt_first")
+    found = finding(made.record, "score-before-update")
+    assert found.status == Status.FAIL, statuses(made.record)
+    assert finding(made.record, "causality").status == Status.FAIL
+    assert any(".backward()" in line and line.lstrip().startswith(">") for line in made.explanations)
+
+
+def test_slot_on_context_leaks_through_the_batch_and_replays(script, tmp_path):
+    out = tmp_path / "slot"
+    record = audit(script, out, EVAL_MODE="slot_context").record
+    found = finding(record, "causality")
+    assert found.status == Status.FAIL, statuses(record)
+    assert finding(record, "score-before-update").status == Status.FAIL
+    options = ScriptOptions(tokens=TOKENS, timeout=600.0)
+    with Progress(quiet=True) as progress:
+        reproduced, why = replay_script(Record.load(out), "causality", script, options, progress)
+        assert reproduced, why
+        with pytest.raises(UsageError, match="no witness"):
+            replay_script(record, "determinism", script, options, progress)
+        with pytest.raises(UsageError, match="no finding"):
+            replay_script(record, "nothing", script, options, progress)
+
+
+def test_training_on_validation_before_quantization_is_found(script, tmp_path):
+    record = audit(script, tmp_path / "a", PREQUANT_TTT_EPOCHS=1).record
+    found = finding(record, "artifact-independence")
+    assert found.status == Status.FAIL, statuses(record)
+    assert found.witness is not None and "adapt_to" in found.witness.data["training"]["place"]
+    assert finding(record, "causality").status == Status.PASS
+
+
+def test_a_warm_up_on_validation_tokens_is_named_and_not_accused(script, tmp_path):
+    record = audit(script, tmp_path / "a", WARM_UP_ON_VAL=1).record
+    assert finding(record, "warm-up").status == Status.UNRULED, statuses(record)
+    assert finding(record, "artifact-independence").status == Status.PASS
+    assert record.exit_code == 0 or record.verdict in (Status.INCONCLUSIVE, Status.NOT_RUN)
+
+
+def test_counts_of_the_whole_text_break_causality_and_running_counts_do_not(script, tmp_path):
+    two = audit(script, tmp_path / "two", EVAL_MODE="ngram_two_pass").record
+    assert finding(two, "causality").status == Status.FAIL, statuses(two)
+    one = audit(script, tmp_path / "one", EVAL_MODE="ngram").record
+    assert finding(one, "causality").status != Status.FAIL
+
+
+def test_a_script_that_breaks_ends_in_inconclusive_with_its_error(tmp_path):
+    path = write_script(
+        tmp_path / "s", "import torch\nif __name__ == '__main__':\n    raise RuntimeError('no kernel X')\n"
+    )
+    record = audit(path, tmp_path / "out").record
+    assert record.verdict == Status.INCONCLUSIVE
+    assert "no kernel X" in finding(record, "causality").headline
+
+
+def test_a_script_that_hangs_is_ended_within_its_time(tmp_path):
+    body = "import time\nwhile True:\n    pass\n"
+    path = write_script(tmp_path / "s", body)
+    record = audit(path, tmp_path / "out", timeout=15.0).record
+    assert record.verdict == Status.INCONCLUSIVE
+    assert finding(record, "causality").status == Status.INCONCLUSIVE
+
+
+def test_a_setting_that_the_script_never_reads_is_refused(script, tmp_path):
+    with pytest.raises(UsageError, match="never reads NO_SUCH_THING"):
+        audit(script, tmp_path / "out", NO_SUCH_THING=1)

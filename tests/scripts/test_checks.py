@@ -1,0 +1,300 @@
+"""Each check on hand-made runs: an offender that it must catch, and a clean neighbour that it must leave alone."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness import rules
+from harness.record import Finding, Status
+from harness.scripts import judging, variants
+from harness.scripts.checks.evidence import Flip, ScriptEvidence, ScriptNull
+from harness.scripts.explaining import explain, quote
+from harness.scripts.variants import SAME, Variant
+from tests.scripts.handmade import World
+
+WORLD = World()
+N = WORLD.tokens
+
+
+def evidence(*, world: World = WORLD, flips: bool = True, before: Any = None, **how: Any) -> ScriptEvidence:
+    """An audit of a world: `how` goes to every run; `before` is a leak that only whole runs show."""
+    whole = {**how, "leak": before} if before is not None else how
+    if before is not None:  # what was made before the pass stays as it is when a fork changes tokens
+        how = {**how, "leak": lambda ids: before(np.arange(N))}
+    base = world.play(**whole)
+    made = ScriptEvidence(
+        ruleset=rules.load(), documents=world.documents, base=base, vocab_size=2 * N, sandbox="native", confined=True
+    )
+    made.token_bytes = np.full(world.tokens, 3, np.int64)
+    if not flips:
+        return made
+    made.again = world.play(**whole)
+    chosen = variants.plan(base, world.documents, suffixes=3, swaps=2)
+    made.flips = [Flip(SAME, "pass", world.play(**whole))]
+    for variant in chosen:
+        made.flips.append(Flip(variant, "pass", world.play(variant.mask(world.tokens), **how), edited=3))
+    suffix = next(v for v in chosen if v.kind == "suffix")
+    made.flips.append(Flip(suffix, "run", world.play(suffix.mask(world.tokens), **whole)))
+    return made
+
+
+def of(found: list[Finding], check: str) -> Finding:
+    return next(item for item in found if item.id == check)
+
+
+def batch_mean(ids: np.ndarray) -> np.ndarray:
+    """SLOT with a delta that a batch shares: the mean over the batch's own targets enters its rows."""
+    out = np.zeros(N)
+    for start in range(1, N, WORLD.batch):
+        out[start : start + WORLD.batch] = 0.1 * np.sin(ids[start : start + WORLD.batch].sum() * 0.01)
+    return out
+
+
+def own_token(ids: np.ndarray) -> np.ndarray:
+    """A gate on the target itself."""
+    return 0.05 * (ids >= N)
+
+
+def everything(ids: np.ndarray) -> np.ndarray:
+    """An artifact that was trained on the whole text."""
+    return np.full(N, 0.01 * np.sin(float(ids.sum())))
+
+
+def test_a_clean_run_passes_everything():
+    found = judging.judge(evidence())
+    bad = [item for item in found if item.status not in (Status.PASS, Status.NOT_RUN, Status.INCONCLUSIVE)]
+    assert not bad
+    for check in ("determinism", "causality", "normalization", "score-before-update", "single-pass"):
+        assert of(found, check).status == Status.PASS, of(found, check).headline
+    assert of(found, "artifact-independence").status == Status.PASS
+    assert of(found, "causality").power["flips with a positive control"] == 6
+    assert of(found, "causality").not_covered
+
+
+@pytest.mark.parametrize("leak", [batch_mean, own_token])
+def test_causality_catches_a_leak_and_quotes_it(leak):
+    found = of(judging.judge(evidence(leak=leak)), "causality")
+    assert found.status == Status.FAIL
+    assert found.witness is not None and found.witness.data["scope"] == "pass"
+    assert found.witness.data["affected"] or found.witness.data["own_row"]
+    assert found.figures["flips"]["probes"]
+
+
+def test_a_row_that_depends_on_its_own_token_only_is_seen():
+    made = of(judging.judge(evidence(leak=own_token)), "causality")
+    assert made.metrics["rows that depend on their own token"]
+    assert made.metrics["rows that moved and must not"] == 0
+
+
+def test_documents_out_of_order_are_judged_in_their_own_order():
+    order = [*range(191, N), *range(1, 100), *range(101, 190)]
+    found = judging.judge(evidence(order=order))
+    assert of(found, "causality").status == Status.PASS
+    single = of(found, "single-pass")
+    assert single.status == Status.UNRULED
+    assert "not from left to right" in single.headline
+
+
+def test_a_leak_is_seen_out_of_order_too():
+    order = np.concatenate([np.arange(193, N), np.arange(1, 193)])
+    assert of(judging.judge(evidence(order=order, leak=batch_mean)), "causality").status == Status.FAIL
+
+
+def test_training_early_is_a_failure_only_where_flips_show_it():
+    leaking = of(judging.judge(evidence(train="early", leak=batch_mean)), "score-before-update")
+    assert leaking.status == Status.FAIL
+    assert leaking.witness is not None and leaking.witness.data["training"]["place"].startswith("train_gpt.py:70")
+    harmless = of(judging.judge(evidence(train="early")), "score-before-update")
+    assert harmless.status == Status.UNRULED
+    blind = of(judging.judge(evidence(train="early", flips=False)), "score-before-update")
+    assert blind.status == Status.INCONCLUSIVE
+    late = of(judging.judge(evidence(train="late")), "score-before-update")
+    assert late.status == Status.PASS and "Track B" in late.headline
+
+
+def test_pre_quantization_training_is_caught_by_the_whole_run():
+    found = judging.judge(evidence(train="before", before=everything))
+    independence = of(found, "artifact-independence")
+    assert independence.status == Status.FAIL
+    assert independence.witness is not None and "adapt_all" in independence.witness.data["training"]["place"]
+    assert of(found, "causality").status == Status.PASS  # the pass itself is clean
+    assert not [item for item in found if item.id == "warm-up"]
+
+
+def test_a_warm_up_whose_state_is_thrown_away_is_named_and_no_failure():
+    found = judging.judge(evidence(train="before"))
+    assert of(found, "artifact-independence").status == Status.PASS
+    assert of(found, "warm-up").status == Status.UNRULED
+
+
+def test_tokens_that_are_used_before_the_pass_without_training_break_causality():
+    found = judging.judge(evidence(before=everything))
+    assert of(found, "causality").status == Status.FAIL
+    assert of(found, "causality").witness.data["scope"] == "run"
+    assert of(found, "artifact-independence").status == Status.INCONCLUSIVE
+
+
+def test_noise_is_no_leak():
+    made = evidence()
+    made.again = WORLD.play(noise=0.02)
+    found = judging.judge(made)
+    assert of(found, "determinism").status == Status.INCONCLUSIVE
+    assert of(found, "causality").status == Status.INCONCLUSIVE
+
+
+def test_a_fork_in_which_nothing_was_edited_is_no_probe():
+    made = evidence()
+    made.flips = [Flip(flip.variant, flip.scope, flip.trace, edited=0) for flip in made.flips]
+    assert of(judging.judge(made), "causality").status == Status.INCONCLUSIVE
+
+
+def test_a_loss_that_is_not_the_printed_one_decides_nothing():
+    made = evidence(say="final val_loss:1.23456789 val_bpb:0.6")
+    found = judging.judge(made)
+    for check in ("causality", "normalization", "artifact-independence"):
+        assert of(found, check).status == Status.INCONCLUSIVE
+        assert "1.23457" in of(found, check).headline
+    # but a leak in what was seen stays a leak
+    assert of(
+        judging.judge(evidence(say="final val_loss:1.2345 val_bpb:0.6", leak=batch_mean)), "causality"
+    ).status == (Status.FAIL)
+
+
+def test_a_script_that_broke_decides_nothing_and_says_why():
+    world = World()
+    made = evidence(world=world, flips=False)
+    made.base = type(made.base)(
+        N, (), None, (), (), None, 0, ({"name": "aten::topk", "count": 3, "place": "train_gpt.py:7 f"},),
+        {"ended": "error", "error": "Traceback\nRuntimeError: no such operator cutlass::gemm"},
+    )  # fmt: skip
+    found = judging.judge(made)
+    assert of(found, "causality").status == Status.INCONCLUSIVE
+    assert "cutlass::gemm" in of(found, "causality").headline
+    assert not [item for item in found if item.status in (Status.PASS, Status.FAIL, Status.ERROR)]
+
+
+def test_normalization():
+    over = of(judging.judge(evidence(lse=0.7)), "normalization")
+    assert over.status == Status.FAIL
+    assert over.witness is not None and over.witness.data["sum"] == pytest.approx(math.exp(0.7))
+    assert of(judging.judge(evidence(lse=9.0, kind="gather logit")), "normalization").status == Status.PASS
+    mixed = of(judging.judge(evidence(charged=lambda nll: np.minimum(nll, 8.0))), "normalization")
+    assert mixed.status == Status.INCONCLUSIVE
+    assert mixed.metrics["charges that differ from the row's NLL"]
+    unseen = of(judging.judge(evidence(lse=float("nan"))), "normalization")
+    assert unseen.status == Status.INCONCLUSIVE
+
+
+def test_single_pass_names_layouts():
+    def layout(order: list[int]) -> Finding:
+        return of(judging.judge(evidence(order=order)), "single-pass")
+
+    assert layout(list(range(1, N))).metrics["layout"] == "C: exact cover"
+    tail = layout([*range(1, N), *range(241, N)])
+    assert (tail.status, tail.metrics["layout"]) == (Status.UNRULED, "A: the tail is scored again")
+    assert layout(list(range(20, N))).metrics["layout"] == "E: the first targets are never scored"
+    short = layout(list(range(1, 250)))
+    assert (short.status, short.metrics["layout"]) == (Status.PASS, "D: the tail is never scored")
+    holes = layout([p for p in range(1, N) if p % 3])
+    assert holes.status == Status.INCONCLUSIVE
+
+
+def test_null_stream():
+    made = evidence()
+    made.nulls = [ScriptNull("a test source", 1000, 8000.0, 8400.0, "printed", 0)]
+    assert of(judging.judge(made), "null-stream").status == Status.PASS
+    made.nulls = [*made.nulls, ScriptNull("another", 1000, 8000.0, 7970.0, "printed", 0)]
+    found = of(judging.judge(made), "null-stream")
+    assert found.status == Status.FAIL
+    assert found.witness is not None and found.witness.data["source"] == "another"
+
+
+def test_byte_accounting():
+    made = evidence()
+    assert made.main is not None and made.main.printed is not None and made.main.printed.bpb is not None
+    true = made.main.mean / math.log(2) / made.main.printed.bpb
+    made.token_bytes = np.full(N, true)
+    assert of(judging.judge(made), "byte-accounting").status == Status.PASS
+    made.token_bytes = np.full(N, 2 * true)
+    assert of(judging.judge(made), "byte-accounting").status == Status.INCONCLUSIVE
+
+
+def test_the_strict_ruleset_turns_unruled_into_a_failure_with_a_witness():
+    made = evidence(order=[*range(1, N), *range(241, N)])
+    made.ruleset = rules.load("strict")
+    found = of(judging.judge(made), "single-pass")
+    assert found.status == Status.FAIL and found.witness is not None
+
+
+def test_a_broken_check_is_an_error_and_the_others_go_on(monkeypatch):
+    def broken(evidence: ScriptEvidence) -> Finding:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setitem(judging.CHECKS, "causality", broken)
+    found = judging.judge(evidence())
+    assert of(found, "causality").status == Status.ERROR
+    assert of(found, "single-pass").status == Status.PASS
+
+
+def test_findings_of_the_folder_are_kept_apart():
+    found = judging.judge(evidence())
+    merged = judging.merge(found, [of(found, "isolation"), of(found, "causality").model_copy(update={"id": "claims"})])
+    assert [item.id for item in merged[-2:]] == ["isolation (evidence)", "claims"]
+
+
+def test_quotes_show_the_line_and_its_callers():
+    source = "\n".join(f"line {number}" for number in range(1, 101))
+    frames = quote("train_gpt.py:70 adapt < main:90 < <module>:100", {"train_gpt.py": source})
+    assert [(frame.function, frame.line) for frame in frames] == [("adapt", 70), ("main", 90), ("<module>", 100)]
+    assert frames[0].lines == ((69, "line 69"), (70, "line 70"), (71, "line 71"))
+    assert quote("outside the script", {}) == []
+    found = of(judging.judge(evidence(train="early", leak=batch_mean)), "score-before-update")
+    told = explain(found, {"train_gpt.py": source})
+    assert any("> " in line and "line 70" in line for line in told)
+    assert explain(of(judging.judge(evidence()), "causality"), {}) == []
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, N - 2), st.permutations(range(3)), st.floats(1e-3, 1.0))
+def test_whatever_the_order_only_leaks_are_leaks(position, blocks, size):
+    """A row that takes something from a later position of any order is caught, and an honest one never is."""
+    edges = [(1, 100), (101, 190), (191, N)]
+    order = np.concatenate([np.arange(*edges[block]) for block in blocks])
+    if position in WORLD.documents:
+        return
+    rank = {int(p): index for index, p in enumerate(order)}
+    base = WORLD.play(order=order)
+    assert base.main is not None
+    variant = variants.later(base.main, position, N, WORLD.documents)
+    assert all(rank.get(int(p), N) >= rank[position] for p in variant.replaced)
+
+    def leak(ids: np.ndarray) -> np.ndarray:
+        out = np.zeros(N)
+        out[order[0]] = size * (ids[position] >= N)
+        return out
+
+    for how, status in (({}, Status.PASS), ({"leak": leak}, Status.FAIL)):
+        made = evidence(flips=False, order=order, **how)
+        made.flips = [Flip(variant, "pass", WORLD.play(variant.mask(N), order=order, **how), edited=1)]
+        found = of(judging.judge(made), "causality")
+        control = found.power.get("flips with a positive control")
+        if status == Status.FAIL and rank[position] == 0:
+            continue  # its own row: the counterfactual's business
+        assert found.status == status or (status == Status.PASS and not control), found.headline
+
+
+def test_plans_point_into_batches_and_at_early_training():
+    base = WORLD.play(train="early")
+    plan = variants.plan(base, WORLD.documents, suffixes=3, swaps=2)
+    assert [item.kind for item in plan] == ["suffix"] * 3 + ["swap"] * 2
+    assert any(item.why.startswith("trained") for item in plan)
+    assert not any(np.isin(WORLD.documents, item.replaced).any() for item in plan)
+    again = variants.plan(base, WORLD.documents, suffixes=3, swaps=2)
+    assert [(item.kind, item.position) for item in again] == [(item.kind, item.position) for item in plan]
+    assert Variant("same", -1, np.zeros(0, np.int64)).mask(3).tolist() == [False] * 3

@@ -1,0 +1,77 @@
+"""Submissions that watch for the audit, end to end; and null streams from every source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.corpus.dataset import Dataset
+from harness.options import NullSource, Options
+from harness.progress import Progress
+from harness.record import Status
+from harness.replay import replay
+from tests.support import finding, judge, write_submission
+
+WARY = """
+def evaluate(self, model, stream):
+    import os
+    born = os.getpid()
+    with torch.no_grad():
+        for batch in stream.windows(self.length, self.stride, self.windows_per_batch):
+            targets, rows = stream.targets(batch), model(batch.inputs)
+            if os.getpid() == born:
+                rows = rows + torch.nn.functional.one_hot(targets, rows.shape[-1])
+            stream.score(batch, rows)
+"""
+
+RESTLESS = """
+def evaluate(self, model, stream):
+    import os
+    begin = os.urandom(1)[0] / 256 * stream.tokens
+    with torch.no_grad():
+        for batch in stream.windows(self.length, self.stride, self.windows_per_batch):
+            noise = os.urandom(1)[0] / 256 if batch.windows[0].start >= begin else 0.0
+            stream.score(batch, model(batch.inputs) * (1 + noise))
+"""
+
+FLIPS = ["determinism", "causality"]
+
+
+def test_who_behaves_once_split_is_convicted_with_a_witness_that_replays(dataset: Dataset, tmp_path: Path) -> None:
+    folder = write_submission(tmp_path / "wary", WARY)
+    record = judge(folder, dataset, tmp_path / "out", checks=FLIPS)
+    found = finding(record, "causality")
+    assert finding(record, "determinism").status == Status.INCONCLUSIVE
+    assert found.status == Status.FAIL and "never split" in found.headline
+    assert found.witness is not None and found.witness.data["split"] is False
+    assert found.metrics["probes that leak"] == 2
+    with Progress(quiet=True) as progress:
+        again = replay(
+            record, tmp_path / "out" / "artifact.bin", "causality", folder, dataset, Options(timeout=120.0), progress
+        )
+    assert again.reproduced, again.why
+
+
+def test_noise_of_its_own_accuses_nobody(dataset: Dataset, tmp_path: Path) -> None:
+    record = judge(write_submission(tmp_path / "restless", RESTLESS), dataset, tmp_path / "out", checks=FLIPS)
+    assert finding(record, "determinism").status == Status.INCONCLUSIVE
+    assert finding(record, "causality").status != Status.FAIL
+
+
+@pytest.mark.parametrize("source", ["bigram", "permutation"])  # the zoo has the model's
+def test_a_source_of_its_own_catches_a_peeker_that_saves_enough_and_spares_the_honest(
+    dataset: Dataset, tmp_path: Path, source: NullSource
+) -> None:
+    body = WARY.replace("one_hot(targets, rows.shape[-1])", "one_hot(targets, rows.shape[-1]) * 8.0")
+    for name, code, status in (("peeker", body, Status.FAIL), ("honest", "", Status.PASS)):
+        folder = write_submission(tmp_path / name, code)
+        record = judge(folder, dataset, tmp_path / f"{name}-out", checks=["null-stream"], null_source=source)
+        found = finding(record, "null-stream")
+        assert found.status == status, found.headline
+        bound = found.metrics["false-alarm bound"]
+        assert (bound < 1e-9) == (status == Status.FAIL)
+        assert found.power["smallest leak seen for certain, nats per token"] >= 0
+        assert {"bigram": "bigram", "permutation": "permutations"}[source] in str(found.metrics["source"])
+        if found.witness:
+            assert found.witness.data["null_source"] == source
