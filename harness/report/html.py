@@ -134,10 +134,13 @@ def _details(record: Record) -> list[tuple[str, Any]]:
     for seed in score.get("per_seed", []):
         seed["artifact_sha256"] = f"{seed['artifact_sha256'][:12]}…"  # the whole one would not fit a phone's table
     artifact = record.artifact.model_dump() if record.artifact else {}
+    data = record.data.model_dump()
+    passes = data["facts"].pop("passes", None)  # an unmodified script's: worth a table of their own
     sections: list[tuple[str, Any]] = [
+        ("Passes over the validation stream", passes),
         ("Score", score),
         ("Artifact", artifact),
-        ("Scored text", record.data.model_dump()),
+        ("Scored text", data),
         ("Claims of the submission", record.submission.claims),
         ("Settings", record.submission.settings),
         ("Clocks", record.clocks),

@@ -28,8 +28,8 @@ from harness.record import (
 from harness.report import html
 from harness.rules import Ruleset
 from harness.sandbox.box import Limits, Sandbox
-from harness.scripts import judging, streams
-from harness.scripts.explaining import explain
+from harness.scripts import judging, lines, streams
+from harness.scripts.explaining import explain, with_quotes
 from harness.scripts.gathering import Gathered, Runner, gather
 from harness.scripts.opening import Script, open_script
 from harness.scripts.running import LIMITS, Playable
@@ -107,7 +107,8 @@ def audit_script(path: Path, options: ScriptOptions, out: Path, progress: Progre
         _playable(script, small), made, options.limits, options.sandbox, out, note=lambda text: progress.note(text)
     )
     gathered = gather(runner, options.ruleset, seed=options.seed, adapted=len(small.changed))
-    findings = judging.judge(gathered.evidence, options.checks)
+    sources = sources_of(script)
+    findings = [with_quotes(item, sources) for item in judging.judge(gathered.evidence, options.checks)]
     wanted = [item for item in static if options.checks is None or item.id in options.checks]
     findings = judging.merge(findings, wanted)
     record = _record(script, settings, small, made, gathered, findings, options, time.monotonic() - started)
@@ -116,7 +117,6 @@ def audit_script(path: Path, options: ScriptOptions, out: Path, progress: Progre
     write_atomically(out / "record.json", record.to_json().encode())
     html.write(record, out / "report.html", {name: rule.text for name, rule in options.ruleset.rule.items()})
     progress.done(record.verdict.value)
-    sources = sources_of(script)
     return Audited(record, tuple(line for item in findings for line in explain(item, sources)))
 
 
@@ -257,7 +257,7 @@ def _facts(gathered: Gathered) -> dict[str, Any]:
     base = gathered.evidence.base
     return {
         "ended": base.ended,
-        "error": str(base.facts.get("error") or "")[-600:],
+        "error": lines.tidy(str(base.facts.get("error") or ""))[-600:],
         "stand-ins used": dict(base.facts.get("standins") or {}),
         "without a stand-in": [str(item) for item in base.facts.get("missing") or []],
         "not followed": [f"{item.get('name')} x {item.get('count')} at {item.get('place')}" for item in base.unknown],

@@ -51,6 +51,24 @@ def quote(place: str, sources: Mapping[str, str], *, around: int = 1) -> list[Qu
     ]
 
 
+def with_quotes(finding: Finding, sources: Mapping[str, str]) -> Finding:
+    """The finding with the source lines that its witness names, as [place, text] rows in the witness's data."""
+    if finding.status != Status.FAIL or finding.witness is None:
+        return finding
+    data = finding.witness.data
+    training = data.get("training")
+    places = [str(training["place"])] if isinstance(training, dict) else []
+    places += [str(data["place"])] if "place" in data else []
+    rows = [
+        [f"{frame.file}:{frame.line}", dict(frame.lines)[frame.line].strip()[:200]]
+        for place in places
+        for frame in quote(place, sources, around=0)
+        if frame.line in dict(frame.lines)
+    ]
+    witness = finding.witness.model_copy(update={"data": {**data, "source": rows}})
+    return finding.model_copy(update={"witness": witness if rows else finding.witness})
+
+
 def explain(finding: Finding, sources: Mapping[str, str], *, around: int = 2) -> list[str]:
     """Lines of text that show where a FAIL comes from: the loss that was trained on too early, and the one scored."""
     if finding.status != Status.FAIL or finding.witness is None:

@@ -73,6 +73,7 @@ _SHAPES: dict[str, Callable[[Any], Any]] = {
     "error": _text,
     "where": _text,
     "stage": _count,
+    "stages": _rows(ended=_text, error=_text),
     "seconds": _number,
     "operations": _count,
     "peak_bytes": _count,

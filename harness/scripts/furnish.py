@@ -105,7 +105,12 @@ def environment(script: Playable, layout: Layout) -> dict[str, str]:
         "val_glob": f"{layout.dataset}/fineweb_val_[0-9]*.bin",
         "train_glob": f"{layout.dataset}/fineweb_train_*.bin",
     }
-    said = {name: role if isinstance(role, str) else role[0] for name, role in script.paths.items()}
-    named = {name: roles[role] for name, role in said.items() if role in roles}
+    said = {name: (role, None) if isinstance(role, str) else role for name, role in script.paths.items()}
+    named = {name: roles[role] for name, (role, default) in said.items() if role in roles and _ours(role, default)}
     kept = {name: value for name, value in script.env.items() if name not in _RANKS}
     return {**kept, **layout.env, **named, **_FIXED}
+
+
+def _ours(role: str, default: str | None) -> bool:
+    """Whether our data fits: an empty default needs nothing, and a tokenizer may be of another kind."""
+    return default is None or (bool(default) and (role != "tokenizer" or default.endswith(".model")))

@@ -37,7 +37,7 @@ Note = Callable[[str], None]
 #: Flips that one audit makes. A base run of more than so many tensor operations gets the smaller number.
 SUFFIXES, SWAPS = 4, 2
 FEW_SUFFIXES, FEW_SWAPS = 2, 1
-SLOW = 400_000
+SLOW = 100_000
 
 #: Memory of a run with two forks in it, in units of a plain run's peak.
 FORKED = 2.6
@@ -64,7 +64,7 @@ class Runner:
     note: Note = field(default=lambda text: None)
 
     def play(self, name: str, streams: Streams, forks: list[ForkPoint] | None = None, *, peak_bytes: int = 0) -> Played:
-        """One run; its output goes to NAME.log. A run that is forked gets room for the copies of one of `peak_bytes`."""
+        """One run; its output goes to NAME.log. A forked one gets room for the copies of one of `peak_bytes`."""
         room = max(self.limits.memory_bytes, int(FORKED * peak_bytes))
         return play(
             self.script,
@@ -151,7 +151,7 @@ def _flipped(
         swaps=FEW_SWAPS if few else SWAPS,
         seed=seed,
     )
-    forked = [SAME, *planned]
+    forked = planned if few else [SAME, *planned]  # the forked run is an unchanged one itself
     whole = _whole(read, planned, streams)
     point = ForkPoint(
         event=fork_event(base.observed, read),
@@ -210,7 +210,10 @@ def fork_event(observed: Observed, read: ScriptTrace) -> int:
             default=-1,
         )
         first = int(np.searchsorted(observed.event_seq, floor, side="right"))
-    return first - 1 if first > 0 and not observed.event_grad[first - 1] else first
+    if first == 0:
+        return 0
+    before, at = observed.event_seq[first - 1], observed.event_seq[first]
+    return first if any(before < training.seq < at for training in read.trainings) else first - 1
 
 
 def _after(observed: Observed, read: ScriptTrace) -> int | None:

@@ -66,7 +66,7 @@ class Observed:
         step_what: int64 [s], index into `kinds`.
         printed_seq: int64 [p], when each line of `printed` was printed.
         kinds: names of operations and optimizers.
-        places: where in the script, innermost first: "train_gpt.py:812 eval_val < caller:1201"; one text for each place.
+        places: where in the script, innermost first: "train_gpt.py:812 eval_val < caller:1201"; one text a place.
         printed: lines that the script printed or logged.
         unknown: operations that atoms went into and that could not be followed: {"name", "count", "place"}.
         facts: anything else that is plain JSON: how it ended ("ended": "ok" | "exit N" | "error"), "error" (last

@@ -90,11 +90,13 @@ def test_a_warm_up_on_validation_tokens_is_named_and_not_accused(script, tmp_pat
     assert record.exit_code == 0 or record.verdict in (Status.INCONCLUSIVE, Status.NOT_RUN)
 
 
-def test_counts_of_the_whole_text_break_causality_and_running_counts_do_not(script, tmp_path):
+def test_counts_of_the_whole_text_beat_the_entropy_and_running_counts_do_not(script, tmp_path):
     two = audit(script, tmp_path / "two", EVAL_MODE="ngram_two_pass").record
-    assert finding(two, "causality").status == Status.FAIL, statuses(two)
+    assert finding(two, "null-stream").status == Status.FAIL, statuses(two)
+    assert finding(two, "normalization").status != Status.PASS  # what is charged is no row's NLL
     one = audit(script, tmp_path / "one", EVAL_MODE="ngram").record
-    assert finding(one, "causality").status != Status.FAIL
+    assert finding(one, "null-stream").status == Status.PASS, statuses(one)
+    assert Status.FAIL not in {item.status for item in one.findings}
 
 
 def test_a_script_that_breaks_ends_in_inconclusive_with_its_error(tmp_path):

@@ -14,7 +14,7 @@ from harness import rules
 from harness.record import Finding, Status
 from harness.scripts import judging, variants
 from harness.scripts.checks.evidence import Flip, ScriptEvidence, ScriptNull
-from harness.scripts.explaining import explain, quote
+from harness.scripts.explaining import explain, quote, with_quotes
 from harness.scripts.variants import SAME, Variant
 from tests.scripts.handmade import World
 
@@ -84,6 +84,11 @@ def test_causality_catches_a_leak_and_quotes_it(leak):
     assert found.witness is not None and found.witness.data["scope"] == "pass"
     assert found.witness.data["affected"] or found.witness.data["own_row"]
     assert found.figures["flips"]["probes"]
+
+
+def test_a_pass_that_leaks_by_itself_leaves_its_start_undecided():
+    found = judging.judge(evidence(leak=batch_mean))
+    assert of(found, "artifact-independence").status == Status.INCONCLUSIVE
 
 
 def test_a_row_that_depends_on_its_own_token_only_is_seen():
@@ -258,6 +263,9 @@ def test_quotes_show_the_line_and_its_callers():
     told = explain(found, {"train_gpt.py": source})
     assert any("> " in line and "line 70" in line for line in told)
     assert explain(of(judging.judge(evidence()), "causality"), {}) == []
+    quoted = with_quotes(found, {"train_gpt.py": source})
+    assert quoted.witness is not None and ["train_gpt.py:70", "line 70"] in quoted.witness.data["source"]
+    assert with_quotes(found, {}) == found
 
 
 @settings(max_examples=25, deadline=None)

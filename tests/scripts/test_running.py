@@ -144,13 +144,15 @@ def test_stages_share_a_folder_and_side_files_come_along(tmp_path: Path) -> None
     body = (
         "from lib.helper import WORD\n"
         "if os.environ.get('TTT_EVAL_ONLY') == '1':\n"
-        "    assert open('kept').read() == WORD and sys.argv[1:] == ['--x']\n"
+        "    assert open('kept').read() == WORD and sys.argv[1:] == ['--x'] and 'FIRST' not in os.environ\n"
         "    sys.exit(7)\n"
         "open('kept', 'w').write(WORD)"
     )
-    script = short(body, folder=tmp_path, side=("lib/helper.py",), stages=({}, {"TTT_EVAL_ONLY": "1"}), argv=("--x",))
+    stages = ({"FIRST": "1"}, {"TTT_EVAL_ONLY": "1"})
+    script = short(body, folder=tmp_path, side=("lib/helper.py",), stages=stages, argv=("--x",))
     facts = run(script, tmp_path / "log").observed.facts
     assert (facts["ended"], facts["stage"]) == ("exit 7", 1), facts["error"]
+    assert [stage["ended"] for stage in facts["stages"]] == ["ok", "exit 7"]
 
 
 @pytest.mark.slow

@@ -11,7 +11,8 @@ import numpy as np
 
 from harness.record import Finding, Metric, Status
 from harness.scripts.checks import causality, followed
-from harness.scripts.checks.evidence import ScriptEvidence, found
+from harness.scripts.checks.comparing import Comparison, compare
+from harness.scripts.checks.evidence import Flip, ScriptEvidence, counterpart, found, texts
 from harness.scripts.trace import Ledger
 
 CHECK, RULE = "artifact-independence", "data"
@@ -37,7 +38,7 @@ def check(evidence: ScriptEvidence) -> Finding:
         )
     ledger = evidence.base.ledger(main)
     whole = causality.compared(evidence, [f for f in evidence.flips if f.scope == "run" and f.variant.kind != "same"])
-    beyond = [(flip, result) for flip, result in whole if _beyond(evidence, flip.variant.position, result)]
+    beyond = [(flip, result) for flip, result in whole if _beyond(evidence, flip, result)]
     metrics = _metrics(ledger)
     usable = [item for item in whole if item[1].aligned]
     power: dict[str, Metric] = {
@@ -82,12 +83,14 @@ def check(evidence: ScriptEvidence) -> Finding:
         status, headline = Status.INCONCLUSIVE, f"nothing moved, but {problem}"
     elif not any(result.control for _, result in usable):
         status, headline = Status.INCONCLUSIVE, "the changed text moved no row at all"
-    elif any(causality.leaks(evidence, result) for _, result in usable) and trained:
+    elif any(causality.leaks(evidence, result) for _, result in usable):
         status = Status.INCONCLUSIVE
         headline = (
-            f"{trained:,} validation positions were trained on before the {main.name} pass began; the pass leaks by "
-            "itself, which hides whether that shows"
+            f"the {main.name} pass leaks by itself (causality has the witness), which hides whether what it starts "
+            "from was made with the text"
         )
+        if trained:
+            headline += f"; {trained:,} validation positions were trained on before it began"
     else:
         status = Status.PASS
         headline = "the same run on other text from a position on gives the same rows before it" + (
@@ -115,13 +118,13 @@ def check_warm_up(evidence: ScriptEvidence) -> Finding | None:
         Status.UNRULED,
         f"{trained:,} validation positions were trained on before they were scored, and the result was thrown away; "
         "opinions on #1530 differ, its successors warm up on random tokens",
-        metrics={"positions": trained, "where": list(places)},
+        metrics={"positions": trained, "where": texts(places)},
         power={"whole runs on changed text": sum(f.scope == "run" for f in evidence.flips)},
         not_covered=["whether the state is thrown away at full size as well"],
     )
 
 
-def _beyond(evidence: ScriptEvidence, position: int, result: causality.Comparison) -> bool:
+def _beyond(evidence: ScriptEvidence, flip: Flip, result: Comparison) -> bool:
     """Rows moved that a fork at the same position does not move: the cause lies before the pass."""
     moved = result.moved(evidence.tolerance)
     if not result.aligned or not moved:
@@ -129,11 +132,11 @@ def _beyond(evidence: ScriptEvidence, position: int, result: causality.Compariso
     assert evidence.main is not None
     forks = [
         other
-        for flip, other in causality.compared(evidence, [f for f in evidence.flips if f.scope == "pass"])
-        if flip.variant.position == position and flip.variant.kind == "suffix" and other.aligned
+        for fork, other in causality.compared(evidence, [f for f in evidence.flips if f.scope == "pass"])
+        if fork.variant.position == flip.variant.position and fork.variant.kind == "suffix" and other.aligned
     ]
     if not forks:
-        return False
+        return _earlier(evidence, flip)
     within = {p for fork in forks for p, *_ in fork.moved(evidence.tolerance)}
     if not within:
         return True
@@ -142,8 +145,23 @@ def _beyond(evidence: ScriptEvidence, position: int, result: causality.Compariso
     return bool(np.any([rank[p] < first for p, *_ in moved if p >= 0]))
 
 
+def _earlier(evidence: ScriptEvidence, flip: Flip) -> bool:
+    """Where no fork tells: rows moved in a pass between that training and the headline, one without training."""
+    base = evidence.base
+    assert evidence.main is not None and base.headline is not None and flip.trace is not None
+    training = base.ledger(evidence.main).first_before
+    mask = flip.variant.mask(base.tokens)
+    for index, made in enumerate(base.passes[: base.headline]):
+        if training is None or base.begin(made) < training.seq or base.ledger(made).trained.any():
+            continue
+        match = counterpart(base, flip.trace, index)
+        if match is not None and compare(made, match, mask).moved(evidence.tolerance):
+            return True
+    return False
+
+
 def _metrics(ledger: Ledger) -> dict[str, Metric]:
     metrics: dict[str, Metric] = {"validation positions trained on before the pass": int(ledger.before.sum())}
     if ledger.before_places:
-        metrics["where"] = [f"{place} ({count} times)" for place, count in ledger.before_places.most_common(3)]
+        metrics["where"] = texts(f"{place} ({count} times)" for place, count in ledger.before_places.most_common(3))
     return metrics

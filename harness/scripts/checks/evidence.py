@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.audit.evidence import ROUNDING
-from harness.record import Finding, Metric, Status, Witness
+from harness.record import Finding, Metric, Scalar, Status, Witness
 from harness.rules import Ruleset
 from harness.scripts.checks.comparing import Comparison, compare
 from harness.scripts.observed import Floats, Ints
@@ -146,16 +146,23 @@ class ScriptEvidence:
         return compare(main, match, replaced) if main is not None and match is not None else None
 
 
-def counterpart(base: ScriptTrace, other: ScriptTrace) -> Pass | None:
-    """The other run's pass that corresponds to the headline pass: same place, same turn among the passes of it."""
-    main = base.main
-    if main is None or base.headline is None:
+def counterpart(base: ScriptTrace, other: ScriptTrace, index: int | None = None) -> Pass | None:
+    """The other run's pass that corresponds to a pass: same place, same turn among the passes of it.
+
+    Args:
+        base: the run whose pass is meant.
+        other: the run in which to look.
+        index: of the pass; the headline pass by default.
+    """
+    index = base.headline if index is None else index
+    if index is None:
         return None
-    turn = sum(made.place == main.place for made in base.passes[: base.headline])
-    same = [made for made in other.passes if made.place == main.place]
+    place = base.passes[index].place
+    turn = sum(made.place == place for made in base.passes[:index])
+    same = [made for made in other.passes if made.place == place]
     if turn < len(same):
         return same[turn]
-    return other.passes[base.headline] if base.headline < len(other.passes) else None
+    return other.passes[index] if index < len(other.passes) else None
 
 
 def found(
@@ -206,3 +213,8 @@ def lost(evidence: ScriptEvidence) -> list[str]:
 def sum_of(values: Floats) -> float:
     """A sum in float64 as a Python number."""
     return float(np.sum(values, dtype=np.float64))
+
+
+def texts(items: Iterable[str]) -> list[Scalar]:
+    """A list of texts as a metric."""
+    return list(items)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from harness.record import Metric
+from harness.scripts import lines
 from harness.scripts.checks.evidence import ScriptEvidence, lost
 
 #: Relative difference up to which the atoms' sum is the script's own loss (float32 sums differ in the last digits).
@@ -73,13 +74,13 @@ def _room(digits: int, printed: float | None) -> float:
     return MATCH + (0.51 * 10.0**-digits / abs(printed) if printed else 0.0)
 
 
-def _first(lines: Sequence[str]) -> str:
-    if not lines:
+def _first(said: Sequence[str]) -> str:
+    if not said:
         return ""
-    more = f" and {len(lines) - 1} more" if len(lines) > 1 else ""
-    return f"; lost at: {lines[0]}{more}"
+    more = f" and {len(said) - 1} more" if len(said) > 1 else ""
+    return f"; lost at: {said[0]}{more}"
 
 
 def _error(evidence: ScriptEvidence) -> str:
-    text = str(evidence.base.facts.get("error") or evidence.base.ended).strip()
+    text = lines.tidy(str(evidence.base.facts.get("error") or evidence.base.ended)).strip()
     return text.splitlines()[-1][:300] if text else evidence.base.ended

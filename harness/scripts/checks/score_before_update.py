@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.record import Finding, Metric, Status
 from harness.scripts.checks import causality, followed
-from harness.scripts.checks.evidence import ScriptEvidence, found
+from harness.scripts.checks.evidence import ScriptEvidence, found, texts
 
 CHECK, RULE = "score-before-update", "C3"
 
@@ -45,7 +45,7 @@ def check(evidence: ScriptEvidence) -> Finding:
         "positions scored": main.unique(),
     }
     if ledger.early_places:
-        metrics["where"] = [f"{place} ({count} times)" for place, count in ledger.early_places.most_common(3)]
+        metrics["where"] = texts(f"{place} ({count} times)" for place, count in ledger.early_places.most_common(3))
     flips = [flip for flip in evidence.flips if flip.variant.kind != "same" and flip.scope == "pass"]
     made = causality.compared(evidence, flips)
     at_early = [item for item in made if early[item[0].variant.position]]

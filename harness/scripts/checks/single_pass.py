@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.record import Finding, Metric, Status, Witness
 from harness.scripts.checks import followed
-from harness.scripts.checks.evidence import ScriptEvidence, found
+from harness.scripts.checks.evidence import ScriptEvidence, found, texts
 from harness.scripts.observed import Ints
 from harness.scripts.trace import Pass
 
@@ -50,7 +50,7 @@ def check(evidence: ScriptEvidence) -> Finding:
         "layout": names,
         "steps back in the order": back,
         "order of documents": order,
-        "full passes in the run": [made.name for made in evidence.base.passes],
+        "full passes in the run": texts(made.name for made in evidence.base.passes),
         "the one that counts": main.name,
     }
     power: dict[str, Metric] = {"positions checked": tokens - 1, "scorings checked": len(main.position)}

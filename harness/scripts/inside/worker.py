@@ -126,13 +126,16 @@ def _stages(facts: dict[str, Any], run: str, recorder: Any) -> dict[str, Any]:
     """Run the script once for each stage, each time as `__main__`; the last failure is what counts."""
     entry = os.path.join(run, facts["entry"])
     result: dict[str, Any] = {}
+    before: list[dict[str, str]] = []
+    common = dict(os.environ)
     for index, stage in enumerate(facts["stages"]):
+        os.environ.clear()
+        os.environ.update(common)
         os.environ.update(stage["env"])
-        for name in stage.get("unset", ()):
-            os.environ.pop(name, None)
         sys.argv = [entry, *stage["argv"]]
         result = _one(lambda: runpy.run_path(entry, run_name="__main__"), run, recorder)
-        result["stage"] = index
+        before.append({"ended": result["ended"], "error": result["error"]})
+        result |= {"stage": index, "stages": before}
         os.chdir(run)
         if result["ended"] == "no stand-in":
             break
