@@ -43,6 +43,7 @@ class State:
         self._optimizers: list[torch.optim.Optimizer] = []
         self._registered: dict[str, Any] = {}
         self._known: dict[int, _Known] = {}
+        self._passing: weakref.WeakKeyDictionary[torch.optim.Optimizer, int] = weakref.WeakKeyDictionary()
 
     def follow(self, model: nn.Module) -> None:
         """Follow a model's parameters and buffers."""
@@ -52,9 +53,13 @@ class State:
         """An optimizer made a step. It is followed if it trains the model; one of a passing vector is not."""
         if self._model is None or any(optimizer is known for known in self._optimizers):
             return
+        if self._passing.get(optimizer) == len(optimizer.param_groups):
+            return  # asked before: there may be thousands of steps
         own = {id(parameter) for parameter in self._model.parameters()}
         if any(id(parameter) in own for group in optimizer.param_groups for parameter in group["params"]):
             self._optimizers = [*self._optimizers, optimizer][-OPTIMIZERS:]
+        else:
+            self._passing[optimizer] = len(optimizer.param_groups)
 
     def register(self, name: str, value: Any) -> None:
         """Follow something of the submission's own; see `Stream.register_state`."""
