@@ -202,7 +202,7 @@ def _problem(seen: Observed | None, why: str, point: ForkPoint, variant: Variant
 def _order(
     script: Playable, streams: Streams, layout: Layout, forks: Sequence[ForkPoint], stop: bool, record: bool
 ) -> list[NDArray[Any]]:
-    """What `worker.Order.of` unpacks."""
+    """What `order.Order.of` unpacks."""
     points = []
     edits: list[Variant] = []
     for number, point in enumerate(forks):

@@ -10,13 +10,11 @@ import gc
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.scripts.inside import clock
+from harness.scripts.inside.order import Order
 from harness.scripts.inside.outlet import Outlet
-
-if TYPE_CHECKING:
-    from harness.scripts.inside.worker import Order
 
 AT_A_TIME = 2
 _LOOK_EVERY = 0.01

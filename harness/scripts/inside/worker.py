@@ -6,60 +6,26 @@ a stand-in.
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import runpy
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from harness.sandbox.protocol import Kind
-from harness.sandbox.wire import Frame, Wire
+from harness.sandbox.wire import Wire
 from harness.scripts.inside import clock
+from harness.scripts.inside.order import Order
 from harness.scripts.inside.outlet import Outlet, Stopped, packed, unpacked
 from harness.scripts.observed import Observed
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 _ERROR_LINES = 12
 _ERROR_CHARS = 4000
-
-
-@dataclass
-class Order:
-    """What is to be run; see `harness.scripts.running`, which writes it.
-
-    Attributes:
-        facts: the JSON part: entry, argv, env, stages, vocab_size, bos, record, rank, ranks, forks.
-        position_of: int64 [65536].
-        alternative: int64 [65536].
-        bos_positions: int64.
-        stream: uint16 [n], the validation stream as this box has it.
-        edits: for each variant of each fork, in order: positions int64 and tokens uint16.
-        locations: what an earlier run sent behind its observations, for streams whose tokens repeat; or nothing.
-        fds: one wire for each variant, in the same order.
-    """
-
-    facts: dict[str, Any]
-    position_of: Ints
-    alternative: Ints
-    bos_positions: Ints
-    stream: np.ndarray[Any, np.dtype[np.uint16]]
-    edits: list[tuple[Ints, np.ndarray[Any, np.dtype[np.uint16]]]]
-    locations: list[np.ndarray[Any, Any]]
-    fds: tuple[int, ...]
-
-    @classmethod
-    def of(cls, frame: Frame) -> Order:
-        """Unpack the frame."""
-        header, position_of, alternative, bos, stream, start, positions, tokens, *locations = frame.arrays
-        cuts = start.tolist()
-        edits = [(positions[a:b], tokens[a:b]) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
-        return cls(json.loads(bytes(header)), position_of, alternative, bos, stream, edits, locations, frame.fds)
 
 
 def main(wire: Wire, args: Sequence[str]) -> int:
@@ -203,4 +169,4 @@ def _collect(recorder: Any, uses: Any, outlet: Outlet, start: float, ended: dict
     return observed
 
 
-__all__ = ["Kind", "Order", "main"]
+__all__ = ["Kind", "main"]
