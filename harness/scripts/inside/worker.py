@@ -14,8 +14,6 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from harness.sandbox.protocol import Kind
 from harness.sandbox.wire import Wire
 from harness.scripts.inside import clock
@@ -23,7 +21,6 @@ from harness.scripts.inside.order import Order
 from harness.scripts.inside.outlet import Outlet, Stopped, packed, unpacked
 from harness.scripts.observed import Observed
 
-Ints = np.ndarray[Any, np.dtype[np.int64]]
 _ERROR_LINES = 12
 _ERROR_CHARS = 4000
 
