@@ -23,9 +23,9 @@ from harness.audit import (
     size_limit,
 )
 from harness.audit.evidence import Evidence
+from harness.audit.guard import guarded, settled
 from harness.errors import UsageError
-from harness.record import Finding, Status, Witness
-from harness.rules import Ruleset
+from harness.record import Finding
 
 Check = Callable[[Evidence], Finding]
 
@@ -74,26 +74,4 @@ def select(names: str) -> list[str]:
 
 def judge(evidence: Evidence, names: Sequence[str]) -> list[Finding]:
     """Run the checks that were asked for on what was recorded. One that breaks is an ERROR, and the others go on."""
-    return [_settle(_guarded(name, evidence), evidence.ruleset) for name in names]
-
-
-def _guarded(name: str, evidence: Evidence) -> Finding:
-    try:
-        return CHECKS[name](evidence)
-    except Exception as error:
-        return Finding(
-            id=name,
-            rule="harness",
-            title="The check itself failed",
-            status=Status.ERROR,
-            headline=f"the check broke ({type(error).__name__}: {error}); this says nothing about the submission",
-            not_covered=["everything that this check looks at"],
-        )
-
-
-def _settle(found: Finding, ruleset: Ruleset) -> Finding:
-    """A practice without a ruling, under a ruleset that holds it against the submission."""
-    if found.status != Status.UNRULED or ruleset.policy.unruled_is != "fail":
-        return found
-    witness = found.witness or Witness(kind="rule", summary=found.headline)
-    return found.model_copy(update={"status": Status.FAIL, "witness": witness})
+    return [settled(guarded(name, CHECKS[name], evidence), evidence.ruleset) for name in names]

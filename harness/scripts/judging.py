@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from harness.record import Finding, Status, Witness
-from harness.rules import Ruleset
+from harness.audit.guard import guarded, settled
+from harness.record import Finding
 from harness.scripts.checks import (
     artifact_independence,
     byte_accounting,
@@ -39,9 +39,9 @@ def judge(evidence: ScriptEvidence, names: Sequence[str] | None = None) -> list[
     findings = []
     for name in names or CHECKS:
         if name in CHECKS:
-            finding = _guarded(name, evidence)
+            finding = guarded(name, CHECKS[name], evidence)
             if finding is not None:
-                findings.append(_settle(finding, evidence.ruleset))
+                findings.append(settled(finding, evidence.ruleset))
     return findings
 
 
@@ -53,25 +53,3 @@ def merge(dynamic: Sequence[Finding], static: Sequence[Finding]) -> list[Finding
         for finding in static
     ]
     return [*dynamic, *renamed]
-
-
-def _guarded(name: str, evidence: ScriptEvidence) -> Finding | None:
-    try:
-        return CHECKS[name](evidence)
-    except Exception as error:
-        return Finding(
-            id=name,
-            rule="harness",
-            title="The check itself failed",
-            status=Status.ERROR,
-            headline=f"the check broke ({type(error).__name__}: {error}); this says nothing about the submission",
-            not_covered=["everything that this check looks at"],
-        )
-
-
-def _settle(found: Finding, ruleset: Ruleset) -> Finding:
-    """A practice without a ruling, under a ruleset that holds it against the submission."""
-    if found.status != Status.UNRULED or ruleset.policy.unruled_is != "fail":
-        return found
-    witness = found.witness or Witness(kind="rule", summary=found.headline)
-    return found.model_copy(update={"status": Status.FAIL, "witness": witness})

@@ -28,14 +28,7 @@ def check(evidence: ScriptEvidence) -> Finding:
     """FAIL when a flip of the whole run moves rows before it that no flip within the pass moves."""
     main = evidence.main
     if main is None:
-        return found(
-            evidence,
-            CHECK,
-            RULE,
-            Status.INCONCLUSIVE,
-            followed.why_not(evidence) or "no pass was found",
-            not_covered=["everything: no pass was seen"],
-        )
+        return followed.no_pass(evidence, CHECK, RULE)
     ledger = evidence.base.ledger(main)
     whole = causality.compared(evidence, [f for f in evidence.flips if f.scope == "run" and f.variant.kind != "same"])
     beyond = [(flip, result) for flip, result in whole if _beyond(evidence, flip, result)]

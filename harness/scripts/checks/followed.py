@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from harness.record import Metric
+from harness.record import Finding, Metric, Status
 from harness.scripts import lines
-from harness.scripts.checks.evidence import ScriptEvidence, lost
+from harness.scripts.checks.evidence import ScriptEvidence, found, lost
 
 #: Relative difference up to which the atoms' sum is the script's own loss (float32 sums differ in the last digits).
 MATCH = 1e-5
@@ -84,3 +84,9 @@ def _first(said: Sequence[str]) -> str:
 def _error(evidence: ScriptEvidence) -> str:
     text = lines.tidy(str(evidence.base.facts.get("error") or evidence.base.ended)).strip()
     return text.splitlines()[-1][:300] if text else evidence.base.ended
+
+
+def no_pass(evidence: ScriptEvidence, check: str, rule: str) -> Finding:
+    """What a check says that needs a pass over the validation stream where none was seen: never a pass."""
+    why = why_not(evidence) or "no pass was found"
+    return found(evidence, check, rule, Status.INCONCLUSIVE, why, not_covered=["everything: no pass was seen"])

@@ -25,14 +25,7 @@ def check(evidence: ScriptEvidence) -> Finding:
     """PASS without updates or with updates on scored tokens only; else what the flips and the ruleset say."""
     main = evidence.main
     if main is None:
-        return found(
-            evidence,
-            CHECK,
-            RULE,
-            Status.INCONCLUSIVE,
-            followed.why_not(evidence) or "no pass was found",
-            not_covered=["everything: no pass was seen"],
-        )
+        return followed.no_pass(evidence, CHECK, RULE)
     ledger = evidence.base.ledger(main)
     starts = np.zeros(evidence.base.tokens, bool)
     starts[evidence.documents] = True

@@ -25,14 +25,7 @@ def check(evidence: ScriptEvidence) -> Finding:
     """PASS for one pass in order; UNRULED for practices of merged records; INCONCLUSIVE where too much is missing."""
     main = evidence.main
     if main is None:
-        return found(
-            evidence,
-            CHECK,
-            RULE,
-            Status.INCONCLUSIVE,
-            followed.why_not(evidence) or "no pass was found",
-            not_covered=["everything: no pass was seen"],
-        )
+        return followed.no_pass(evidence, CHECK, RULE)
     tokens = evidence.base.tokens
     counts = np.bincount(main.position[(main.position >= 0) & (main.position < tokens)], minlength=tokens)
     twice = np.flatnonzero(counts[1:] > 1) + 1

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.audit.guard import guarded, settled
 from harness.record import Finding, Status, Witness, verdict_of
 from harness.rules import Ruleset
 from harness.scripts.evidence import clocks, consistency, data, headline, metric, records, sizes
@@ -89,7 +90,7 @@ def open_case(folder: Path, ruleset: Ruleset) -> Case:
 
 def judge(case: Case) -> Linted:
     """All checks on what was read. One that breaks is an ERROR, and the others go on."""
-    findings = [_settled(_guarded(name, case), case.ruleset) for name in CHECKS]
+    findings = [_settled(guarded(name, CHECKS[name], case), case.ruleset) for name in CHECKS]
     return Linted(case.papers.path, case.claims, findings, facts_of(case), case)
 
 
@@ -165,23 +166,7 @@ def _claims_record(folder: Path, claims: Claims) -> bool:
     return "10min" in claims.track.lower() or "track_10min" in parts or not claims.track
 
 
-def _guarded(name: str, case: Case) -> Finding:
-    try:
-        return CHECKS[name](case)
-    except Exception as error:
-        return Finding(
-            id=name,
-            rule="harness",
-            title="The check itself failed",
-            status=Status.ERROR,
-            headline=f"the check broke ({type(error).__name__}: {error}); this says nothing about the submission",
-            not_covered=["everything that this check looks at"],
-        )
-
-
 def _settled(found: Finding, ruleset: Ruleset) -> Finding:
     """A practice without a ruling, under a ruleset that holds it against the submission."""
-    if found.status != Status.UNRULED or ruleset.policy.unruled_is != "fail":
-        return found
     witness = Witness(kind="evidence", summary=found.headline, data={"quotes": found.metrics.get("evidence", [])})
-    return found.model_copy(update={"status": Status.FAIL, "witness": witness})
+    return settled(found, ruleset, witness)
