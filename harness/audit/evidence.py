@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from harness.corpus.dataset import Dataset
 from harness.record import Finding, Metric, SeedScore, Status, Witness
@@ -213,8 +213,17 @@ class Evidence:
         return max(self.tolerance, ROUNDING)
 
 
+class Ruled(Protocol):
+    """Evidence of any kind: it knows the rules to judge by."""
+
+    @property
+    def ruleset(self) -> Ruleset:
+        """Titles, texts and remedies."""
+        ...
+
+
 def finding(
-    evidence: Evidence,
+    evidence: Ruled,
     check: str,
     rule: str,
     status: Status,

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.audit.evidence import ROUNDING
+from harness.audit.evidence import ROUNDING, finding
 from harness.record import Finding, Metric, Scalar, Status, Witness
 from harness.rules import Ruleset
 from harness.scripts.checks.comparing import Comparison, compare
@@ -178,22 +178,20 @@ def found(
     not_covered: Sequence[str] = (),
     figures: Mapping[str, Any] | None = None,
 ) -> Finding:
-    """A finding with its rule's title, and the rule's remedy where something is to be mended."""
-    text = evidence.ruleset.rule[rule]
-    mend = status in (Status.FAIL, Status.UNRULED)
-    return Finding(
-        id=check,
-        rule=rule,
-        title=text.title,
-        status=status,
-        headline=headline,
-        metrics=dict(metrics or {}),
+    """A finding as `harness.audit.evidence.finding` makes it; with a remedy only where a practice is named."""
+    made = finding(
+        evidence,
+        check,
+        rule,
+        status,
+        headline,
+        metrics=metrics,
         witness=witness,
-        power=dict(power or {}),
-        not_covered=list(not_covered),
-        remedy=text.remedy if mend else None,
-        figures=dict(figures or {}),
+        power=power,
+        not_covered=not_covered,
+        figures=figures,
     )
+    return made.model_copy(update={"remedy": None}) if status == Status.INCONCLUSIVE else made
 
 
 def lost(evidence: ScriptEvidence) -> list[str]:
