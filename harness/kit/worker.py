@@ -6,6 +6,7 @@ process per evaluation, so that no state crosses from one evaluation to the next
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import inspect
 import json
@@ -41,7 +42,7 @@ class BrokenSubmission(Exception):
 
 def main(wire: Wire, args: Sequence[str]) -> int:
     """Serve instructions until the parent hangs up. Called by the boot script of the box."""
-    seed_everything(0)  # what torch imports only now takes a second, and the processes that are forked need not pay it
+    seed_everything(0)  # what torch imports only now, the processes that are forked need not pay for
     wire.send(Kind.READY)
     while True:
         try:
@@ -57,6 +58,7 @@ def main(wire: Wire, args: Sequence[str]) -> int:
 
 def _train(wire: Wire, job: dict[str, Any]) -> None:
     torch.set_num_threads(job["threads"])
+    importlib.import_module("torch._dynamo")  # the first optimizer would, on the training's clock
     seed_everything(job["seed"])
     submission = load_submission(Path(job["submission"]), job["scale"])
     model = submission.build_model(job["vocab_size"])
@@ -178,8 +180,10 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    # What torch.use_deterministic_algorithms does, without importing the compiler, which nothing here compiles with:
+    # that takes longer than the rest of a box's start. (An optimizer imports it all the same, where there is one.)
+    torch._C._set_deterministic_algorithms(True, warn_only=True)
+    torch._C._set_deterministic_fill_uninitialized_memory(False)
 
 
 def _guarded(wire: Callable[[], Wire], run: Callable[[], None]) -> int:
