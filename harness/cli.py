@@ -130,6 +130,10 @@ def run(path: Path, out: Path | None, as_json: bool, **settings: Any) -> None:
     "--out", type=click.Path(path_type=Path), help="Where records and reports go.  [default: runs/NAME/audit]"
 )
 @click.option("--env", multiple=True, metavar="KEY=VALUE", help="Scripts: a setting to audit instead; repeat it.")
+@click.option(
+    "--ranks", type=click.IntRange(1, 4), default=1, show_default=True,
+    help="Scripts: play them as so many processes, as torchrun would.",
+)  # fmt: skip
 @click.option("--explain", is_flag=True, help="Scripts: quote the source lines behind each FAIL.")
 @_options
 def audit_command(
@@ -138,6 +142,7 @@ def audit_command(
     flip_test: bool,
     env: tuple[str, ...],
     explain: bool,
+    ranks: int,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -151,15 +156,23 @@ def audit_command(
     wanted = list(paths) or _all_submissions()
     scripts = [path for path in wanted if is_script(path)]
     adapters = [path for path in wanted if path not in scripts]
-    if (env or explain) and not scripts:
-        raise click.UsageError("--env and --explain are for scripts; none of PATHS is one")
+    if (env or explain or ranks > 1) and not scripts:
+        raise click.UsageError("--env, --ranks and --explain are for scripts; none of PATHS is one")
     records = _run(adapters, out, below="audit", as_json=as_json, **settings) if adapters else []
     if scripts:
         shared = {name: settings[name] for name in ("checks", "ruleset", "strict", "timeout", "memory", "quiet")}
         sandbox: Sandbox = "none" if settings["no_sandbox"] else settings["sandbox"]
         several = len(wanted) > 1
         made = audit_scripts(
-            scripts, out, env=env, explain=explain, as_json=as_json, sandbox=sandbox, several=several, **shared
+            scripts,
+            out,
+            env=env,
+            explain=explain,
+            ranks=ranks,
+            as_json=as_json,
+            sandbox=sandbox,
+            several=several,
+            **shared,
         )
         records += made
         if as_json:

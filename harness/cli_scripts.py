@@ -44,6 +44,7 @@ def audit_scripts(
     *,
     env: Sequence[str],
     explain: bool,
+    ranks: int,
     checks: str,
     ruleset: str,
     strict: bool,
@@ -61,6 +62,7 @@ def audit_scripts(
         out: where results go; runs/NAME/audit by default.
         env: KEY=VALUE texts, settings to audit instead of the submitted ones.
         explain: print the source lines behind each FAIL.
+        ranks: processes that play the script together.
         checks: "all" or ids, comma-separated.
         ruleset: name or file.
         strict: UNRULED counts as a violation.
@@ -79,6 +81,7 @@ def audit_scripts(
         timeout=timeout,
         memory_bytes=int(min(memory, 3.0) * (1 << 30)),
         checks=_selected(checks),
+        ranks=ranks,
     )
     records = []
     console = Console(stderr=as_json)

@@ -65,7 +65,7 @@ def stage(folder: Path) -> None:
     scripts = _PACKAGE / "scripts"
     if (scripts / "inside").is_dir():
         shutil.copytree(scripts / "inside", target / "scripts" / "inside")
-        for name in ("__init__", "observed"):
+        for name in ("__init__", "observed", "stamps"):
             shutil.copy2(scripts / f"{name}.py", target / "scripts")
 
 

@@ -56,6 +56,7 @@ class ScriptOptions:
         seed: of the streams and of the choice of flips.
         tokens: length of the validation stream, where the vocabulary has room for it.
         checks: ids of checks; None for all.
+        ranks: processes that play the script together, as torchrun would start them.
     """
 
     ruleset: Ruleset = field(default_factory=rules.load)
@@ -67,6 +68,7 @@ class ScriptOptions:
     seed: int = 0
     tokens: int = 3073
     checks: tuple[str, ...] | None = None
+    ranks: int = 1
 
     @property
     def limits(self) -> Limits:
@@ -104,7 +106,13 @@ def audit_script(path: Path, options: ScriptOptions, out: Path, progress: Progre
     progress.done(f"{len(settings.submitted)} settings differ from the defaults, {len(small.changed)} made small")
     progress.phase("run", "the unmodified script at a tiny size")
     runner = Runner(
-        _playable(script, small), made, options.limits, options.sandbox, out, note=lambda text: progress.note(text)
+        _playable(script, small),
+        made,
+        options.limits,
+        options.sandbox,
+        out,
+        options.ranks,
+        note=lambda text: progress.note(text),
     )
     gathered = gather(runner, options.ruleset, seed=options.seed, adapted=len(small.changed))
     sources = sources_of(script)
@@ -213,6 +221,7 @@ def _settings(script: Script, settings: Settings, small: Tiny, options: ScriptOp
         "entry": script.entry,
         "wrappers": [layer.how for layer in script.unwrapped.layers],
         "overrides": dict(options.env),
+        "ranks": options.ranks,
         "submitted": [
             {"name": name, "value": value, "said in": _where(settings, name)}
             for name, value in settings.submitted.items()
@@ -305,7 +314,12 @@ def replay_script(
     if open_script(path).sha256 != record.submission.sha256:
         raise UsageError(f"{path} has changed since the record was made; give the judged version with --submission")
     overrides = record.submission.settings.get("overrides") or {}
-    options = dataclasses.replace(options, env=dict(overrides), seed=record.seeds[0] if record.seeds else 0)
+    options = dataclasses.replace(
+        options,
+        env=dict(overrides),
+        seed=record.seeds[0] if record.seeds else 0,
+        ranks=int(record.submission.settings.get("ranks") or 1),
+    )
     with tempfile.TemporaryDirectory(prefix="harness-replay-") as scratch:
         again = audit_script(path, options, Path(scratch), progress).record
     now = next((item for item in again.findings if item.id == finding_id), None)

@@ -38,6 +38,8 @@ Note = Callable[[str], None]
 SUFFIXES, SWAPS = 4, 2
 FEW_SUFFIXES, FEW_SWAPS = 2, 1
 SLOW = 100_000
+#: Whole runs on changed text where the script is played by several ranks, which are not forked.
+RANK_SUFFIXES, RANK_SWAPS = 2, 1
 
 #: Memory of a run with two forks in it, in units of a plain run's peak.
 FORKED = 2.6
@@ -53,6 +55,7 @@ class Runner:
         limits: of one box.
         sandbox: level of the box.
         logs: folder for what the runs print.
+        ranks: processes that play it together.
         note: told what happens.
     """
 
@@ -61,16 +64,18 @@ class Runner:
     limits: Limits
     sandbox: Sandbox
     logs: Path
+    ranks: int = 1
     note: Note = field(default=lambda text: None)
 
     def play(self, name: str, streams: Streams, forks: list[ForkPoint] | None = None, *, peak_bytes: int = 0) -> Played:
         """One run; its output goes to NAME.log. A forked one gets room for the copies of one of `peak_bytes`."""
-        room = max(self.limits.memory_bytes, int(FORKED * peak_bytes))
+        room = self.ranks * max(self.limits.memory_bytes, int(FORKED * peak_bytes))
         return play(
             self.script,
             streams,
             log=self.logs / f"{name}.log",
             forks=forks or [],
+            ranks=self.ranks,
             limits=dataclasses.replace(self.limits, memory_bytes=room),
             sandbox=self.sandbox,
         )
@@ -116,13 +121,14 @@ def gather(runner: Runner, ruleset: Ruleset, *, seed: int = 0, flips: bool = Tru
         sandbox=base.level.name,
         confined=base.level.filesystem and base.level.network,
         adapted_sizes=adapted,
+        ranks=runner.ranks,
         peak_bytes=base.peak_bytes,
     )
     seconds = {"base run": base.seconds}
     evidence.nulls = [made for made in [permutation_null(read, streams, evidence.token_bytes, seed)] if made]
     runner.note(_said(read))
     if flips and read.main is not None:
-        again, made, spent = _flipped(runner, read, base, seed)
+        again, made, spent = _flipped(runner, read, base, seed) if runner.ranks == 1 else _changed(runner, read, seed)
         evidence.again, evidence.flips = again, made
         seconds |= spent
         if read.main.modified or why_not(evidence):
@@ -181,6 +187,21 @@ def _flipped(
             flips.append(Flip(whole, "run", trace.read(result.observed, tokens), error=_failed(result)))
             seconds["changed run"] = result.seconds
     return trace.read(played.observed, tokens), flips, seconds
+
+
+def _changed(runner: Runner, read: ScriptTrace, seed: int) -> tuple[ScriptTrace, list[Flip], dict[str, float]]:
+    """Several ranks: a second unchanged run, and whole runs on changed text, one after another."""
+    streams, tokens = runner.streams, len(runner.streams.validation)
+    planned = variants.plan(read, streams.bos_positions, suffixes=RANK_SUFFIXES, swaps=RANK_SWAPS, seed=seed)
+    runner.note(f"{len(planned)} flips, each in a whole run of {runner.ranks} ranks")
+    again = runner.play("again", streams)
+    seconds = {"second run": again.seconds}
+    flips = []
+    for index, variant in enumerate(planned):
+        played = runner.play(f"changed-{index}", data.with_validation(streams, streams.at(variant.replaced)))
+        flips.append(Flip(variant, "run", trace.read(played.observed, tokens), error=_failed(played)))
+        seconds[f"changed run {index}"] = played.seconds
+    return trace.read(again.observed, tokens), flips, seconds
 
 
 def _whole(read: ScriptTrace, planned: list[Variant], streams: Streams) -> Variant | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.scripts import stamps
 from harness.scripts.lines import Printed
 from harness.scripts.observed import Floats, Ints, Observed
 
@@ -202,10 +203,24 @@ def _matched(value: float, charged: Floats) -> tuple[float, float]:
     return best
 
 
+def _processed(when: Ints, atoms: Ints, position: Ints) -> Ints:
+    """Order of processing. What ranks did side by side goes by position, if each of them went from left to right."""
+    order = np.lexsort((atoms, when))
+    ranks = stamps.rank_of(when)
+    if (ranks == ranks[0]).all():
+        return order
+    epoch, rank, where = stamps.epoch_of(when)[order], ranks[order], position[order]
+    for one in np.unique(rank):
+        own, turn = where[rank == one], epoch[rank == one]
+        if ((np.diff(own) < 0) & (np.diff(turn) == 0)).any():
+            return order
+    return order[np.lexsort((np.arange(len(order)), where, epoch))]
+
+
 def _pass(group: _Group, seen: Observed) -> Pass:
     atoms, charged = np.concatenate(group.atoms), np.concatenate(group.charged)
     event = seen.atom_event[atoms]
-    order = np.lexsort((atoms, seen.event_seq[event]))
+    order = _processed(seen.event_seq[event], atoms, seen.atom_position[atoms])
     atoms, charged, event = atoms[order], charged[order], event[order]
     names = [seen.kinds[kind] for kind in np.unique(seen.event_kind[event])]
     return Pass(

@@ -133,6 +133,7 @@ def play(
     stop_after_forks: bool = False,
     record: bool = True,
     replay: Sequence[NDArray[Any]] = (),
+    ranks: int = 1,
     limits: Limits = LIMITS,
     sandbox: Sandbox = "auto",
     progress: Callable[[str], None] | None = None,
@@ -148,23 +149,27 @@ def play(
         record: watch tensor operations; without, only `facts` and the log tell.
         replay: `locations` of a run on a stream of unique tokens, for one on a stream whose tokens repeat: the script
             must take the same path, whatever the tokens are.
+        ranks: processes that play the script together, as a launcher would start them; more than one is never forked
+            for flips, and rank 0 answers for all.
         limits: of the box; forks share them.
         sandbox: level of the box.
         progress: called with a line whenever a fork has answered.
 
     Raises:
-        UsageError: too many variants, or a side file is missing.
+        UsageError: too many variants, variants for several ranks, or a side file is missing.
         SandboxError: no box can be built here.
     """
     variants = [(point, variant) for point in forks for variant in point.variants]
     if len(variants) > MAX_FDS:
         raise UsageError(f"{len(variants)} variants; one run forks at most {MAX_FDS} times")
+    if variants and ranks > 1:
+        raise UsageError(f"a run of {ranks} ranks is not forked; change the stream instead")
     with Box(MODULE, read=tools(script), limits=limits, log=log, sandbox=sandbox) as box:
         folder = box.scratch / "run"
         layout = furnish(folder, script, streams)
         wires = [pair(max_bytes=_MOST_BYTES) for _ in variants]
         try:
-            order = _order(script, streams, layout, forks, stop_after_forks, record)
+            order = _order(script, streams, layout, forks, stop_after_forks, record, ranks)
             box.wire.send(Kind.PLAY, *order, *replay, fds=[theirs.fileno() for _, theirs in wires], timeout=30.0)
         except WireError:
             pass  # it ended before it began; the exit says why
@@ -200,7 +205,13 @@ def _problem(seen: Observed | None, why: str, point: ForkPoint, variant: Variant
 
 
 def _order(
-    script: Playable, streams: Streams, layout: Layout, forks: Sequence[ForkPoint], stop: bool, record: bool
+    script: Playable,
+    streams: Streams,
+    layout: Layout,
+    forks: Sequence[ForkPoint],
+    stop: bool,
+    record: bool,
+    ranks: int,
 ) -> list[NDArray[Any]]:
     """What `order.Order.of` unpacks."""
     points = []
@@ -219,6 +230,7 @@ def _order(
         "vocab_size": streams.vocab_size,
         "bos": BOS,
         "record": record,
+        "ranks": ranks,
         "forks": points,
     }
     start = np.cumsum([0, *(len(variant.positions) for variant in edits)]).astype(np.int64)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.scripts import lines, passes
+from harness.scripts import lines, passes, stamps
 from harness.scripts.lines import Printed
 from harness.scripts.observed import Ints, Observed
 from harness.scripts.passes import Pass
@@ -119,13 +119,17 @@ class ScriptTrace:
             at = at[counted[at]]
             if not len(at) or training.seq > scored.seq:
                 continue
+            known = stamps.before(training.seq, first[at])
             if training.seq < begin:
+                at = at[known]
+                if not len(at):
+                    continue
                 before[at] = True
                 before_places[training.place] += 1
                 first_before = first_before or training
                 continue
             trained[at] = True
-            ahead = at[training.seq < first[at]]
+            ahead = at[known]
             if len(ahead):
                 early[ahead] = True
                 early_places[training.place] += 1

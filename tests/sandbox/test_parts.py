@@ -120,7 +120,7 @@ def test_what_is_staged(tmp_path: Path) -> None:
     package = tmp_path / "code" / "harness"
     assert sorted(entry.name for entry in package.iterdir()) == ["__init__.py", "kit", "sandbox", "scripts"]
     scripts = {path.relative_to(package / "scripts").parts[0] for path in (package / "scripts").rglob("*.py")}
-    assert scripts == {"__init__.py", "inside", "observed.py"}
+    assert scripts == {"__init__.py", "inside", "observed.py", "stamps.py"}
     staged = {path.name for path in (package / "sandbox").glob("*.py")}
     assert {"wire.py", "boot.py", "launcher.py"} <= staged and not {"box.py", "keeper.py", "watchdog.py"} & staged
     words = run("import sys; sys.path.insert(0, sys.argv[1]); import harness.sandbox.wire as w; print(w.__file__)",

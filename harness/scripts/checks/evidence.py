@@ -85,6 +85,7 @@ class ScriptEvidence:
         confined: the box kept the script from the network and from other files.
         vocab_size: of the run.
         adapted_sizes: settings that were made smaller for the run.
+        ranks: processes that played the script together.
         peak_bytes: resident memory of the base run.
         seconds: wall time by stage.
     """
@@ -102,6 +103,7 @@ class ScriptEvidence:
     sandbox: str = "none"
     confined: bool = False
     adapted_sizes: int = 0
+    ranks: int = 1
     peak_bytes: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
 

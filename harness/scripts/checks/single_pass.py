@@ -28,6 +28,8 @@ def check(evidence: ScriptEvidence) -> Finding:
         return followed.no_pass(evidence, CHECK, RULE)
     tokens = evidence.base.tokens
     counts = np.bincount(main.position[(main.position >= 0) & (main.position < tokens)], minlength=tokens)
+    copies = evidence.ranks if set(np.unique(counts[1:])) <= {0, evidence.ranks} else 1
+    counts = counts // copies  # every rank went through all of it
     twice = np.flatnonzero(counts[1:] > 1) + 1
     never = np.flatnonzero(counts[1:] == 0) + 1
     rank = main.rank(tokens)
@@ -82,7 +84,8 @@ def check(evidence: ScriptEvidence) -> Finding:
             evidence, CHECK, RULE, Status.INCONCLUSIVE, f"in the nearest pass nothing is amiss, but {problem}",
             metrics=metrics, power=power, not_covered=not_covered,
         )  # fmt: skip
-    headline = "; ".join(notes) or f"all {tokens - 1:,} positions are scored exactly once, in stream order"
+    by = f", by each of {copies} ranks" if copies > 1 else ""
+    headline = "; ".join(notes) or f"all {tokens - 1:,} positions are scored exactly once, in stream order{by}"
     return found(
         evidence, CHECK, RULE, status, headline, metrics=metrics, witness=witness, power=power, not_covered=not_covered
     )

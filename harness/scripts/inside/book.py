@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from harness.scripts import stamps
 from harness.scripts.inside.atoms import Atoms, Column, Floats, Ints
 from harness.scripts.inside.locate import Locator
 from harness.scripts.inside.places import Places
@@ -36,14 +37,15 @@ def floats(tensor: Tensor) -> Floats:
 class Book:
     """Events, reports, trainings, steps, printed lines and what could not be followed, in one order."""
 
-    def __init__(self, locator: Locator, places: Places) -> None:
+    def __init__(self, locator: Locator, places: Places, rank: int = 0) -> None:
+        self.rank = rank
         self.locator = locator
         self.places = places
         self.atoms = Atoms()
         self.shadows = Shadows()
         self.active = False  # False: outside the script, or inside the recorder
         self.in_backward = 0
-        self.seq = 0
+        self.seq = stamps.floor(0, rank)
         self.pending: set[int] = set()  # events that read logits, whose normaliser is not known yet
         self.hooks: dict[int, Callable[[], None]] = {}
         self.unknown: Counter[tuple[str, int]] = Counter()
@@ -52,6 +54,7 @@ class Book:
         self._event = [Column(np.int64) for _ in range(4)]  # seq, kind, place, grad
         self._reports: list[tuple[int, Ints, Floats, float, int]] = []
         self._trainings: list[tuple[int, int, int, Ints]] = []
+        self._foreign: list[tuple[int, int, int, Ints]] = []  # trainings of other ranks
         self._steps: list[tuple[int, int]] = []
         self._printed: list[tuple[int, str]] = []
 
@@ -59,6 +62,10 @@ class Book:
         """The next number of the common order."""
         self.seq += 1
         return self.seq
+
+    def next_epoch(self, epoch: int) -> None:
+        """Ranks have exchanged something: what comes is later than all that any of them did."""
+        self.seq = stamps.floor(epoch, self.rank)
 
     def kind(self, name: str) -> int:
         """Index of a name in `kinds`."""
@@ -99,15 +106,37 @@ class Book:
         def flat(values: Floats | None) -> Floats | None:
             return None if values is None else values.reshape(-1)[kept]
 
-        event = self.events
-        self.events += 1
-        row = (self.tick(), self.kind(kind), self.places.here(), int(torch.is_grad_enabled()))
-        for column, value in zip(self._event, row, strict=True):
-            column.extend([value])
+        event = self._add_event(self.tick(), self.kind(kind), self.places.here(), int(torch.is_grad_enabled()))
         marks = np.full(positions.size, -1, np.int64)
         values = nll.reshape(-1)[kept]
         marks[kept] = self.atoms.mint(positions.reshape(-1)[kept], values, flat(lse), flat(alternative), event)
         return marks.reshape(shape)
+
+    def _add_event(self, *row: int) -> int:
+        for column, value in zip(self._event, row, strict=True):
+            column.extend([value])
+        self.events += 1
+        return self.events - 1
+
+    def event_rows(self, events: Ints) -> list[list[Any]]:
+        """For another rank: [seq, kind, place, grad] of each event."""
+        kinds = list(self._kinds)
+        rows = zip(*(column.values[events].tolist() for column in self._event), strict=True)
+        return [[seq, kinds[kind], self.places.texts[place], grad] for seq, kind, place, grad in rows]
+
+    def adopt_event(self, seq: int, kind: str, place: str, grad: int) -> int:
+        """Note an event of another rank; its number here."""
+        return self._add_event(seq, self.kind(kind), self.places.number(place), grad)
+
+    def trainings_from(self, first: int) -> list[tuple[int, str, str, Ints]]:
+        """For another rank: (seq, what, place, positions) of this rank's own trainings from number `first` on."""
+        kinds = list(self._kinds)
+        own = self._trainings[first:]
+        return [(seq, kinds[what], self.places.texts[place], positions) for seq, what, place, positions in own]
+
+    def adopt_training(self, seq: int, what: str, place: str, positions: Ints) -> None:
+        """Note a training of another rank."""
+        self._foreign.append((seq, self.kind(what), self.places.number(place), positions))
 
     def settle(self, marks: Ints, values: Floats) -> None:
         """A number was added to (or subtracted from) logits at their targets: now they are log-probabilities.
@@ -174,7 +203,7 @@ class Book:
         spread, dropped = self._expanded()
         starts = np.concatenate([[0], np.cumsum([len(part) for _, part, _ in spread])]).astype(np.int64)
         kept = [report for report, _, _ in spread]
-        trainings = self._trainings
+        trainings = [*self._trainings, *self._foreign]
         cuts = np.concatenate([[0], np.cumsum([len(row[3]) for row in trainings])]).astype(np.int64)
         return Observed(
             atom_position=atoms.position.values.copy(),

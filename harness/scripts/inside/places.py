@@ -42,10 +42,11 @@ class Places:
         key = tuple(part for frame in frames for part in (id(frame.f_code), frame.f_lineno))
         number = self._numbers.get(key)
         if number is None:
-            number = self._numbers[key] = self._number(_text(frames))
+            number = self._numbers[key] = self.number(_text(frames))
         return number
 
-    def _number(self, text: str) -> int:
+    def number(self, text: str) -> int:
+        """Index of a text in `texts`."""
         number = self._by_text.setdefault(text, len(self.texts))
         if number == len(self.texts):
             self.texts.append(text)

@@ -53,14 +53,19 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         script: endings of the file names that are the script's own.
         locations: positions by call, from `locations` of an earlier run of the same script: for streams whose tokens
             repeat.
+        rank: of this process, where there are several.
     """
 
     def __init__(
-        self, tokens: Tokens, script: str | Sequence[str] = "train_gpt.py", locations: Sequence[Location] | None = None
+        self,
+        tokens: Tokens,
+        script: str | Sequence[str] = "train_gpt.py",
+        locations: Sequence[Location] | None = None,
+        rank: int = 0,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._locator = Locator(tokens, locations)
-        self.book = Book(self._locator, Places((script,) if isinstance(script, str) else script))
+        self.book = Book(self._locator, Places((script,) if isinstance(script, str) else script), rank)
         self.seeds = Seeds(self.book)
         self.operations = 0
         self._plans: dict[Any, _Plan] = {}

@@ -19,6 +19,7 @@ from harness.sandbox.wire import Wire
 from harness.scripts.inside import clock
 from harness.scripts.inside.order import Order
 from harness.scripts.inside.outlet import Outlet, Stopped, packed, unpacked
+from harness.scripts.inside.peers import Peers
 from harness.scripts.observed import Observed
 
 _ERROR_LINES = 12
@@ -37,19 +38,36 @@ def main(wire: Wire, args: Sequence[str]) -> int:
     ended: dict[str, Any] = {"ended": "error", "error": "the harness could not start the script"}
     outlet.collect = lambda: Observed(facts=ended)
     start = clock.real_monotonic()
+    peers = Peers()
     try:
-        recorder, uses = _dress(order, run, outlet)
+        if facts["ranks"] > 1:
+            import torch  # noqa: F401  # once for all of them
+
+            peers = Peers.start(int(facts["ranks"]))
+            os.environ.update(_place(peers))
+        recorder, uses = _dress(order, run, outlet, peers)
         outlet.collect = lambda: _collect(recorder, uses, outlet, start, ended)
         ended.update(_stages(facts, run, recorder))
     except Stopped as stop:
         ended.update(ended=stop.how, error="")
     except BaseException as error:
         ended.update(ended="error", error=_told(error, run), where="harness")
+    peers.farewell(" ".join(str(ended["error"] or ended["ended"]).split()))
+    if peers.rank:
+        os._exit(0)  # rank 0 answers for all
+    peers.wait()
     outlet.send()
     return 0
 
 
-def _dress(order: Order, run: str, outlet: Outlet) -> tuple[Any, Any]:
+def _place(peers: Peers) -> dict[str, str]:
+    """What a launcher tells each rank."""
+    rank, size = str(peers.rank), str(peers.size)
+    return {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": "29500"}  # fmt: skip
+
+
+def _dress(order: Order, run: str, outlet: Outlet, peers: Peers) -> tuple[Any, Any]:
     """Clock, seeds, stand-ins, recorder, forks."""
     import torch
 
@@ -75,12 +93,17 @@ def _dress(order: Order, run: str, outlet: Outlet) -> tuple[Any, Any]:
             bos_positions=order.bos_positions.tolist(),
             vocab_size=int(facts["vocab_size"]),
         )
-        recorder = Recorder(tokens, facts["scripts"], unpacked(order.locations))
+        recorder = Recorder(tokens, facts["scripts"], unpacked(order.locations), peers.rank)
         recorder.install()
         outlet.extra = lambda: packed(recorder.locations)
         server = Server(order, outlet, run)
         for event, hook in server.hooks():
             recorder.on_event(event, hook)
+    if not peers.alone:
+        from harness.scripts.inside.sharing import Sharing
+        from harness.scripts.inside.standins import ranks
+
+        ranks.install(Sharing(peers, recorder.book if recorder is not None else None))
     uses.COUNTS.clear()  # what our own dressing used
     return recorder, uses
 

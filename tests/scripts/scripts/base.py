@@ -36,6 +36,7 @@ class Hyperparameters:
     warm_up_on_val = int(os.environ.get("WARM_UP_ON_VAL", 0))
     ttt_lr = float(os.environ.get("TTT_LR", 0.5))
     slot_steps = int(os.environ.get("SLOT_STEPS", 2))
+    deal = os.environ.get("DEAL_WINDOWS", "parts")
     learning_rate = float(os.environ.get("MATRIX_LR", 0.02))
 
 
@@ -119,6 +120,18 @@ def windows(total, length, stride):
         start += stride
 
 
+def ranks():
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def deal(todo, how):
+    """This rank's share of the windows: a part of the stream, or every n-th window."""
+    rank, world = ranks()
+    if how == "turns":
+        return todo[rank::world]
+    return todo[len(todo) * rank // world : len(todo) * (rank + 1) // world]
+
+
 def finish(name, loss_sum, token_count, byte_count):
     for item in (loss_sum, token_count, byte_count):
         if dist.is_available() and dist.is_initialized():
@@ -133,7 +146,7 @@ def eval_val_sliding(args, model, val, tables, device, name="final_int8_zlib_rou
     """Windows in batches; `adapt(model, x, y, low)` may change the hidden state of a batch before it is scored."""
     sums = torch.zeros(3, device=device, dtype=torch.float64)
     total = val.numel() - 1
-    todo = list(windows(total, args.train_seq_len, args.eval_stride))
+    todo = deal(list(windows(total, args.train_seq_len, args.eval_stride)), args.deal)
     for first in range(0, len(todo), args.eval_batch_seqs):
         batch = todo[first : first + args.eval_batch_seqs]
         size = max(end - start for start, _, end in batch)
@@ -166,6 +179,8 @@ def slot(args, which):
             logits = model.head(hidden + delta).float()
             nll = F.cross_entropy(logits.view(-1, logits.size(-1)), y.view(-1), reduction="none").view_as(y)
             (nll * chosen).sum().div(chosen.sum().clamp(min=1)).backward()
+            if dist.is_initialized():
+                dist.all_reduce(delta.grad, op=dist.ReduceOp.AVG)
             optimizer.step()
         return delta.detach()
 
@@ -178,9 +193,14 @@ def eval_val_ttt(args, model, val, tables, device, score_first):
     total = (val.numel() - 1) // args.train_seq_len * args.train_seq_len
     chunk = 4 * args.train_seq_len
 
+    rank, world = ranks()
+
     def train(x, y):
         optimizer.zero_grad()
-        model(x, y).backward()
+        model(x[rank::world], y[rank::world]).backward()
+        for parameter in model.parameters():
+            if dist.is_initialized() and parameter.grad is not None:
+                dist.all_reduce(parameter.grad, op=dist.ReduceOp.AVG)
         optimizer.step()
 
     for start in range(0, total, chunk):
@@ -188,12 +208,13 @@ def eval_val_ttt(args, model, val, tables, device, score_first):
         x, y = val[start:end].view(-1, args.train_seq_len), val[start + 1 : end + 1].view(-1, args.train_seq_len)
         if not score_first:
             train(x, y)
+        share = slice(len(x) * rank // world, len(x) * (rank + 1) // world)
         with torch.inference_mode():
-            logits = model.forward_logits(x).float()
-            nll = F.cross_entropy(logits.view(-1, logits.size(-1)), y.reshape(-1), reduction="none")
+            logits = model.forward_logits(x[share]).float()
+            nll = F.cross_entropy(logits.view(-1, logits.size(-1)), y[share].reshape(-1), reduction="none")
             sums[0] += nll.double().sum()
             sums[1] += nll.numel()
-            sums[2] += count_bytes(tables, x, y)
+            sums[2] += count_bytes(tables, x[share], y[share])
         if score_first:
             train(x, y)
     finish("final_legal_ttt", *sums)

@@ -1,6 +1,7 @@
 """`torch.distributed` on one rank: every collective is the identity, or a copy of its one input.
 
-Scripts divide their batches by the number of ranks themselves, and with one they do all of the work.
+Scripts divide their batches by the number of ranks themselves, and with one they do all of the work. For several ranks
+see `ranks`.
 """
 
 from __future__ import annotations
@@ -13,22 +14,25 @@ import torch.distributed as dist
 from harness.scripts.inside.standins.uses import missing, used
 
 
-class _Done:
+class Done:
     """The handle of an operation that has ended."""
 
     def wait(self, *_: Any) -> bool:
+        """There is nothing to wait for."""
         return True
 
     def is_completed(self) -> bool:
+        """It is."""
         return True
 
     def get_future(self) -> Any:
+        """Not made up."""
         missing("dist.Work.get_future", "nothing runs beside the script")
 
 
-def _answer(name: str, kwargs: dict[str, Any]) -> _Done | None:
+def _answer(name: str, kwargs: dict[str, Any]) -> Done | None:
     used(f"dist.{name}")
-    return _Done() if kwargs.get("async_op") else None
+    return Done() if kwargs.get("async_op") else None
 
 
 def _identity(name: str) -> Any:
@@ -38,7 +42,7 @@ def _identity(name: str) -> Any:
 def _copied(name: str) -> Any:
     """`f(output, input, ...)`: of one rank, the output is the input, in the output's shape."""
 
-    def stand_in(output: Any, input: Any, *_: Any, **kwargs: Any) -> _Done | None:
+    def stand_in(output: Any, input: Any, *_: Any, **kwargs: Any) -> Done | None:
         with torch.no_grad():
             output.copy_(input.reshape(output.shape))
         return _answer(name, kwargs)
@@ -46,7 +50,7 @@ def _copied(name: str) -> Any:
     return stand_in
 
 
-def _gathered(tensors: Any, tensor: Any, *_: Any, **kwargs: Any) -> _Done | None:
+def _gathered(tensors: Any, tensor: Any, *_: Any, **kwargs: Any) -> Done | None:
     with torch.no_grad():
         tensors[0].copy_(tensor)
     return _answer("all_gather", kwargs)
@@ -57,7 +61,7 @@ def _gathered_objects(objects: Any, value: Any, *_: Any, **kwargs: Any) -> None:
     _answer("all_gather_object", kwargs)
 
 
-def _scattered(output: Any, inputs: Any, *_: Any, **kwargs: Any) -> _Done | None:
+def _scattered(output: Any, inputs: Any, *_: Any, **kwargs: Any) -> Done | None:
     with torch.no_grad():
         output.copy_(inputs[0])
     return _answer("reduce_scatter", kwargs)
