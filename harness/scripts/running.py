@@ -35,6 +35,9 @@ MODULE = "harness.scripts.inside.worker"
 #: What a run may use unless the caller says otherwise: tiny models, but 50,000 tensors of bookkeeping.
 LIMITS = Limits(memory_bytes=3 << 30, processes=16, wall_seconds=300.0, output_bytes=4 << 20, file_bytes=512 << 20)
 _MOST_BYTES = 1 << 28  # of one answer
+#: Large tensors go back to the system when they are freed: text that grows token by token, as scripts generate it,
+#: would leave holes of gigabytes behind.
+_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(8 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,7 @@ def play(
         raise UsageError(f"{len(variants)} variants; one run forks at most {MAX_FDS} times")
     if variants and ranks > 1:
         raise UsageError(f"a run of {ranks} ranks is not forked; change the stream instead")
-    with Box(MODULE, read=tools(script), limits=limits, log=log, sandbox=sandbox) as box:
+    with Box(MODULE, read=tools(script), limits=limits, log=log, env=_MEMORY, sandbox=sandbox) as box:
         folder = box.scratch / "run"
         layout = furnish(folder, script, streams)
         wires = [pair(max_bytes=_MOST_BYTES) for _ in variants]

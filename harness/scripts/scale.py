@@ -91,7 +91,7 @@ def tiny(settings: Settings, script: Script) -> Tiny:
     Overrides are kept as they are: what was asked for is not scaled.
     """
     reads = {read.name: read for read in settings.reads}
-    geometry = Geometry.of(settings)
+    geometry = Geometry.of(settings, script.source)
     env = dict(settings.submitted)
     argv = [*settings.stages[0].argv]
     changed: list[Change] = []

@@ -15,6 +15,8 @@ TOKENS = 3072
 _WINDOWS = 128
 _LENGTH = 256
 _DIM = 64
+#: A call that asks for dozens of sequences, a number that no setting changes.
+_WRITES = re.compile(r"\bnum_seqs\s*=\s*\d{2,}\s*,\s*seq_len\s*=\s*args\.")
 #: Tokens of the real validation set, for settings that count them.
 _REAL_TOKENS = 40_540_160
 
@@ -45,8 +47,12 @@ class Geometry:
     ranks: dict[str, int]
 
     @classmethod
-    def of(cls, settings: Settings) -> Geometry:
-        """The geometry of a script's submitted settings; what is a constant of the source stays."""
+    def of(cls, settings: Settings, source: str = "") -> Geometry:
+        """The geometry of a script's submitted settings; what is a constant of the source stays.
+
+        A script that writes its own calibration text, token by token, gets shorter sequences: that text is as many
+        sequences of that length as the source says.
+        """
 
         def number(*names: str) -> int:
             for name in names:
@@ -64,7 +70,8 @@ class Geometry:
         window = number("EVAL_SEQ_LEN") or train
         settable = any(settings.get(name) for name in ("TRAIN_SEQ_LEN", "SEQ_LEN", "MAX_SEQ_LEN"))
         factor = 1
-        while settable and train / (2 * factor) >= _LENGTH:
+        shortest = _LENGTH // 2 if "multinomial(" in source and _WRITES.search(source) else _LENGTH
+        while settable and train / (2 * factor) >= shortest:
             factor *= 2
         window_factor = factor if "EVAL_SEQ_LEN" in settings.values or not number("EVAL_SEQ_LEN") else 1
         stride = number("EVAL_STRIDE", "SLIDING_EVAL_STRIDE", "SLIDING_STRIDE", "STRIDE")
