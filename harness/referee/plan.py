@@ -86,7 +86,7 @@ def plan(
         tokens: the stream that was scored, uint16.
         classes: from `token_classes`; a swap takes a token of another class, each class in turn.
         seed: of the audit.
-        random_positions: positions to probe beside the edges.
+        random_positions: positions to probe beside the edges, of the sampled ones where there are any.
         sampled_positions: strata of the stream from each of which one position gets a suffix probe, for the price.
 
     Returns:
@@ -94,9 +94,11 @@ def plan(
     """
     rng = np.random.default_rng([seed, 0xF11B])
     last = int(trace.order.argmax()) if trace.in_order else int(trace.scored.max(initial=0))
+    sampled = _stratified(trace, last, sampled_positions, rng) if last > 1 else []
     candidates = edges(trace, rng)
-    if last > 1:
-        candidates += [int(t) for t in rng.integers(1, last, size=random_positions)]
+    if last > 1:  # of the sampled positions, whose suffix probes are made anyway, where there are any
+        pool = sampled or np.arange(1, last)
+        candidates += [int(t) for t in rng.choice(pool, size=min(random_positions, len(pool)), replace=False)]
     # Position `last` has no row after it, so a probe there could not show that it had teeth.
     positions = sorted({t for t in candidates if 1 <= t < last and trace.order[t] >= 0})
     if not trace.in_order:
@@ -113,7 +115,7 @@ def plan(
             probes.append(Probe("suffix", position, shift=shift))
         name, token = _other(tokens, position, classes, names[(first + index) % len(names) :] + names, rng)
         probes.append(Probe("swap", position, token=token, token_class=name))
-    for position in _stratified(trace, last, sampled_positions, rng):
+    for position in sampled:
         shift = _shift(tokens, position, rng)
         if shift:
             probes = [p for p in probes if (p.kind, p.position) != ("suffix", position)]
