@@ -66,7 +66,7 @@ class ScriptOptions:
     timeout: float | None = None
     memory_bytes: int = LIMITS.memory_bytes
     seed: int = 0
-    tokens: int = 3073
+    tokens: int = 2049
     checks: tuple[str, ...] | None = None
     ranks: int = 1
 

@@ -19,7 +19,7 @@ from harness.scripts.settings import Settings
 from harness.scripts.unwrap import parse
 
 #: Vocabulary of a run where the script lets it be chosen: room for two disjoint streams of unique tokens.
-VOCABULARY = 8192
+VOCABULARY = 5120
 #: Smallest vocabulary that is raised to it; below are byte models.
 _SMALLEST = 1000
 _PARAMETERS = {"batch_seqs", "batch_size", "stride", "chunk_tokens", "chunk_size", "seq_len", "steps", "slot_steps"}

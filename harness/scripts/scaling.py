@@ -11,8 +11,8 @@ from functools import cached_property
 from harness.scripts.settings import Settings
 
 #: Validation tokens of a tiny run, the most windows of a sliding pass, and the shortest training sequence.
-TOKENS = 3072
-_WINDOWS = 128
+TOKENS = 2048
+_WINDOWS = 96
 _LENGTH = 256
 _DIM = 64
 #: A call that asks for dozens of sequences, a number that no setting changes.
@@ -258,8 +258,8 @@ RULES: tuple[Rule, ...] = (
          r"|SLIDING_WINDOW_BATCH_SEQS|ONLINE_NGRAM_BATCH_SEQS",
          lambda real, geometry: geometry.batch(real), _BATCHES),
     Rule("TTT_CHUNK_TOKENS|CHUNK_TOKENS|PRE_QUANT_TTT_CHUNK|PREQUANT_TTT_CHUNK_TOKENS|TTT_PREQUANT_CHUNK_TOKENS",
-         lambda real, geometry: min(real, 4 * _LENGTH), _CHUNK),
-    Rule(r"NGRAM_(EVAL_)?CHUNK_TOKENS", lambda real, geometry: min(real, 4 * _LENGTH), _CHUNK),
+         lambda real, geometry: min(real, 2 * _LENGTH), _CHUNK),
+    Rule(r"NGRAM_(EVAL_)?CHUNK_TOKENS", lambda real, geometry: min(real, 2 * _LENGTH), _CHUNK),
     Rule("NGRAM_CHUNK_SIZE", _most(_LENGTH), _CHUNK),
     Rule("GLOBAL_TTT_CHUNK_TOKENS", lambda real, geometry: min(real, 2 * geometry.eval_tiny), _CHUNK),
     Rule("GLOBAL_TTT_BATCH_SEQS", _most(1), "several steps in the short stream"),
@@ -267,7 +267,7 @@ RULES: tuple[Rule, ...] = (
     Rule("TTT_BATCH_SEQS|TTT_BATCH", _most(2), "several steps in a chunk"),
     Rule("TTT_BATCH_SIZE", _most(4), "several batches of documents"),
     Rule(r"(PREQUANT_TTT|PRE_QUANT_TTT|DTTT|TTT_PREQUANT|TTT_ADAMW)_BATCH_SEQS", _most(4), "several steps in an epoch"),
-    Rule("PHASED_TTT_PREFIX_DOCS", _most(6), "several phases in the short stream"),
+    Rule("PHASED_TTT_PREFIX_DOCS", _most(4), "several phases in the short stream"),
     Rule("TTT_TRAIN_SLICE_SEQS", _most(4), _COUNT),
     Rule(r"(\w+_)?EPOCHS", _most(2), _COUNT),
     Rule("(SLOT|ETLB)_STEPS|(SLOT|TTT)_LBFGS_MAX_ITER|LBFGS_SLOT_ITERS|V20_P[12]_ITER", _most(4), _COUNT),

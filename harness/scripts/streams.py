@@ -5,9 +5,9 @@ bookkeeping inside the script is needed to know which token a loss belongs to. A
 is what positions are flipped to: it maps to the same positions. Training tokens come from a third range.
 BOS (id 1) stands where documents start, in both permutations.
 
-Two permutations and a training range fit when V >= 2 n + 260 + a few: 3,073 tokens need V = 8192. For a smaller
-vocabulary `make` takes as many positions as fit (V = 4096: 1,678; V = 1024: 446); a script whose vocabulary can be
-set should therefore be run at 8192. Scripts that count repetitions (n-gram caches) learn nothing from a
+Two permutations and a training range fit when V >= 2 n + 260 + 740: 2,049 tokens need V = 5120. For a smaller
+vocabulary `make` takes as many positions as fit (V = 4096: 1,548; V = 1024: 446); a script whose vocabulary can be
+set should therefore be run at 5120. Scripts that count repetitions (n-gram caches) learn nothing from a
 permutation: `repeated` gives streams of phrases for them, whose positions are taken from a run on the permutation.
 """
 
@@ -69,7 +69,7 @@ class Streams:
         return made
 
 
-def make(vocab_size: int, tokens: int = 3073, seed: int = 0, *, train_tokens: int = 40_000) -> Streams:
+def make(vocab_size: int, tokens: int = 2049, seed: int = 0, *, train_tokens: int = 40_000) -> Streams:
     """Streams for a vocabulary.
 
     Args:
