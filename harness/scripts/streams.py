@@ -104,7 +104,7 @@ def make(vocab_size: int, tokens: int = 2049, seed: int = 0, *, train_tokens: in
     return Streams(vocab_size, a, b, starts, train, train_ids, position_of, alternative)
 
 
-def repeated(streams: Streams, seed: int = 0, *, ids: int = 400, phrases: int = 60) -> tuple[Tokens, Tokens]:
+def repeated(streams: Streams, seed: int = 0, *, ids: int = 400, phrases: int = 40) -> tuple[Tokens, Tokens]:
     """Two streams of the same length and documents in which phrases come again, so that n-gram caches hit.
 
     Args:

@@ -206,6 +206,10 @@ def test_single_pass_names_layouts():
     assert layout(list(range(20, N))).metrics["layout"] == "E: the first targets are never scored"
     short = layout(list(range(1, 250)))
     assert (short.status, short.metrics["layout"]) == (Status.PASS, "D: the tail is never scored")
+    gap = layout([p for p in range(1, N) if not 20 <= p < 50])
+    assert (gap.status, gap.metrics["layout"]) == (Status.PASS, "F: a gap after the first window is never scored")
+    middle = layout([p for p in range(1, N) if not 120 <= p < 150])
+    assert (middle.status, middle.metrics["layout"]) == (Status.INCONCLUSIVE, "other")
     holes = layout([p for p in range(1, N) if p % 3])
     assert holes.status == Status.INCONCLUSIVE
 

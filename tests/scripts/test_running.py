@@ -21,7 +21,7 @@ from harness.scripts.running import (
 )
 from tests.scripts.played import short, whole
 
-DATA = streams.make(8192)
+DATA = streams.make(8192, 3073)
 START, ONE = 1400, 2100
 
 

@@ -34,11 +34,11 @@ USUAL: dict[str, object] = {
 def test_a_usual_script(tmp_path: Path) -> None:
     result = scaled(tmp_path, USUAL)
     assert result.env == {
-        "VOCAB_SIZE": "8192", "MODEL_DIM": "64", "NUM_HEADS": "4", "NUM_KV_HEADS": "2", "TRAIN_SEQ_LEN": "256",
+        "VOCAB_SIZE": "5120", "MODEL_DIM": "64", "NUM_HEADS": "4", "NUM_KV_HEADS": "2", "TRAIN_SEQ_LEN": "256",
         "EVAL_SEQ_LEN": "256", "EVAL_STRIDE": "32", "EVAL_BATCH_SEQS": "8", "ITERATIONS": "3",
-        "TTT_CHUNK_TOKENS": "1024", "TTT_EPOCHS": "2", "SLOT_STEPS": "4", "MATRIX_LR": "0.1",
+        "TTT_CHUNK_TOKENS": "512", "TTT_EPOCHS": "2", "SLOT_STEPS": "4", "MATRIX_LR": "0.1",
     }  # fmt: skip
-    assert (result.vocab_size, result.train_length, result.eval_length, result.stride) == (8192, 256, 256, 32)
+    assert (result.vocab_size, result.train_length, result.eval_length, result.stride) == (5120, 256, 256, 32)
     assert {change.name for change in result.changed} == set(result.env)
     assert all(change.why for change in result.changed)
 

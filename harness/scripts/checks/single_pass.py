@@ -107,6 +107,8 @@ def layout(twice: Ints, never: Ints, tokens: int) -> str:
         return "E: the first targets are never scored"
     if together and at_end(never):
         return "D: the tail is never scored"
+    if together and never.max() < tokens / 4:  # the second window starts a context further on than the first one ends
+        return "F: a gap after the first window is never scored"
     return "other"
 
 
