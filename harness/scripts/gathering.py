@@ -7,30 +7,26 @@ go side by side, one core each.
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from harness.corpus.tokenbytes import ByteTable, byte_table
-from harness.corpus.tokenizer import Tokenizer
 from harness.rules import Ruleset
 from harness.sandbox.box import Level, Limits, Sandbox
 from harness.scripts import streams as data
 from harness.scripts import trace, variants
-from harness.scripts.checks.evidence import Flip, ScriptEvidence, ScriptNull
+from harness.scripts.checks.evidence import Flip, ScriptEvidence
 from harness.scripts.checks.followed import why_not
-from harness.scripts.observed import Ints, Observed
+from harness.scripts.observed import Observed
 from harness.scripts.running import ForkPoint, Playable, Played, play, same_variant, set_variant
 from harness.scripts.streams import Streams
 from harness.scripts.trace import ScriptTrace
+from harness.scripts.truths import drawn_null, miscounts, permutation_null, sidecar_bytes, true_bytes
 from harness.scripts.variants import SAME, Variant
-from harness.scripts.vocabulary import BOS, sentencepiece_model
 
 Note = Callable[[str], None]
 
@@ -256,73 +252,6 @@ def _edited(observed: Observed | None) -> int | None:
 def _failed(played: Played) -> str | None:
     ended = str(played.observed.facts.get("ended", ""))
     return None if ended == "ok" else f"{ended}: {played.observed.facts.get('error', '')}"[:300]
-
-
-def true_bytes(streams: Streams) -> Ints:
-    """Bytes of text of each token of the validation stream, int64 [tokens]; 0 at position 0."""
-    return np.concatenate([[0], _table(streams.vocab_size).stream_bytes(streams.validation)]).astype(np.int64)
-
-
-def miscounts(streams: Streams) -> dict[str, Ints]:
-    """Bytes of each token as known mistakes count them."""
-    table = _table(streams.vocab_size)
-    targets, previous = streams.validation[1:], streams.validation[:-1]
-    space = table.leading_space[targets]
-    base = table.base[targets].astype(np.int64)
-    made = {
-        "the leading space is counted twice (as in #1719)": base + space + (space & ~table.boundary[previous]),
-        "the leading space is never counted": base,
-        "byte pieces or spaces are counted as the three bytes of their stand-in": base + 3 * space,
-    }
-    return {name: np.concatenate([[0], counts]).astype(np.int64) for name, counts in made.items()}
-
-
-def sidecar_bytes(streams: Streams) -> Ints:
-    """What the made-up side-car says."""
-    counts = np.full(len(streams.validation), data.SIDECAR_BYTES, np.int64)
-    counts[streams.bos_positions] = 0
-    return counts
-
-
-@cache
-def _table(vocab_size: int) -> ByteTable:
-    with tempfile.TemporaryDirectory(prefix="golf-tokenizer-") as scratch:
-        path = Path(scratch) / "synthetic.model"
-        path.write_bytes(sentencepiece_model(vocab_size))
-        return byte_table(Tokenizer(path, "", vocab_size, BOS))
-
-
-def permutation_null(read: ScriptTrace, streams: Streams, token_bytes: Ints | None, seed: int) -> ScriptNull | None:
-    """The base run as a draw: ids without replacement, uniformly, from those that are not of the training range.
-
-    The reported loss is an average over all targets; document starts, which were not drawn, are charged with the rest,
-    which only weakens the test.
-    """
-    drawn = len(streams.validation) - len(streams.bos_positions)
-    ids = streams.vocab_size - streams.train_ids[1]
-    source = float(np.sum(np.log(ids - np.arange(drawn))))
-    return _null(read, "a permutation of token ids", drawn, source, token_bytes, seed)
-
-
-def drawn_null(read: ScriptTrace, drawn: data.Null, token_bytes: Ints | None, seed: int) -> ScriptNull | None:
-    """A run on independent tokens."""
-    count = int((drawn.nll > 0).sum())
-    return _null(read, "independent uniform tokens", count, float(drawn.nll.sum()), token_bytes, seed)
-
-
-def _null(
-    read: ScriptTrace, source: str, drawn: int, source_nll: float, token_bytes: Ints | None, seed: int
-) -> ScriptNull | None:
-    line = read.last
-    targets = read.tokens - 1
-    if line is not None and line.loss is None and line.bpb is not None and token_bytes is not None:
-        bits = line.bpb * float(token_bytes.sum())
-        return ScriptNull(source, drawn, source_nll, bits * float(np.log(2)), f"printed: {line.text[:120]}", seed)
-    if line is not None and line.loss is not None:
-        return ScriptNull(source, drawn, source_nll, line.loss * targets, f"printed: {line.text[:120]}", seed)
-    if read.main is not None and np.isfinite(read.main.mean):
-        return ScriptNull(source, drawn, source_nll, read.main.mean * targets, "the numbers that left torch", seed)
-    return None
 
 
 def _said(read: ScriptTrace) -> str:
