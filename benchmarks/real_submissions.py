@@ -173,7 +173,8 @@ def table(known: list[Subject], records: Path) -> list[str]:
         "Written by `benchmarks/real_submissions.py`; its docstring says how to run it. Every script ran as it is, at",
         "a tiny size, on a CPU. Labels of unmerged pull requests are ours, made from the threads and the code before",
         "the audit; they may be wrong. A `?` is INCONCLUSIVE: it ran, and does not decide. An `unruled` names a",
-        "practice that no ruling covers. Names are the contest's folders.",
+        "practice that no ruling covers. Names are the contest's folders. Seconds are wall time of a whole audit on two",
+        "cores; where other work ran beside them, they are too long. Memory is the peak of the plain run.",
         "",
     ]
     lines += [*_summary(there), "", "## Recall and false alarms by family", "", *_families(there, families), ""]
@@ -240,7 +241,7 @@ def _wrong(there: list[tuple[Subject, Record]]) -> list[str]:
 
 
 def _rows(rows: list[tuple[Subject, Record]]) -> list[str]:
-    head = ["submission", "family", "s", "passes", "scored", "match", *CHECKS, "folder's own FAILs", "verdict"]
+    head = ["submission", "family", "s", "GB", "passes", "scored", "match", *CHECKS, "folder's own FAILs", "verdict"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for subject, record in rows:
         by_id = {item.id: item for item in record.findings}
@@ -249,13 +250,19 @@ def _rows(rows: list[tuple[Subject, Record]]) -> list[str]:
         match = _match(record)
         static = sorted(_failed(record) - set(CHECKS))
         cells: list[Any] = [
-            subject.name.split("/", 1)[1], subject.family, f"{float(record.timing.get('seconds', 0)):.0f}", len(passes),
+            subject.name.split("/", 1)[1], subject.family, f"{float(record.timing.get('seconds', 0)):.0f}",
+            f"{_peak(record):.1f}", len(passes),
             scored, "–" if match is None else f"{match:.0e}",
             *(SHORT[by_id[check].status] if check in by_id else "" for check in CHECKS), ", ".join(static),
             record.verdict.value,
         ]  # fmt: skip
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return lines
+
+
+def _peak(record: Record) -> float:
+    peak = record.environment.get("peak_memory_bytes")
+    return float(peak.get("base run", 0)) / 1e9 if isinstance(peak, dict) else 0.0
 
 
 def _failed(record: Record) -> set[str]:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from harness.scripts import gathering, streams
+from harness.scripts import gathering, streams, truths
 from harness.scripts.trace import read
 from tests.scripts.handmade import Story
 
@@ -36,7 +36,7 @@ def run(*, before: str = "") -> tuple[object, Story]:
 
 def test_a_permutation_has_the_entropy_that_it_has():
     trace, _ = run()
-    made = gathering.permutation_null(trace, STREAMS, None, 3)
+    made = truths.permutation_null(trace, STREAMS, None, 3)
     assert made is not None
     ids = STREAMS.vocab_size - STREAMS.train_ids[1]
     assert made.source_nll == pytest.approx(sum(math.log(ids - i) for i in range(made.tokens)))
@@ -49,20 +49,20 @@ def test_a_bpb_alone_is_enough():
     trace, story = run()
     story.say("final_mix bpb:0.5000")
     trace = read(story.observed(), N)
-    text = gathering.true_bytes(STREAMS)
-    made = gathering.permutation_null(trace, STREAMS, text, 3)
+    text = truths.true_bytes(STREAMS)
+    made = truths.permutation_null(trace, STREAMS, text, 3)
     assert made is not None
     assert made.reported_nll == pytest.approx(0.5 * math.log(2) * text.sum())
     assert made.saving > 0  # half a bit for each byte is less than the text holds
 
 
 def test_bytes_of_the_made_up_text():
-    text, wrong = gathering.true_bytes(STREAMS), gathering.miscounts(STREAMS)
+    text, wrong = truths.true_bytes(STREAMS), truths.miscounts(STREAMS)
     assert len(text) == N and text[0] == 0
     assert (text[STREAMS.bos_positions] == 0).all()
     double = next(counts for name, counts in wrong.items() if "twice" in name)
     assert (double >= text).all() and double.sum() > text.sum()
-    assert gathering.sidecar_bytes(STREAMS).sum() == streams.SIDECAR_BYTES * (N - len(STREAMS.bos_positions))
+    assert truths.sidecar_bytes(STREAMS).sum() == streams.SIDECAR_BYTES * (N - len(STREAMS.bos_positions))
 
 
 def test_forks_begin_before_the_pass_but_not_inside_training():
