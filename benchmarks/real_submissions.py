@@ -173,8 +173,8 @@ def table(known: list[Subject], records: Path) -> list[str]:
         "Written by `benchmarks/real_submissions.py`; its docstring says how to run it. Every script ran as it is, at",
         "a tiny size, on a CPU. Labels of unmerged pull requests are ours, made from the threads and the code before",
         "the audit; they may be wrong. A `?` is INCONCLUSIVE: it ran, and does not decide. An `unruled` names a",
-        "practice that no ruling covers. Names are the contest's folders. Seconds are wall time of a whole audit on two",
-        "cores; where other work ran beside them, they are too long. Memory is the peak of the plain run.",
+        "practice that no ruling covers. Names are the contest's folders. Seconds are wall time of a whole audit on",
+        "two cores; where other work ran beside them, they are too long. Memory is the peak of the plain run.",
         "",
     ]
     lines += [*_summary(there), "", "## Recall and false alarms by family", "", *_families(there, families), ""]
