@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.scripts.inside.standins import attention, commands, kernels, packages, threads, triton, uses
+from harness.scripts.inside.standins import attention, commands, files, kernels, packages, threads, triton, uses
 
 
 def reference(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, left: int, right: int, causal: bool) -> torch.Tensor:
@@ -171,3 +172,16 @@ def test_only_known_programs_are_answered() -> None:
     minified = commands._stand_in(["pyminify", "-"], {"input": b"x = 1"})
     assert minified is not None and minified.stdout == b"x = 1"
     assert commands._stand_in(["gcc", "x.c"], {}) is None
+
+
+def test_a_fork_has_a_tmp_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = tmp_path / "tmp"
+    shared.mkdir()
+    (shared / "counter").write_bytes(b"1")
+    monkeypatch.setitem(files._moved, "tmp", str(shared))
+    monkeypatch.setitem(files._moved, "stay", ())
+    files.apart(3)
+    own = Path(files._own("/tmp/counter"))
+    assert own.read_bytes() == b"1"
+    own.write_bytes(b"2")
+    assert (shared / "counter").read_bytes() == b"1"

@@ -80,12 +80,14 @@ class Server:
 
     def _become(self, index: int, point: dict[str, Any]) -> None:
         from harness.scripts.inside.edits import Edit
+        from harness.scripts.inside.standins import files
 
         self._child = True
         self._until = None if point["until"] is None else int(point["until"])
         fds = self._order.fds
         self._outlet.become(fds[index], fds[:index] + fds[index + 1 :])
         positions, tokens = self._order.edits[index]
+        files.apart(index)
         self._outlet.facts["fork"] = index
         self._outlet.facts["edited"] = {}
         if len(positions):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import builtins
 import io
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -40,6 +41,14 @@ def watch(folder: str) -> None:
 
 
 _moved: dict[str, Any] = {"tmp": "", "stay": ()}
+
+
+def apart(number: int) -> None:
+    """Give a forked process a /tmp of its own, with what lies in it now: scripts keep counters of their queues there."""
+    if _moved["tmp"]:
+        own = f"{_moved['tmp']}-{number}"
+        shutil.copytree(_moved["tmp"], own, dirs_exist_ok=True)
+        _moved["tmp"] = own
 
 
 def _own(name: Any) -> Any:
