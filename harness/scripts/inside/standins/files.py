@@ -44,7 +44,7 @@ _moved: dict[str, Any] = {"tmp": "", "stay": ()}
 
 
 def apart(number: int) -> None:
-    """Give a forked process a /tmp of its own, holding what is in it now: scripts keep counters of their queues there."""
+    """Give a forked process a /tmp of its own, as it is now: scripts keep counters of their queues there."""
     if _moved["tmp"]:
         own = f"{_moved['tmp']}-{number}"
         shutil.copytree(_moved["tmp"], own, dirs_exist_ok=True)
