@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from harness.record import Finding, Metric, Status, Witness
+from harness.scripts import stamps
 from harness.scripts.checks import followed
 from harness.scripts.checks.evidence import ScriptEvidence, found, texts
 from harness.scripts.observed import Ints
@@ -28,7 +29,7 @@ def check(evidence: ScriptEvidence) -> Finding:
         return followed.no_pass(evidence, CHECK, RULE)
     tokens = evidence.base.tokens
     counts = np.bincount(main.position[(main.position >= 0) & (main.position < tokens)], minlength=tokens)
-    copies = evidence.ranks if set(np.unique(counts[1:])) <= {0, evidence.ranks} else 1
+    copies = evidence.ranks if set(np.unique(counts[1:])) <= {0, evidence.ranks} and _by_all(main) else 1
     counts = counts // copies  # every rank went through all of it
     twice = np.flatnonzero(counts[1:] > 1) + 1
     never = np.flatnonzero(counts[1:] == 0) + 1
@@ -89,6 +90,12 @@ def check(evidence: ScriptEvidence) -> Finding:
     return found(
         evidence, CHECK, RULE, status, headline, metrics=metrics, witness=witness, power=power, not_covered=not_covered
     )
+
+
+def _by_all(main: Pass) -> bool:
+    """Whether no rank scored a position twice: scorings of one position are then those of different ranks."""
+    who = np.stack([stamps.rank_of(main.event_seq), main.position])
+    return bool(np.unique(who, axis=1).shape[1] == who.shape[1])
 
 
 def layout(twice: Ints, never: Ints, tokens: int) -> str:

@@ -80,9 +80,8 @@ class Peers:
         found: list[tuple[Any, list[NDArray[Any]]]] = [(head, list(arrays))] * self.size
         for other in sorted(self._wires):
             try:
-                if (
-                    other > self.rank
-                ):  # the lower rank of a pair speaks first; pairs go by rank, so nobody waits in a ring
+                # The lower rank of a pair speaks first; pairs go by rank, so nobody waits in a ring.
+                if other > self.rank:
                     self._wires[other].send(_SHARE, *given)
                 found[other] = self._heard(other)
                 if other < self.rank:
