@@ -1,0 +1,21 @@
+"""Settings of a submission as plain data: the model's shape, its training and its quantization."""
+
+from harness.kit.config.control import CONTROL_PATTERNS, is_control
+from harness.kit.config.model import ModelConfig
+from harness.kit.config.quantize import Compressor, QuantizeConfig
+from harness.kit.config.scales import record_model, record_train, smoke_model, smoke_quantize, smoke_train
+from harness.kit.config.train import TrainConfig
+
+__all__ = [
+    "CONTROL_PATTERNS",
+    "Compressor",
+    "ModelConfig",
+    "QuantizeConfig",
+    "TrainConfig",
+    "is_control",
+    "record_model",
+    "record_train",
+    "smoke_model",
+    "smoke_quantize",
+    "smoke_train",
+]
