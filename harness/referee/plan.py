@@ -90,17 +90,19 @@ def plan(
         sampled_positions: strata of the stream from each of which one position gets a suffix probe, for the price.
 
     Returns:
-        Probes by position; edges and random positions get one of each kind.
+        Probes by position. Every edge gets a suffix whose first token is of the class whose turn it is, every second
+        one the swap as well: whatever a swap would move there, such a suffix moves too. Random positions get a swap.
     """
     rng = np.random.default_rng([seed, 0xF11B])
     last = int(trace.order.argmax()) if trace.in_order else int(trace.scored.max(initial=0))
     sampled = _stratified(trace, last, sampled_positions, rng) if last > 1 else []
-    candidates = edges(trace, rng)
-    if last > 1:  # of the sampled positions, whose suffix probes are made anyway, where there are any
-        pool = sampled or np.arange(1, last)
-        candidates += [int(t) for t in rng.choice(pool, size=min(random_positions, len(pool)), replace=False)]
     # Position `last` has no row after it, so a probe there could not show that it had teeth.
-    positions = sorted({t for t in candidates if 1 <= t < last and trace.order[t] >= 0})
+    ends = {t for t in edges(trace, rng) if 1 <= t < last and trace.order[t] >= 0}
+    others: set[int] = set()
+    if last > 1:  # of the sampled positions, whose suffix probes are made anyway, where there are any
+        pool = sampled or [t for t in range(1, last) if trace.order[t] >= 0]
+        others = {int(t) for t in rng.choice(pool, size=min(random_positions, len(pool)), replace=False)} - ends
+    positions = sorted(ends | others)
     if not trace.in_order:
         # The order depends on where documents begin; a probe that moves that changes batches, and accuses nobody.
         bos = {int(token) for token in classes.get(DOCUMENT_START, ())}
@@ -110,11 +112,13 @@ def plan(
     first = int(rng.integers(len(names)))
     probes = []
     for index, position in enumerate(positions):
-        shift = _shift(tokens, position, rng)
-        if shift:
-            probes.append(Probe("suffix", position, shift=shift))
         name, token = _other(tokens, position, classes, names[(first + index) % len(names) :] + names, rng)
-        probes.append(Probe("swap", position, token=token, token_class=name))
+        shift = _shift(tokens, position, rng, classes[name])
+        suffix = bool(shift) and (position in ends or not sampled)
+        if suffix:
+            probes.append(Probe("suffix", position, shift=shift))
+        if position in others or (first + index) % 2 or not suffix:
+            probes.append(Probe("swap", position, token=token, token_class=name))
     for position in sampled:
         shift = _shift(tokens, position, rng)
         if shift:
@@ -170,9 +174,14 @@ def _spread(events: list[E], count: int, rng: np.random.Generator) -> list[E]:
     return [events[i] for i in sorted([0, len(events) - 1, *(int(i) for i in between)])]
 
 
-def _shift(tokens: Tokens, position: int, rng: np.random.Generator) -> int:
-    """A rotation of the stream that changes the token at `position`; 0 if there is none (all tokens equal)."""
+def _shift(tokens: Tokens, position: int, rng: np.random.Generator, members: Ints | None = None) -> int:
+    """A rotation of the stream that changes the token at `position`; 0 if there is none (all tokens equal).
+
+    It brings one of `members` there, where the stream has one that is another token.
+    """
     others = np.flatnonzero(tokens != tokens[position])
+    if members is not None and len(aimed := others[np.isin(tokens[others], members)]):
+        others = aimed
     return (int(rng.choice(others)) - position) % len(tokens) if len(others) else 0
 
 

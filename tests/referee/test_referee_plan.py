@@ -75,7 +75,16 @@ def test_a_suffix_is_found_where_only_one_token_differs() -> None:
     tokens = np.full(500, 7, np.uint16)
     tokens[499] = 1
     kinds = [p.kind for p in plan(ledger(500), tokens, CLASSES, seed=3, sampled_positions=0)]
-    assert kinds.count("suffix") == kinds.count("swap") > 0
+    assert kinds.count("suffix") > kinds.count("swap") > 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_suffix_at_an_edge_begins_with_a_token_of_a_class(seed: int) -> None:
+    tokens = np.random.default_rng(seed).integers(0, 10, 400).astype(np.uint16)
+    classes = {"low": np.arange(0, 5), "high": np.arange(5, 10)}
+    probes = [p for p in plan(ledger(400), tokens, classes, seed=seed) if p.kind == "suffix" and not p.sampled]
+    changed = [(int(tokens[p.position]), int(Perturbed(tokens, p).read(0, 400)[p.position])) for p in probes]
+    assert len(changed) > 8 and all((old < 5) != (new < 5) for old, new in changed)
 
 
 def test_edges_of_batches_are_probed() -> None:
