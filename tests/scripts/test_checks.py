@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness import rules
 from harness.record import Finding, Status
-from harness.scripts import judging, variants
+from harness.scripts import judging, stamps, variants
 from harness.scripts.checks.evidence import Flip, ScriptEvidence, ScriptNull
 from harness.scripts.explaining import explain, quote, with_quotes
 from harness.scripts.variants import SAME, Variant
@@ -212,6 +212,21 @@ def test_single_pass_names_layouts():
     assert (middle.status, middle.metrics["layout"]) == (Status.INCONCLUSIVE, "other")
     holes = layout([p for p in range(1, N) if p % 3])
     assert holes.status == Status.INCONCLUSIVE
+
+
+def test_each_rank_may_score_everything_once_and_one_rank_nothing_twice():
+    def by(ranks: int) -> Finding:
+        made = evidence(order=[*range(1, N), *range(1, N)], flips=False)
+        assert made.main is not None
+        made.ranks = 2
+        main = made.main
+        half = np.arange(len(main.position)) >= N - 1
+        main.event_seq[:] = main.event_seq % (1 << 20) + np.where(half & (ranks > 1), stamps.floor(0, 1), 0)
+        return of(judging.judge(made), "single-pass")
+
+    both, one = by(2), by(1)
+    assert both.metrics["scored again"] == 0 and "scored again" not in both.headline
+    assert one.metrics["scored again"] == N - 1 and one.status == Status.UNRULED
 
 
 def test_null_stream():

@@ -7,6 +7,8 @@ rank 0 prints lists the positions that all of them scored.
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -65,24 +67,20 @@ class Sharing:
             heard = self.peers.exchange({"shape": list(tensor.shape)}, [to_bytes(tensor)])
             _alike(heard)
             return [(from_bytes(arrays[0], tensor), None) for _, arrays in heard]
-        was, book.active = book.active, False
-        try:
-            with torch.no_grad():
-                head, parts = self._packed(book, tensor)
-                heard = self.peers.exchange(head, [to_bytes(tensor), *parts])
-                _alike(heard)
-                book.next_epoch(self.peers.epoch)
-                found = []
-                for rank, (said, arrays) in enumerate(heard):
-                    value = from_bytes(arrays[0], tensor)
-                    if rank == self.peers.rank:
-                        own = book.shadows.marked(tensor) if tensor.is_floating_point() else None
-                        found.append((value, None if own is None else own.copy()))
-                    else:
-                        found.append((value, self._adopted(book, rank, said, arrays[1:], tuple(value.shape))))
-                return found
-        finally:
-            book.active = was
+        with self._paused():
+            head, parts = self._packed(book, tensor)
+            heard = self.peers.exchange(head, [to_bytes(tensor), *parts])
+            _alike(heard)
+            book.next_epoch(self.peers.epoch)
+            found = []
+            for rank, (said, arrays) in enumerate(heard):
+                value = from_bytes(arrays[0], tensor)
+                if rank == self.peers.rank:
+                    own = book.shadows.marked(tensor) if tensor.is_floating_point() else None
+                    found.append((value, None if own is None else own.copy()))
+                else:
+                    found.append((value, self._adopted(book, rank, said, arrays[1:], tuple(value.shape))))
+            return found
 
     def objects(self, value: object) -> list[Any]:
         """Everybody's object, in order of the ranks. All ranks are one script's: the box's wall is not crossed here."""
@@ -97,18 +95,25 @@ class Sharing:
 
     def put(self, tensor: Tensor, value: Tensor, marks: Ints | None) -> None:
         """Overwrite a tensor, and what stands behind it."""
+        with self._paused():
+            tensor.copy_(value.reshape(tensor.shape))
+            if self.book is None or not tensor.is_floating_point():
+                return
+            if marks is None:
+                self.book.shadows.clear(tensor)
+            else:
+                self.book.shadows.put(tensor, marks.reshape(tuple(tensor.shape)))
+
+    @contextmanager
+    def _paused(self) -> Iterator[None]:
+        """What happens here is not the script's doing: nothing is recorded, and no graph is made."""
         book = self.book
         was = book is not None and book.active
-        if book is not None:
-            book.active = False
         try:
+            if book is not None:
+                book.active = False
             with torch.no_grad():
-                tensor.copy_(value.reshape(tensor.shape))
-                if book is not None and tensor.is_floating_point():
-                    if marks is None:
-                        book.shadows.clear(tensor)
-                    else:
-                        book.shadows.put(tensor, marks.reshape(tuple(tensor.shape)))
+                yield
         finally:
             if book is not None:
                 book.active = was
