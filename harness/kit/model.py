@@ -127,7 +127,8 @@ class GPT(nn.Module):
         order = self.order()
         half = len(order) // 2
         extra = {} if self.values is None else self.values(inputs)
-        x, lane, skips = x0, None, list[Tensor]()
+        x, lane = x0, None
+        skips: list[Tensor] = []
         for index, layer in enumerate(order):
             block = cast(Block, self.blocks[layer])
             more = cos, sin, extra.get(layer), None if past is None else past[index]

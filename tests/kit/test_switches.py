@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from harness.kit.artifact import pack, unpack
-from harness.kit.config import ModelConfig, QuantizeConfig, is_control
+from harness.kit.config import ModelConfig, QuantizeConfig, TrainConfig, is_control
 from harness.kit.generate import Generator, window_start
 from harness.kit.model import GPT
-from harness.kit.optim import param_groups
+from harness.kit.optim import build_optimizers, param_groups
 from harness.kit.quantize import dequantize, quantize
 from tests.kit import restated
 from tests.kit.switches import BASE, SWITCHES, configs, randomized, tokens
@@ -124,6 +124,41 @@ def check_generator(cfg: ModelConfig, positions: int, length: int = 12, stride: 
         drawn[0] = 1 if position % 5 == 0 else drawn[0]
         generator.append(drawn)
         text = torch.cat((text, drawn[:, None]), dim=1)
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_every_parameter_learns(name):
+    model = randomized(ModelConfig(**BASE | SWITCHES[name]))
+    ids = tokens(2, 9)
+    model.loss(ids[:, :-1], ids[:, 1:]).backward()
+    assert [key for key, param in model.named_parameters() if param.grad is None or not param.grad.any()] == []
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_no_part_is_born_dead(name):
+    """Two factors that both start at zero would never move."""
+    torch.manual_seed(0)
+    model = GPT(ModelConfig(**BASE | SWITCHES[name]))
+    before = {key: param.detach().clone() for key, param in model.named_parameters()}
+    optimizers = build_optimizers(model, TrainConfig())
+    ids = tokens(4, 17)
+    for _ in range(4):
+        loss = model.loss(ids[:, :-1], ids[:, 1:])
+        model.zero_grad()
+        loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+    assert [key for key, param in model.named_parameters() if torch.equal(param, before[key])] == []
+
+
+def test_the_model_is_one_graph_and_repeats_layers_when_told():
+    model = randomized(ModelConfig(**BASE | SWITCHES["like_1334"] | {"recur_from_step": 3})).train()
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    ids = tokens(2, 9)
+    with torch.no_grad():
+        for step in (0, 3):
+            model.progress(step, 0.0)
+            assert torch.equal(compiled(ids), model(ids))
 
 
 def test_the_defaults_are_the_baseline_bit_for_bit():
