@@ -61,6 +61,16 @@ SWITCHES: dict[str, dict[str, Any]] = {
 }
 
 
+def config(**switches: object) -> ModelConfig:
+    """The small model with some switches."""
+    return ModelConfig(**BASE | switches)
+
+
+def draw(*shape: int, seed: int = 0) -> torch.Tensor:
+    """Gaussian numbers, float64."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
 @st.composite
 def configs(draw: st.DrawFn) -> ModelConfig:
     """Any set of switches, on models of one to five layers."""
