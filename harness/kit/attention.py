@@ -1,4 +1,4 @@
-"""Causal attention with grouped key/value heads, and rotary position embedding.
+"""Causal attention with grouped key/value heads, rotary position embedding, and what may follow attention.
 
 Tensors are laid out [batch, length, heads, width] throughout, which is what linear layers make and flash-attn wants.
 """
@@ -6,6 +6,7 @@ Tensors are laid out [batch, length, heads, width] throughout, which is what lin
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -20,18 +21,25 @@ except ImportError:
     pass
 
 
+class Past(Protocol):
+    """Keys and values of the positions before those that a block is given."""
+
+    def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Store new keys and values [B, n, kv_heads, width]; returns all of them, [B, before + n, kv_heads, width]."""
+
+
 def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Softmax attention of every position over itself and the positions before it, scaled by 1/sqrt(width).
 
     Query head h reads key/value head h // (heads / kv_heads) (grouped-query attention, arXiv:2305.13245).
 
     Args:
-        q: float [B, L, heads, width].
+        q: float [B, L, heads, width]; or [B, 1, heads, width], the query of the last position alone.
         k: float [B, L, kv_heads, width].
         v: float [B, L, kv_heads, width].
 
     Returns:
-        float [B, L, heads, width].
+        float of q's shape.
     """
     if _flash is not None and q.is_cuda and v.dtype in (torch.bfloat16, torch.float16):
         # norms run in float32 under autocast, projections do not: v has the dtype that was meant
@@ -40,7 +48,7 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         q.transpose(1, 2),
         k.transpose(1, 2),
         v.transpose(1, 2),
-        is_causal=True,
+        is_causal=q.size(1) == k.size(1),
         enable_gqa=q.size(2) != k.size(2),
     )
     return out.transpose(1, 2)
@@ -57,17 +65,50 @@ def rotary_tables(length: int, width: int, base: float, device: torch.device | N
     return angle.cos(), angle.sin()
 
 
+def stretched_base(base: float, width: int, length: int, train_length: int) -> float:
+    """The rotary base for sequences longer than in training: base * (length / train_length)^(width / (width - 2)).
+
+    This keeps the slowest frequency's largest angle what it was (the contest calls it NTK scaling; #1019). Sequences
+    that are not longer, and a train_length of 0, leave the base as it is.
+    """
+    if not 0 < train_length < length:
+        return base
+    scaled: float = base * (length / train_length) ** (width / (width - 2))
+    return scaled
+
+
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotate the pairs (x[i], x[i + width/2]) of every head by their position's angles (RoPE, arXiv:2104.09864).
+    """Rotate the pairs (x[i], x[i + n/2]), i < n/2, of every head by their position's angles (RoPE, arXiv:2104.09864).
+
+    The tables say how many dimensions n are rotated; those behind them stay as they are (partial RoPE).
 
     Args:
         x: float [B, L, heads, width].
-        cos: float [L, 1, width / 2], from `rotary_tables`.
-        sin: float [L, 1, width / 2].
+        cos: float [L, 1, n / 2], from `rotary_tables`, n <= width.
+        sin: float [L, 1, n / 2].
 
     Returns:
         float [B, L, heads, width], of x's dtype.
     """
     cos, sin = cos.to(x.dtype), sin.to(x.dtype)
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat((first * cos + second * sin, second * cos - first * sin), dim=-1)
+    half = cos.size(-1)
+    first, second, rest = x[..., :half], x[..., half : 2 * half], x[..., 2 * half :]
+    return torch.cat((first * cos + second * sin, second * cos - first * sin, rest), dim=-1)
+
+
+def without_own_value(y: Tensor, v: Tensor) -> Tensor:
+    """Take out of every head's output what points along the value of the same position: y - (y.u)u, u = v/|v|.
+
+    Exclusive self-attention (XSA, #265 and #478); a head's value is that of its key/value group.
+
+    Args:
+        y: float [B, L, heads, width], what attention gave.
+        v: float [B, L, kv_heads, width], the values of those positions.
+
+    Returns:
+        float [B, L, heads, width].
+    """
+    batch, length, heads, width = y.shape
+    grouped = y.reshape(batch, length, v.size(2), heads // v.size(2), width)
+    unit = F.normalize(v, dim=-1).unsqueeze(3)
+    return (grouped - (grouped * unit).sum(-1, keepdim=True) * unit).reshape(y.shape)

@@ -1,91 +1,41 @@
-"""The contest's baseline GPT: U-net skips, residual mixing, grouped-query attention, relu^2 MLP, soft-capped logits.
+"""The kit's GPT: the contest's baseline, and by switches of `ModelConfig` the parts that its successors added.
 
 In formulas (n is RMSNorm without weight, x0 = n(embedding)):
 
     block:  x <- m0*x + m1*x0;  x <- x + a*Attention(n(x));  x <- x + b*W2 relu(W1 n(x))^2
     U-net:  blocks of the first half push their output; block i of the second half first adds w_i * (last pushed)
     head:   z = W_out n(x);  logits = c*tanh(z/c)
+
+What the switches change:
+
+    embedding:  x0 = smear(n(embedding + bigram)), or n(smear(embedding + bigram))
+    block:      n(x)/sqrt(layer + 1);  values plus a token's embedding;  attention's output without the token's own
+                value;  part of the head rotated;  leaky relu;  x + a*Attention(n(x)) + b*MLP(n(x))
+    skips:      x <- g*x + (1 - g)*w_i*(last pushed), g = sigmoid(v_i)
+    order:      some layers run more than once; the halves are those of the layers as they run
+    lanes:      x and y start equal; x <- x + a*Attention(n(x));  y <- y + b*MLP(n(y));  at the end m*x + (1 - m)*y
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.kit.attention import causal_attention, rotary_tables, rotate
+from harness.kit.attention import Past, rotary_tables, stretched_base
+from harness.kit.block import Block, rms_norm
 from harness.kit.config import ModelConfig
 from harness.kit.loss import softcap_cross_entropy
-
-
-def rms_norm(x: Tensor) -> Tensor:
-    """Divide the last axis by its root mean square (no weight; epsilon is the dtype's machine epsilon)."""
-    return F.rms_norm(x, (x.size(-1),))
-
-
-class Attention(nn.Module):
-    """Causal self-attention with normalised, gained queries and normalised keys."""
-
-    def __init__(self, cfg: ModelConfig) -> None:
-        super().__init__()
-        self.heads, self.kv_heads, self.width = cfg.heads, cfg.kv_heads, cfg.dim // cfg.heads
-        self.query = nn.Linear(cfg.dim, cfg.dim, bias=False)
-        self.key = nn.Linear(cfg.dim, cfg.kv_heads * self.width, bias=False)
-        self.value = nn.Linear(cfg.dim, cfg.kv_heads * self.width, bias=False)
-        self.proj = nn.Linear(cfg.dim, cfg.dim, bias=False)
-        self.q_gain = nn.Parameter(torch.full((cfg.heads,), cfg.qk_gain))
-        nn.init.zeros_(self.proj.weight)
-
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """Map float [B, L, D] to float [B, L, D]; the tables come from `rotary_tables`."""
-        q = self.query(x).unflatten(-1, (self.heads, self.width))
-        k = self.key(x).unflatten(-1, (self.kv_heads, self.width))
-        v = self.value(x).unflatten(-1, (self.kv_heads, self.width))
-        q = rotate(rms_norm(q), cos, sin) * self.q_gain.to(q.dtype)[:, None]
-        k = rotate(rms_norm(k), cos, sin)
-        out: Tensor = self.proj(causal_attention(q, k, v).flatten(-2))
-        return out
-
-
-class MLP(nn.Module):
-    """Two linear layers around relu^2."""
-
-    def __init__(self, cfg: ModelConfig) -> None:
-        super().__init__()
-        hidden = int(cfg.mlp_ratio * cfg.dim)
-        self.up = nn.Linear(cfg.dim, hidden, bias=False)
-        self.proj = nn.Linear(hidden, cfg.dim, bias=False)
-        nn.init.zeros_(self.proj.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map float [..., D] to float [..., D]."""
-        out: Tensor = self.proj(self.up(x).relu().square())
-        return out
-
-
-class Block(nn.Module):
-    """One layer: mix the stream with the embedding, then attention, then the MLP, each with a gain per channel."""
-
-    def __init__(self, cfg: ModelConfig) -> None:
-        super().__init__()
-        self.attn = Attention(cfg)
-        self.mlp = MLP(cfg)
-        self.attn_scale = nn.Parameter(torch.ones(cfg.dim))
-        self.mlp_scale = nn.Parameter(torch.ones(cfg.dim))
-        self.resid_mix = nn.Parameter(torch.stack((torch.ones(cfg.dim), torch.zeros(cfg.dim))))
-
-    def forward(self, x: Tensor, x0: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """Map the stream and the normalised embedding, both float [B, L, D], to float [B, L, D]."""
-        mix = self.resid_mix.to(x.dtype)
-        x = mix[0] * x + mix[1] * x0
-        x = x + self.attn_scale.to(x.dtype) * self.attn(rms_norm(x), cos, sin)
-        out: Tensor = x + self.mlp_scale.to(x.dtype) * self.mlp(rms_norm(x))
-        return out
+from harness.kit.parts import BigramHash, ChannelSmear, TokenSmear, ValueEmbedding
 
 
 class GPT(nn.Module):
-    """The baseline model. Strictly causal: row p depends on tokens 0..p only, so padding at the end is harmless.
+    """The model. Strictly causal: row p depends on tokens 0..p only, so padding at the end is harmless.
 
+    (With `rope_train_length`, padding changes the rows once it makes the input longer than that; its tokens do not.)
     Initial weights come from torch's global generator: seed it first.
     """
 
@@ -95,18 +45,60 @@ class GPT(nn.Module):
         self.vocab_size = cfg.vocab_size
         self.embedding = nn.Embedding(cfg.vocab_size, cfg.dim)
         nn.init.normal_(self.embedding.weight, std=cfg.emb_std)
-        self.blocks = nn.ModuleList(Block(cfg) for _ in range(cfg.layers))
-        self.encoder_layers = cfg.layers // 2
-        self.skip_weights = nn.Parameter(torch.ones(self.encoder_layers, cfg.dim))
+        self.blocks = nn.ModuleList(Block(cfg, layer) for layer in range(cfg.layers))
+        skips = len(cfg.order(cfg.recur_skips)) // 2
+        self.skip_weights = nn.Parameter(torch.ones(skips, cfg.dim))
         self.lm_head: nn.Linear | None = None
         if not cfg.tied:
             self.lm_head = nn.Linear(cfg.dim, cfg.vocab_size, bias=False)
             nn.init.zeros_(self.lm_head.weight)
+        self.skip_gates = nn.Parameter(torch.zeros(skips, cfg.dim)) if cfg.skip_gates else None
+        self.lane_merge = nn.Parameter(torch.tensor(0.5)) if cfg.parallel == "lanes" else None
+        self.bigram = BigramHash(cfg) if cfg.bigram_buckets else None
+        self.channel_smear = ChannelSmear(cfg) if cfg.smear == "channel" else None
+        self.token_smear = TokenSmear(cfg) if cfg.smear == "token" else None
+        self.values = ValueEmbedding(cfg) if cfg.ve_layers else None
+        self.recurring = True
+        if cfg.orthogonal_init:
+            for name, param in self.blocks.named_parameters():
+                if name.rsplit(".", 2)[-2] in ("query", "key", "value", "up"):
+                    nn.init.orthogonal_(param)
 
     @property
     def head_weight(self) -> Tensor:
         """The output matrix, float32 [V, D]: the embedding's own when tied."""
         return self.embedding.weight if self.lm_head is None else self.lm_head.weight
+
+    def progress(self, step: int, fraction: float) -> None:
+        """Told by the trainer before each step: whether layers are repeated in training yet.
+
+        Args:
+            step: steps done so far.
+            fraction: how much of the training is done, by its own measure (steps or clock), in [0, 1].
+        """
+        self.recurring = step >= self.cfg.recur_from_step and fraction >= self.cfg.recur_from_fraction
+
+    def order(self) -> tuple[int, ...]:
+        """The layers in the order in which they run now. In evaluation mode repeated layers always repeat."""
+        return self.cfg.order(self.recurring or not self.training)
+
+    def rotary(self, length: int) -> tuple[Tensor, Tensor]:
+        """Rotary tables of an input of this length: two float32 [length, 1, rotated / 2]."""
+        cfg = self.cfg
+        base = stretched_base(cfg.rope_base, cfg.rotated, length, cfg.rope_train_length)
+        return rotary_tables(length, cfg.rotated, base, self.embedding.weight.device)
+
+    def embed(self, inputs: Tensor) -> Tensor:
+        """The normalised embedding x0, of each token and at most `parts.REACH` before it: [B, L] -> float [B, L, D]."""
+        x: Tensor = self.embedding(inputs)
+        if self.bigram is not None:
+            x = x + self.bigram(inputs)
+        if self.token_smear is not None:
+            x = self.token_smear(x, inputs)
+        x = rms_norm(x)
+        if self.channel_smear is not None:
+            x = self.channel_smear(x, inputs)
+        return x
 
     def body(self, inputs: Tensor) -> Tensor:
         """Hidden states before the final norm.
@@ -117,19 +109,50 @@ class GPT(nn.Module):
         Returns:
             float [B, L, D].
         """
-        cfg = self.cfg
-        cos, sin = rotary_tables(inputs.size(1), cfg.dim // cfg.heads, cfg.rope_base, inputs.device)
-        x = x0 = rms_norm(self.embedding(inputs))
+        return self.trunk(self.embed(inputs), inputs, *self.rotary(inputs.size(1)))
+
+    def trunk(self, x0: Tensor, inputs: Tensor, cos: Tensor, sin: Tensor, past: Sequence[Past] | None = None) -> Tensor:
+        """All blocks.
+
+        Args:
+            x0: float [B, L, D], from `embed`.
+            inputs: int64 [B, L], the tokens at those positions.
+            cos: rotary table of those positions, from `rotary`; `sin` likewise.
+            sin: see cos.
+            past: for each entry of `order`, what came before those positions, if anything did.
+
+        Returns:
+            float [B, L, D], before the final norm.
+        """
+        order = self.order()
+        half = len(order) // 2
+        extra = {} if self.values is None else self.values(inputs)
+        x, lane = x0, None
         skips: list[Tensor] = []
-        for index, block in enumerate(self.blocks):
-            if index < self.encoder_layers:
-                x = block(x, x0, cos, sin)
+        for index, layer in enumerate(order):
+            block = cast(Block, self.blocks[layer])
+            more = cos, sin, extra.get(layer), None if past is None else past[index]
+            if index >= half and lane is None:
+                if skips and index - half < len(self.skip_weights):
+                    x = self._joined(x, skips.pop(), index - half)
+                if self.lane_merge is not None and layer >= self.cfg.parallel_from:
+                    lane = x
+            if lane is None:
+                x = block(x, x0, *more)
+            else:
+                x, lane = block.lanes((x, lane), x0, *more)
+            if index < half:
                 skips.append(x)
-                continue
-            if skips:
-                x = x + self.skip_weights[index - self.encoder_layers].to(x.dtype) * skips.pop()
-            x = block(x, x0, cos, sin)
+        if lane is not None and self.lane_merge is not None:
+            merge = self.lane_merge.to(x.dtype)
+            x = merge * x + (1 - merge) * lane
         return x
+
+    def _joined(self, x: Tensor, skip: Tensor, index: int) -> Tensor:
+        skip = self.skip_weights[index].to(x.dtype) * skip
+        if self.skip_gates is None:
+            return x + skip
+        return torch.lerp(skip, x, torch.sigmoid(self.skip_gates[index].to(x.dtype)))
 
     def hidden(self, inputs: Tensor) -> Tensor:
         """Hidden states after the final norm: int64 [B, L] -> float [B, L, D]."""

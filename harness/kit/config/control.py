@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 #: Parts of the names of small, sensitive parameters: trained by AdamW (never Muon) and stored in float32.
-CONTROL_PATTERNS = ("attn_scale", "mlp_scale", "resid_mix", "q_gain", "skip_weight")
+CONTROL_PATTERNS = (
+    "attn_scale",
+    "mlp_scale",
+    "resid_mix",
+    "q_gain",
+    "skip_weight",
+    "skip_gate",
+    "lane_merge",
+    "_smear.",
+    "bigram.scale",
+    "values.scale",
+    "values.layer_scales",
+)
 
 
 def is_control(name: str) -> bool:
