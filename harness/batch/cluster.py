@@ -7,6 +7,7 @@ machine needs this harness, with its dependencies, and `--data`; another version
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import os
 import tarfile
@@ -97,7 +98,8 @@ def _play_there(task: Task, files: bytes, harness: str) -> tuple[Ended, bytes]:
         with Playing(task, here, there) as playing:
             while (ended := playing.poll()) is None:
                 time.sleep(_PAUSE)
-        return ended, _packed(there, inside=False)
+        said = ended.said.replace(str(there), Task.THERE)
+        return dataclasses.replace(ended, said=said), _packed(there, inside=False)
 
 
 def _received(ray: ModuleType, reference: Any, home: Path) -> Ended:
@@ -110,7 +112,7 @@ def _received(ray: ModuleType, reference: Any, home: Path) -> Ended:
     if files:
         _unpack(files, home)
     assert isinstance(ended, Ended)
-    return ended
+    return dataclasses.replace(ended, said=ended.said.replace(Task.THERE, str(home)))
 
 
 def _packed(path: Path, *, inside: bool = True) -> bytes:
