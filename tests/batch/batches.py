@@ -30,7 +30,9 @@ def linting() -> Settings:
 def git(repository: Path, *words: str) -> str:
     """Run git there, as nobody in particular."""
     who = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
-    return subprocess.run(["git", "-C", str(repository), *who, *words], capture_output=True, text=True, check=True).stdout
+    return subprocess.run(
+        ["git", "-C", str(repository), *who, *words], capture_output=True, text=True, check=True
+    ).stdout
 
 
 def items_of(parent: int | None = None) -> dict[int, int]:
@@ -68,5 +70,3 @@ def wait_until_gone(pid: int, seconds: float = 60.0) -> bool:
 def command_of(pid: int) -> list[str]:
     """A process's command line."""
     return Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-
-
