@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import io
 import os
+import socket
 import tarfile
 import tempfile
 import time
@@ -31,6 +32,7 @@ RETRIES = 3
 LOCAL = "local"
 
 _PAUSE = 0.1
+_CONNECT = 10.0  # seconds
 
 
 def play(
@@ -83,8 +85,11 @@ def _connect(ray: ModuleType, address: str) -> None:
     if address == LOCAL:
         options["include_dashboard"] = False
     try:
+        host, colon, port = address.removeprefix("ray://").rpartition(":")
+        if colon and port.isdigit():  # Ray itself would try for minutes
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT).close()
         ray.init(address=address, **options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise HarnessError(f"no Ray cluster at {address}: {(str(error).splitlines() or ['no answer'])[0]}") from None
 
 
@@ -103,12 +108,12 @@ def _play_there(task: Task, files: bytes, harness: str) -> tuple[Ended, bytes]:
 
 
 def _received(ray: ModuleType, reference: Any, home: Path) -> Ended:
+    home.mkdir(parents=True, exist_ok=True)
     try:
         ended, files = ray.get(reference)
     except ray.exceptions.RayError as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         return Ended(None, 0.0, f"Ray gave up on it ({type(error).__name__}): {lines[-1].strip()[:200]}")
-    home.mkdir(parents=True, exist_ok=True)
     if files:
         _unpack(files, home)
     assert isinstance(ended, Ended)
