@@ -67,6 +67,11 @@ def wait_until_gone(pid: int, seconds: float = 60.0) -> bool:
     return not is_alive(pid)
 
 
+def parent_of(pid: int) -> int:
+    """The process that a running process comes from."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def command_of(pid: int) -> list[str]:
     """A process's command line."""
     return Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from harness.batch.outcome import settle
 from harness.batch.playing import Ended
 from harness.batch.tasks import Task, task_of
 from harness.errors import HarnessError
-from tests.batch.batches import items_of, linting, wait_until_gone, write_script
+from tests.batch.batches import items_of, linting, parent_of, wait_until_gone, write_script
 
 
 @pytest.fixture(scope="module")
@@ -40,36 +40,36 @@ def play(made: Any, wanted: list[Task], **more: Any) -> list[tuple[Task, Ended]]
     return list(cluster.play(wanted, address=made.address, cpus=1, **more))
 
 
-def when_an_item_runs(act: Callable[[int, int], None]) -> tuple[threading.Thread, list[int]]:
-    """Calls `act(item, worker)` for the first item that is seen running, and lists all items that are seen."""
+@contextmanager
+def when_an_item_runs(act: Callable[[int, int], None]) -> Iterator[list[int]]:
+    """Calls `act(item, worker)` for the first item that is seen running; gives a list of all items that are seen."""
     seen: list[int] = []
     known = set(items_of())
+    over = threading.Event()
 
     def watch() -> None:
-        acted = False
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and not (acted and len(seen) > 1):
+        while not over.wait(0.01):
             for pid, parent in items_of().items():
-                if pid in known:
-                    continue
-                known.add(pid)
-                seen.append(pid)
-                if not acted:
-                    acted = True
-                    act(pid, parent)
-            time.sleep(0.01)
+                if pid not in known:
+                    known.add(pid)
+                    seen.append(pid)
+                    if len(seen) == 1:
+                        act(pid, parent)
 
     thread = threading.Thread(target=watch)
     thread.start()
-    return thread, seen
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
 
 
 def test_losses_are_made_good_and_results_come_once(nodes: Any, tmp_path: Path) -> None:
     first = nodes.add_node(num_cpus=1)
     (one,) = tasks(tmp_path / "worker", "one")
-    thread, seen = when_an_item_runs(lambda item, worker: os.kill(worker, signal.SIGKILL))
-    ((task, ended),) = play(nodes, [one])
-    thread.join()
+    with when_an_item_runs(lambda item, worker: os.kill(worker, signal.SIGKILL)) as seen:
+        ((task, ended),) = play(nodes, [one])
     assert len(seen) == 2 and wait_until_gone(seen[0]), "the item goes with its worker, and is played again"
     assert settle(task, ended, tmp_path / "worker").kind == "evidence" and (one.home / "said.txt").is_file()
     assert not ray.is_initialized()
@@ -79,20 +79,17 @@ def test_losses_are_made_good_and_results_come_once(nodes: Any, tmp_path: Path) 
     assert len(by_worker) == 2 and first in nodes.worker_nodes
 
     def lose(item: int, worker: int) -> None:
-        raylet = int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])
-        nodes.remove_node(by_worker[raylet], allow_graceful=False)
+        nodes.remove_node(by_worker[parent_of(worker)], allow_graceful=False)
 
     (two,) = tasks(tmp_path / "node", "two")
-    thread, seen = when_an_item_runs(lose)
-    ((task, ended),) = play(nodes, [two])
-    thread.join()
+    with when_an_item_runs(lose) as seen:
+        ((task, ended),) = play(nodes, [two])
     assert len(nodes.worker_nodes) == 1 and len(seen) == 2 and wait_until_gone(seen[0])
     assert settle(task, ended, tmp_path / "node").kind == "evidence"
 
     three, four = tasks(tmp_path / "given up", "three", "four")
-    thread, seen = when_an_item_runs(lambda item, worker: os.kill(worker, signal.SIGKILL))
-    results = play(nodes, [three, four], retries=0, jobs=1)
-    thread.join()
+    with when_an_item_runs(lambda item, worker: os.kill(worker, signal.SIGKILL)):
+        results = play(nodes, [three, four], retries=0, jobs=1)
     outcomes = [settle(task, ended, tmp_path / "given up") for task, ended in results]
     assert [one.outcome for one in outcomes][:1] == ["CRASHED"] and "Ray gave up" in outcomes[0].headline
     assert outcomes[1].kind == "evidence", "what follows is played all the same"
@@ -124,8 +121,19 @@ def test_no_cluster_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
         next(cluster.play(tasks(tmp_path, "one"), address="127.0.0.1:1", cpus=1))
 
 
-def test_ray_does_not_report_its_use() -> None:
-    from ray._private.usage.usage_lib import usage_stats_enabled
+def test_a_ray_of_our_own_tells_nobody_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_USAGE_STATS_ENABLED", raising=False)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    (one,) = tasks(tmp_path, "one")
+    raylets: list[int] = []
+    told: list[bytes] = []
 
-    cluster._ray()
-    assert not usage_stats_enabled()
+    def look(item: int, worker: int) -> None:
+        raylets.append(parent_of(worker))
+        told.extend(Path(f"/proc/{raylets[0]}/environ").read_bytes().split(b"\0"))
+
+    with when_an_item_runs(look):
+        ((task, ended),) = cluster.play([one], address=cluster.LOCAL, cpus=1)
+    assert settle(task, ended, tmp_path).kind == "evidence"
+    assert b"RAY_USAGE_STATS_ENABLED=0" in told
+    assert wait_until_gone(raylets[0]) and not ray.is_initialized()
