@@ -5,28 +5,30 @@
     python benchmarks/real_submissions.py --contest contest --work runs/real [--only merged|prs] [--match TEXT]
     python benchmarks/real_submissions.py --work runs/real --table docs/real-submissions.md
 
-The first form exports every record folder with a train_gpt.py (merged: HEAD; unmerged: the pull requests listed in
-benchmarks/real_submissions.json with our labels), audits what has no record yet, one after another, and may be stopped
-and started at will. The second writes the table from the records. Nothing of the contest is copied into this project.
+The first form exports every record folder with a script (merged: HEAD; unmerged: the pull requests listed in
+benchmarks/real_submissions.json with our labels), audits what has no record yet, each in a process of its own as
+`harness batch` does, and may be stopped and started at will. The second writes the table from the records. Nothing of
+the contest is copied into this project.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import statistics
-import subprocess
-import sys
-import tarfile
-import time
 from collections import defaultdict
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from harness.batch import repository
+from harness.batch.items import is_submission
+from harness.batch.local import play
+from harness.batch.outcome import settle
+from harness.batch.tasks import Settings, Task, task_of
+from harness.errors import UsageError
 from harness.record import Finding, Record, Status
 
 LABELS = Path(__file__).with_suffix(".json")
@@ -67,11 +69,10 @@ class Subject:
 
 
 def subjects(contest: Path | None, work: Path) -> list[Subject]:
-    """Merged record folders with a script, then the labelled pull requests."""
+    """Merged record folders that hold a submission, then the labelled pull requests."""
     if contest is not None:
-        listed = _git(contest, "ls-tree", "-r", "--name-only", "HEAD", TRACK).decode().splitlines()
-        merged = sorted({str(Path(name).parent) for name in listed if name.endswith("/train_gpt.py")})
-        merged = [path for path in merged if path.count("/") == 2]
+        folders = repository.folders(contest, "HEAD", f"{TRACK}/*")
+        merged = [path for path in folders if is_submission(repository.export(contest, "HEAD", path, work / "sources"))]
     else:
         merged = [f"{TRACK}/{path.name}" for path in sorted((work / "merged").glob("*"))]
     found = [Subject(f"merged/{Path(path).name}", "HEAD", path, "merged", ()) for path in merged]
@@ -81,40 +82,24 @@ def subjects(contest: Path | None, work: Path) -> list[Subject]:
     return found
 
 
-def export(contest: Path, subject: Subject, folder: Path) -> bool:
-    """Put the submission's files into `folder`; False if the repository does not hold them."""
-    if folder.is_dir():
-        return True
-    try:
-        archive = _git(contest, "archive", "--format=tar", subject.revision, subject.path)
-    except subprocess.CalledProcessError:
-        return False
-    folder.mkdir(parents=True)
-    with tarfile.open(fileobj=BytesIO(archive)) as tar:
-        for member in tar.getmembers():
-            if not member.isfile():
-                continue
-            inside = Path(member.name)
-            name = inside.relative_to(subject.path) if inside != Path(subject.path) else Path(inside.name)
-            target = folder / name
-            if not target.resolve().is_relative_to(folder.resolve()):
-                continue
-            target.parent.mkdir(parents=True, exist_ok=True)
-            content = tar.extractfile(member)
-            target.write_bytes(content.read() if content else b"")
-    return True
-
-
-def audit(folder: Path, out: Path, seconds: float) -> str:
-    """One audit in a process of its own; what it printed last is the answer."""
-    started = time.monotonic()
-    out.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "harness", "audit", str(folder), "--out", str(out), "--quiet"]
-    command += ["--timeout", str(seconds)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    (out / "audit.txt").write_text(done.stdout + done.stderr)
-    said = (done.stdout.splitlines() or done.stderr.splitlines() or [""])[0]
-    return f"{time.monotonic() - started:6.1f} s  {said[:100]}"
+def tasks(wanted: list[Subject], contest: Path, work: Path, seconds: float) -> Iterator[Task]:
+    """Audits of those that have no record yet, whichever harness made it; folders of records are called as subjects."""
+    how = Settings(scripts=("--timeout", str(seconds)))
+    for subject in wanted:
+        home = (work / "records" / subject.name).absolute()
+        if (home / "record.json").is_file():
+            print(f"kept      {subject.name}", flush=True)
+            continue
+        folder = work / subject.name
+        try:
+            if not folder.is_dir():
+                exported = repository.export(contest, subject.revision, subject.path, work / "sources")
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                folder.symlink_to(exported.absolute())
+        except UsageError as error:
+            print(f"not there {subject.name}: {error}", flush=True)
+            continue
+        yield dataclasses.replace(task_of(subject.name, folder, how, home.parent, None), home=home)
 
 
 def main() -> None:
@@ -133,11 +118,13 @@ def main() -> None:
         args.table.write_text("\n".join(table(known, args.work / "records")) + "\n")
         print(args.table)
         return
+    if args.contest is None:
+        parser.error("--contest is needed to audit; without it, --table writes the page")
     wanted = [s for s in known if args.match in s.name and (not args.only or s.name.startswith(args.only))]
-    wanted = _in_turn(wanted, args.each)
-    with ThreadPoolExecutor(args.jobs) as pool:
-        for line in pool.map(lambda subject: _one(subject, args), wanted):
-            print(line, flush=True)
+    missing = list(tasks(_in_turn(wanted, args.each), args.contest, args.work, args.timeout))
+    for task, ended in play(missing, jobs=args.jobs):
+        outcome = settle(task, ended, args.work.absolute())
+        print(f"{ended.seconds:6.1f} s  {outcome.outcome}: {outcome.headline[:100]}  {task.label}", flush=True)
 
 
 def _in_turn(wanted: list[Subject], each: int) -> list[Subject]:
@@ -149,17 +136,6 @@ def _in_turn(wanted: list[Subject], each: int) -> list[Subject]:
     longest = max(map(len, families.values()), default=0)
     rounds = range(min(longest, each) if each else longest)
     return merged + [items[turn] for turn in rounds for items in families.values() if turn < len(items)]
-
-
-def _one(subject: Subject, args: argparse.Namespace) -> str:
-    folder, out = args.work / subject.name, args.work / "records" / subject.name
-    if (out / "record.json").is_file():
-        return f"kept      {subject.name}"
-    if args.contest is not None and not export(args.contest, subject, folder):
-        return f"not there {subject.name}"
-    if not folder.is_dir():
-        return f"not there {subject.name}; give --contest"
-    return f"{audit(folder, out, args.timeout)}  {subject.name}"
 
 
 def table(known: list[Subject], records: Path) -> list[str]:
@@ -307,10 +283,6 @@ def _load(folder: Path) -> Record | None:
 
 def _text(text: str) -> str:
     return text.replace("|", "/").replace("\n", " ")[:400]
-
-
-def _git(repository: Path, *words: str) -> bytes:
-    return subprocess.run(["git", "-C", str(repository), *words], capture_output=True, check=True).stdout
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from harness import __version__, audit, rules
 from harness.audit.evidence import PreviousRecord
+from harness.cli_batch import batch
 from harness.cli_hunt import hunt
 from harness.cli_lint import lint_command
 from harness.cli_proof import prove, unpack
@@ -269,6 +270,7 @@ cli.add_command(prove)
 cli.add_command(unpack)
 cli.add_command(lint_command)
 cli.add_command(hunt)
+cli.add_command(batch)
 
 
 def main() -> None:

@@ -1,0 +1,121 @@
+"""The end of a batch: all outcomes, worst first, for people, programs and spreadsheets."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.batch.outcome import WORST, Outcome
+from harness.environment import harness_info
+from harness.record import Status
+from harness.report.text import plain
+from harness.training import write_atomically
+
+SCHEMA = "harness.batch/1"
+_STYLES = {0: "green", 1: "bold red", 2: "yellow", 3: "bold yellow", 4: "bold red"}
+_MEANS = {
+    0: "no rule is violated",
+    1: "a rule is violated",
+    2: "unusable input",
+    3: "incomplete evidence",
+    4: "the harness or its environment failed",
+}
+_WIDEST = 56  # characters of a label
+_REVISION = re.compile(r"@(?:refs/)?([^@:\s]+?)(?:/head)?:")
+_FORMULAS = ("=", "+", "-", "@")
+
+
+def worst(outcomes: Sequence[Outcome]) -> int:
+    """The exit code of a batch: the worst of its items', in the order of `WORST`."""
+    codes = {outcome.exit_code for outcome in outcomes}
+    return next((code for code in WORST if code in codes), 0)
+
+
+def write(outcomes: Sequence[Outcome], out: Path, facts: Mapping[str, Any]) -> None:
+    """Write batch.json and batch.csv into `out`; seconds stand apart, so that the rest is the same every time."""
+    ordered = sorted(outcomes, key=lambda outcome: outcome.rank)
+    body = {
+        "schema": SCHEMA,
+        "exit_code": worst(ordered),
+        "harness": harness_info().model_dump(mode="json"),
+        **facts,
+        "counts": dict(sorted(Counter(outcome.outcome for outcome in ordered).items())),
+        "items": [outcome.model_dump(mode="json", exclude={"seconds"}) for outcome in ordered],
+        "seconds": {outcome.label: outcome.seconds for outcome in ordered},
+    }
+    text = json.dumps(body, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    write_atomically(out / "batch.json", text.encode("utf-8", "replace"))
+    frame(ordered).to_csv(out / "batch.csv", index=False)
+
+
+def frame(outcomes: Sequence[Outcome]) -> pd.DataFrame:
+    """One row for each outcome, in the order given; text that a spreadsheet would compute gets an apostrophe."""
+    rows = []
+    for outcome in outcomes:
+        row = outcome.model_dump(mode="json")
+        row |= {"failed": " ".join(outcome.failed), "unruled": " ".join(outcome.unruled)}
+        row |= {name: _cell(value) for name, value in row.items() if isinstance(value, str)}
+        rows.append(row)
+    return pd.DataFrame(rows, columns=list(Outcome.model_fields))
+
+
+def show(outcomes: Sequence[Outcome], console: Console, out: Path) -> None:
+    """Print a line for each outcome, worst first, then the counts, the exit code and which item it comes from."""
+    ordered = sorted(outcomes, key=lambda outcome: outcome.rank)
+    table = Table(box=None, pad_edge=False, expand=True)
+    for title in ("outcome", "submission", "BPB", "claimed", "s"):
+        table.add_column(title, no_wrap=True, justify="left" if title in ("outcome", "submission") else "right")
+    table.add_column("why", no_wrap=True, overflow="ellipsis", ratio=1)
+    for outcome in ordered:
+        table.add_row(
+            Text(outcome.outcome, _STYLES[outcome.exit_code]),
+            _short(plain(outcome.label)),
+            _bpb(outcome.val_bpb),
+            _bpb(outcome.claimed_bpb),
+            f"{outcome.seconds:.0f}",
+            Text(_why(outcome)),
+        )
+    if not console.is_terminal:
+        console = Console(file=console.file, width=200)
+    console.print(table)
+    counts = Counter(outcome.outcome for outcome in ordered)
+    console.print(f"\n{', '.join(f'{count} {name}' for name, count in counts.items())}; {out / 'batch.json'}",
+                  soft_wrap=True, highlight=False, markup=False)  # fmt: skip
+    code = worst(ordered)
+    first = ordered[0]
+    more = sum(outcome.exit_code == code for outcome in ordered) - 1
+    others = f" and {more} more" if more else ""
+    where = "" if code == 0 else f": {plain(first.label)}{others}"
+    console.print(f"exit code {code}, {_MEANS[code]}{where}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _why(outcome: Outcome) -> str:
+    if outcome.same_as is not None:
+        return f"the same files as {plain(outcome.same_as, 120)}"
+    named = outcome.failed if outcome.outcome == Status.FAIL else ()
+    return plain(f"{', '.join(named)}: {outcome.headline}" if named else outcome.headline, 200)
+
+
+def _short(label: str) -> Text:
+    """For a revision, its name and the folder's: pull/1333:2026-04-04_Name."""
+    revision = _REVISION.search(label)
+    text = f"{revision[1]}:{label.rsplit('/', 1)[-1]}" if revision else label
+    return Text(text if len(text) <= _WIDEST else f"…{text[1 - _WIDEST :]}")
+
+
+def _bpb(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _cell(value: str) -> str:
+    text = plain(value, 1000)
+    return f"'{text}" if text.startswith(_FORMULAS) else text

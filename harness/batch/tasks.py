@@ -1,0 +1,131 @@
+"""From a submission to a task: the command that judges it, the key of its result, and the folder where that is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from harness import __version__
+from harness.folder import safe_name
+from harness.scripts.opening import is_script
+
+_LINKS = b"link:"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How every submission of a batch is judged.
+
+    Attributes:
+        adapters: arguments of `harness run` for folders with a submission.py.
+        scripts: arguments of `harness audit` for scripts.
+        lint: arguments of `harness lint`; then nothing is run, and the other two are not used.
+        places: further arguments of all three that say where something is, not what it is: the ruleset's name or file.
+        data: likewise of `harness run`.
+        identity: what these name, by content: "ruleset" and, where there are adapters, "data".
+    """
+
+    adapters: tuple[str, ...] = ()
+    scripts: tuple[str, ...] = ()
+    lint: tuple[str, ...] | None = None
+    places: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
+    identity: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One submission to judge.
+
+    Attributes:
+        label: as it was listed.
+        path: the submission, absolute.
+        command: arguments of `harness`; HERE stands for the submission and THERE for the folder of the result.
+        key: sha256 of everything that the result depends on.
+        home: the folder of the result.
+        seconds: after which it is stopped, None for never.
+        data: sha256 of the data that its record must name, None for scripts, whose data the harness makes.
+    """
+
+    label: str
+    path: Path
+    command: tuple[str, ...]
+    key: str
+    home: Path
+    seconds: float | None
+    data: str | None = None
+
+    HERE = "{submission}"
+    THERE = "{out}"
+
+    def arguments(self, here: Path, there: Path) -> list[str]:
+        """The command for a submission at `here` whose results go to `there`."""
+        places = {self.HERE: str(here), self.THERE: str(there)}
+        return [places.get(word, word) for word in self.command]
+
+
+def task_of(label: str, path: Path, settings: Settings, records: Path, seconds: float | None) -> Task:
+    """The task for one submission. Its home is below `records`, found again by key whatever the folder is called.
+
+    Raises:
+        OSError: a file of the submission cannot be read.
+    """
+    script = is_script(path)
+    if settings.lint is not None:
+        verb, words = "lint", settings.lint
+    elif script:
+        verb, words = "audit", settings.scripts
+    else:
+        verb, words = "run", settings.adapters
+    identity = dict(settings.identity)
+    data = identity.get("data") if verb == "run" else None
+    if verb != "run":
+        identity.pop("data", None)
+    body = {"files": files_sha256(path), "verb": verb, "arguments": words, "harness": harness_sha256(), **identity}
+    key = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    known = sorted(records.glob(f"*-{key[:16]}"))
+    absolute = path.resolve()
+    name = safe_name(absolute.stem if path.is_file() else absolute.name)
+    home = known[0] if known else records / f"{name}-{key[:16]}"
+    more = (*settings.places, *(settings.data if verb == "run" else ()), *(("--quiet",) if verb != "lint" else ()))
+    command = (verb, Task.HERE, "--out", Task.THERE, *words, *more)
+    return Task(label, path.absolute(), command, key, home.absolute(), seconds, data)
+
+
+def files_of(path: Path) -> Iterator[tuple[str, Path]]:
+    """(name, file) of every file of a submission that the harness reads: nothing hidden, no compiled code.
+
+    A link is given as it is; whether it is followed is up to who reads the submission.
+    """
+    if path.is_file():
+        yield path.name, path
+        return
+    for found in sorted(path.rglob("*")):
+        relative = found.relative_to(path)
+        hidden = "__pycache__" in relative.parts or any(part.startswith(".") for part in relative.parts)
+        if not hidden and (found.is_file() or found.is_symlink()):
+            yield relative.as_posix(), found
+
+
+def files_sha256(path: Path) -> str:
+    """sha256 over names and bytes of a submission's files: README and logs too, because evidence is read from them."""
+    digest = hashlib.sha256()
+    for name, found in files_of(path):
+        content = _LINKS + os.fsencode(os.readlink(found)) if found.is_symlink() else b""
+        if found.is_file():
+            with found.open("rb") as file:
+                content += hashlib.file_digest(file, "sha256").digest()
+        digest.update(f"{len(name)}:".encode() + os.fsencode(name) + b":%d:" % len(content) + content)
+    return digest.hexdigest()
+
+
+@cache
+def harness_sha256() -> str:
+    """Which harness this is: its version and its own files, so that a change that is not committed counts too."""
+    root = Path(__file__).resolve().parent.parent
+    return hashlib.sha256(f"{__version__} {files_sha256(root)}".encode()).hexdigest()
