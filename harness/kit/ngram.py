@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -193,9 +192,10 @@ class Hints:
         beta = np.zeros(count)
         for order, table in zip(self.config.orders, self._tables, strict=True):  # longer contexts overrule shorter ones
             seen, best, times = table.look_up(context_keys(inputs, count, order.tokens))
-            good = (best >= 0) & (seen >= order.seen) & (times >= order.certainty * seen)
+            certainty = times / np.maximum(seen, 1)
+            good = (best >= 0) & (seen >= order.seen) & (certainty >= order.certainty)
             hint[good] = best[good]
-            beta[good] = self.config.beta * times[good] / seen[good]
+            beta[good] = self.config.beta * certainty[good]
         return torch.from_numpy(hint), torch.from_numpy(beta).float()
 
     def count(self, inputs: Ints, targets: Ints) -> None:
@@ -219,11 +219,6 @@ def tilt(log_probs: Tensor, hint: Tensor, beta: Tensor) -> Tensor:
     beta = torch.where(hint >= 0, beta.to(log_probs.dtype), 0)[:, None]
     log_z = torch.log1p(log_probs.gather(1, where).exp() * torch.expm1(beta))
     return (log_probs - log_z).scatter_add(1, where, beta)
-
-
-def log_softmax(logits: Tensor) -> Tensor:
-    """Log-probabilities [n, V] of logits [n, V], float32."""
-    return F.log_softmax(logits.float(), dim=-1)
 
 
 def context_keys(inputs: Ints, count: int, size: int) -> Keys:

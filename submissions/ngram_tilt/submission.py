@@ -3,7 +3,7 @@
 import torch
 
 from harness.kit import GPT, Stream, Submission
-from harness.kit.ngram import Hints, TiltConfig, log_softmax, shorter, tilt
+from harness.kit.ngram import Hints, TiltConfig, shorter, tilt
 
 
 class NgramTilt(Submission):
@@ -19,7 +19,7 @@ class NgramTilt(Submission):
         stream.register_state("n-gram tables", hints.fingerprint)
         for batch in stream.windows(self.length, self.stride, self.windows_per_batch):
             sizes = [window.scored for window in batch.windows]
-            rows = log_softmax(self.rows(model, batch.inputs, batch.scored)).split(sizes)
+            rows = torch.log_softmax(self.rows(model, batch.inputs, batch.scored), -1).split(sizes)
             for index, (window, positions) in enumerate(zip(batch.windows, batch.positions.split(sizes), strict=True)):
                 inputs = batch.inputs[index, : window.size].cpu().numpy()
                 hint, beta = hints.hints(inputs, window.scored)
