@@ -9,13 +9,13 @@ from harness.kit.ngram import Hints, TiltConfig, shorter, tilt
 class NgramTilt(Submission):
     """A hint is made from scored tokens only, and the tilted row is a distribution whatever the hint."""
 
-    tilt = TiltConfig()
+    record_tilt = TiltConfig()
     smoke_tilt = TiltConfig(orders=shorter(TiltConfig().orders, 2), bits=16)
 
     @torch.inference_mode()
     def evaluate(self, model: GPT, stream: Stream) -> None:
         """Batches of windows go through the model; hints, commit and counts go window by window."""
-        hints = Hints(self.smoke_tilt if self.smoke else self.tilt)
+        hints = Hints(self.smoke_tilt if self.smoke else self.record_tilt)
         stream.register_state("n-gram tables", hints.fingerprint)
         for batch in stream.windows(self.length, self.stride, self.windows_per_batch):
             sizes = [window.scored for window in batch.windows]
