@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import random
 import textwrap
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from harness.corpus.dataset import Dataset, prepare
 from harness.folder import Folder, open_folder
+from harness.kit.submission import Submission
 from harness.options import Options
 from harness.pipeline import run
 from harness.progress import Progress
@@ -84,3 +86,15 @@ def shipped(name: str) -> str:
     assert "(Submission):" in source
     head, _, body = source.partition("\nclass ")
     return f"{head}\n{base}\n\nclass {body.replace('(Submission):', '(_Tiny):')}"
+
+
+def loaded(name: str) -> Submission:
+    """A submission under submissions/ at smoke scale, imported in this process."""
+    path = Path(__file__).resolve().parent.parent / "submissions" / name / "submission.py"
+    spec = importlib.util.spec_from_file_location(f"shipped_{name}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    (found,) = [v for v in vars(module).values() if isinstance(v, type) and v.__module__ == spec.name]
+    shipped: Submission = found("smoke")
+    return shipped
