@@ -124,7 +124,8 @@ def gather(
     second = bool(audit.NEED_SECOND_RUN.intersection(options.checks))
     again: Trace | None = None
     results: list[ProbeResult] = []
-    retraining = row = None
+    retraining = None
+    row: WholeRow | str | None = None
     if folder.reads_validation and "artifact-independence" in options.checks:
         retraining = retrain(folder, dataset, sealed, seed, out, options, progress)
     blind = BlindFlips(job, dataset.tokenizer.bos_id, out, probes, progress) if FLIPS & set(options.checks) else None
@@ -154,7 +155,8 @@ def gather(
         difference=compare(trace, again) if again else None,
         null=nulls,
         retraining=retraining,
-        row=row,
+        row=None if isinstance(row, str) else row,
+        no_row=row if isinstance(row, str) else "",
     )
     evidence.probes = [result.above(evidence.flip_tolerance) for result in results]
     if blind:
@@ -220,8 +222,8 @@ def _split_run(
 
 def _whole_row(
     box: EvaluationBox, trace: Trace, tokens: Tokens, dataset: Dataset, seed: int, options: Options, progress: Progress
-) -> WholeRow | None:
-    """One row in full, where only realised probabilities were claimed; None too where a short stream is not taken."""
+) -> WholeRow | str | None:
+    """One row in full, where only realised probabilities were claimed; why not, where it was asked for in vain."""
     where = chosen(tokens, dataset.vocab_size, dataset.tokenizer.bos_id, seed)
     if where is None or Rows.REALISED not in trace.kinds or "normalization" not in options.checks:
         return None
@@ -232,7 +234,8 @@ def _whole_row(
 
     try:
         row = ask(start, box.run, tokens, dataset.vocab_size, where, bos=dataset.tokenizer.bos_id, seed=seed)
-    except SubmissionError:
-        row = None
+    except SubmissionError as error:
+        progress.done(f"no row came: {error}")
+        return str(error)
     progress.done(f"they sum to {row.total:.6f}" if row else "no row came")
     return row

@@ -63,7 +63,11 @@ def record_of(
     leaks = any(f.id == "causality" and f.status == Status.FAIL for f in findings)
     cost = price(evidence.probes) if leaks and Rows.REALISED not in evidence.trace.kinds else None
     ruleset = options.ruleset
-    updates = any(f.id == "score-before-update" and f.metrics.get("groups of updates") for f in findings)
+    adapts = any(
+        f.id == "score-before-update"
+        and (f.metrics.get("groups of updates") or f.metrics.get("changes of parameters or registered state"))
+        for f in findings
+    )
     return Record(
         verdict=verdict,
         exit_code=exit_code_of(verdict, strict=options.strict),
@@ -72,7 +76,7 @@ def record_of(
         submission=SubmissionInfo(
             name=folder.metadata.name,
             path=_shown(folder.path),
-            track=("B" if updates else "A") if "score-before-update" in options.checks else None,
+            track=("B" if adapts else "A") if "score-before-update" in options.checks else None,
             author=folder.metadata.author,
             github_id=folder.metadata.github_id,
             sha256=folder.sha256,

@@ -178,6 +178,7 @@ class Evidence:
         proof: what decoding a segment showed; None where no proof was asked for.
         retraining: what training again with other validation data showed; None where training read none.
         row: a row that was asked for in full, of a scorer that claims single probabilities; None where none was.
+        no_row: why none came, where one was asked for.
     """
 
     ruleset: Ruleset
@@ -199,6 +200,7 @@ class Evidence:
     proof: ProofResult | None = None
     retraining: Retraining | None = None
     row: WholeRow | None = None
+    no_row: str = ""
 
     @property
     def tolerance(self) -> float:

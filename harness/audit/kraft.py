@@ -49,7 +49,9 @@ def check(evidence: Evidence) -> Finding:
     not_covered = [
         "all other rows, and the rest of these: a partial sum is a lower bound (null-stream bounds the total)"
     ]
-    if row is None:
+    if evidence.no_row:
+        not_covered.append(f"a whole row: it was asked for, and none came ({evidence.no_row})")
+    elif row is None:
         not_covered.append(
             f"whole rows: they are asked for up to V = {LARGEST_VOCABULARY:,}, of a scorer that takes a short stream"
         )

@@ -76,30 +76,20 @@ def check(evidence: Evidence) -> Finding:
             "were committed: an unscored token updated it",
             _state_witness(evidence, result, low, high, parts),
         )
-    if not updates and states.changes:
+    if not updates and not states.changes:
+        return conclude(Status.PASS, "no update was made during evaluation: a fixed predictor (Track A)")
+    if evidence.ruleset.policy.adaptation == "forbidden":
+        made_of = f"{steps:,} updates were made" if updates else f"state changed {states.changes:,} times"
+        return conclude(
+            Status.FAIL,
+            f"{made_of} during evaluation; the ruleset admits fixed predictors only (Track A)",
+            _first_update(updates[0]) if updates else states.first_change(),
+        )
+    if not updates:
         return conclude(
             Status.PASS,
             f"no optimizer step was made during evaluation; registered state or parameters changed {states.changes:,} "
-            f"times, and with no unscored token in {states.compared:,} comparisons",
-        )
-    if not updates:
-        return conclude(Status.PASS, "no update was made during evaluation: a fixed predictor (Track A)")
-    if evidence.ruleset.policy.adaptation == "forbidden":
-        event = updates[0]
-        witness = Witness(
-            kind="rerun",
-            summary=f"the first update came after {event.scored:,} commits",
-            data={
-                "scored": event.scored,
-                "pending": event.pending,
-                "steps": event.steps,
-                "backwards": event.backwards,
-            },
-        )
-        return conclude(
-            Status.FAIL,
-            f"{steps:,} updates were made during evaluation; the ruleset admits fixed predictors only (Track A)",
-            witness,
+            f"times, and with no unscored token in {states.compared:,} comparisons (Track B)",
         )
     if not early:
         return conclude(
@@ -148,6 +138,19 @@ def check(evidence: Evidence) -> Finding:
     )
 
 
+def _first_update(event: Update) -> Witness:
+    return Witness(
+        kind="rerun",
+        summary=f"the first update came after {event.scored:,} commits",
+        data={
+            "scored": event.scored,
+            "pending": event.pending,
+            "steps": event.steps,
+            "backwards": event.backwards,
+        },
+    )
+
+
 class _States:
     """What the digests say: `changes` in the scored run, and the earliest commit before which the state `moved`.
 
@@ -162,7 +165,8 @@ class _States:
         results = [result for result in made if _keeps_documents(evidence, result.probe)]
         self.compared = sum(result.states for result in results)
         judged = [_judged(state.digests) for state in trace.states]
-        self.changes = sum(before != after for before, after in zip(judged, judged[1:], strict=False))
+        changed = [index for index, (a, b) in enumerate(zip(judged, judged[1:], strict=False), 1) if a != b]
+        self.changes, self._changed = len(changed), changed
         found = [
             (low, high, " and ".join(part for part in parts if part in _JUDGED), result)
             for result in results
@@ -180,6 +184,14 @@ class _States:
             "states compared under flips": self.compared,
             "identical runs agree on their states": self.agree,
         }
+
+    def first_change(self) -> Witness:
+        """The first commit before which the state was another one than before the commit before it."""
+        return Witness(
+            kind="rerun",
+            summary=f"the state before commit {self._changed[0] + 1:,} is not that before the one before it",
+            data={"changes": self.changes, "before_commit": self._changed[0]},
+        )
 
 
 def _keeps_documents(evidence: Evidence, probe: Probe) -> bool:

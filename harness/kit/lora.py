@@ -21,7 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.kit.model import GPT, Block
+from harness.kit.block import Block
+from harness.kit.model import GPT
 from harness.kit.windows import Window
 
 #: The token that starts a document, in the contest's tokenizers and in this harness's.

@@ -75,6 +75,11 @@ def test_a_whole_row_that_sums_to_one_or_less_passes(dataset: Dataset, total: fl
     assert f"{total:.6f}" in found.headline
 
 
+def test_a_row_that_did_not_come_is_said(dataset: Dataset) -> None:
+    found = normalization.check(claims(dataset, no_row="evaluation went over its limit of 600 s"))
+    assert any("none came (evaluation went over" in line for line in found.not_covered)
+
+
 def test_a_row_of_a_noisy_scorer_is_inconclusive(dataset: Dataset) -> None:
     row = whole(dataset, 1.02, noise=0.01)
     found = settled(normalization.check(claims(dataset, probes=[], row=row)), Status.INCONCLUSIVE)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from harness import rules
 from harness.audit import causality, score_before_update
 from harness.corpus.dataset import Dataset
 from harness.kit.stream import Stream
@@ -145,6 +146,12 @@ def test_state_that_changes_with_scored_tokens_passes_and_is_said(dataset: Datas
     trace.state((2, 9, 0))
     found = settled(score_before_update.check(evidence(dataset, trace, probes=[moving()])), Status.PASS)
     assert found.metrics["changes of parameters or registered state"] == 1 and "changed 1 times" in found.headline
+    strict = evidence(dataset, trace, probes=[moving()], ruleset=rules.load("strict"))
+    refused = settled(score_before_update.check(strict), Status.FAIL)
+    assert "Track A" in refused.headline and refused.witness is not None
+    assert refused.witness.data == {"changes": 1, "before_commit": 1}
+    still = evidence(dataset, ruleset=rules.load("strict"))
+    settled(score_before_update.check(still), Status.PASS)
 
 
 # A whole submission
