@@ -40,39 +40,18 @@ class BeforeNorm(Submission):
                 stream.score(context.batch, shifted_logits(model, context.scored, delta, self.slot))
 """
 
-#: PR #1319: the vectors of a batch start from those of the one before; the answers are in the loss either way.
-WARM = {
-    "steps=16, lr=0.008, lr_end=0.0008, betas": "steps=4, lr=0.01, lr_end=0.001, warm=0.85, betas",
-    "for batch in": "fitted = None\n        for batch in",
-    "delta, bias = scored_delta(model, hidden, targets, batch.scored, self.slot)": (
-        "fitted = delta, bias = scored_delta(model, hidden, targets, batch.scored, self.slot, fitted)"
-    ),
-}
-
-
-def replaced(source: str, changes: dict[str, str]) -> str:
-    """A submission's code with some lines changed, each of which must be there once."""
-    for old, new in changes.items():
-        assert source.count(old) == 1, old
-        source = source.replace(old, new)
-    return source
-
-
 SHARED, WINDOWS = "shared", "per window"
 FORMS = {
     ("#1306", SHARED): shipped("causal_slot_batched"),
     ("#1306", WINDOWS): shipped("causal_slot"),
-    ("#1333", SHARED): shrunk(replaced(BEFORE_NORM, {"BATCH": "self.windows_per_batch"})),
-    ("#1333", WINDOWS): shrunk(replaced(BEFORE_NORM, {"BATCH": "1"})),
+    ("#1333", SHARED): shrunk(BEFORE_NORM.replace("BATCH", "self.windows_per_batch")),
+    ("#1333", WINDOWS): shrunk(BEFORE_NORM.replace("BATCH", "1")),
     ("#1350", SHARED): shipped("lbfgs_slot"),
     ("#1350", WINDOWS): shipped("lbfgs_slot_per_window"),
-    ("hash table", SHARED): replaced(shipped("hash_slot"), {"batch_size=1": "batch_size=self.windows_per_batch"}),
-    ("hash table", WINDOWS): shipped("hash_slot"),
-    ("ETLB", SHARED): shipped("etlb_batched"),
-    ("ETLB", WINDOWS): shipped("etlb"),
-    ("#1319", "scored"): replaced(shipped("scored_slot"), WARM),
+    ("#1415", SHARED): shipped("etlb_batched"),
+    ("#1399", WINDOWS): shipped("etlb"),
 }
-LEAKING = [form for form in FORMS if form[1] != WINDOWS]
+LEAKING = [form for form in FORMS if form[1] == SHARED]
 CAUSAL = [form for form in FORMS if form[1] == WINDOWS]
 
 
