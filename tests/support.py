@@ -78,7 +78,11 @@ def finding(record: Record, check: str) -> Finding:
 
 def shipped(name: str) -> str:
     """The code of a submission under submissions/, at the tiny configuration."""
-    source = (Path(__file__).resolve().parent.parent / "submissions" / name / "submission.py").read_text()
+    return shrunk((Path(__file__).resolve().parent.parent / "submissions" / name / "submission.py").read_text())
+
+
+def shrunk(source: str) -> str:
+    """The code of a submission that derives from the kit's class directly, at the tiny configuration."""
     base = TINY.replace("class Tiny(Submission)", "class _Tiny(_Submission)").replace(
         "import GPT, ModelConfig, QuantizeConfig, Stream, Submission, TrainConfig",
         "import ModelConfig, QuantizeConfig, TrainConfig\nfrom harness.kit import Submission as _Submission",

@@ -1,4 +1,4 @@
-"""SLOT's three forms: the optimiser against its formulas, and which targets enter which vector."""
+"""SLOT by AdamW: the optimiser against its formulas, and which targets enter which vector."""
 
 from __future__ import annotations
 
@@ -11,30 +11,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from harness.kit.config import ModelConfig
 from harness.kit.model import GPT
-from harness.kit.slot import SlotConfig, biased_logits, context_delta, scored_delta
+from harness.kit.slot import SlotConfig, biased_logits, context_delta, scored_delta, shifted_logits
 from harness.kit.windows import Window, sliding
+from tests.kit.slot_restated import DIM, VOCAB, Head, adamw, random_model, tokens
 
-VOCAB, DIM = 23, 16
 SCHEDULED = SlotConfig(steps=12, lr=0.05, lr_end=0.004, betas=(0.6, 0.95), eps=1e-6, weight_decay=0.1)
+BEFORE = SlotConfig(steps=16, lr=0.008, before_norm=True)  # PR #1333
 
 
 @pytest.fixture(scope="module")
 def model() -> GPT:
-    torch.manual_seed(3)
-    gpt = GPT(ModelConfig(vocab_size=VOCAB, layers=2, dim=DIM, heads=2, kv_heads=1))
-    for parameter in gpt.parameters():  # the residual projections start at zero: without this nothing would mix
-        torch.nn.init.normal_(parameter, std=0.3)
-    return gpt.requires_grad_(False)
+    return random_model()
 
 
 @pytest.fixture
 def rows(model: GPT) -> tuple[Tensor, Tensor]:
     """Hidden states [3, 10, D] and targets [3, 10] of three windows."""
-    generator = torch.Generator().manual_seed(5)
-    ids = torch.randint(VOCAB, (3, 11), generator=generator)
-    return model.hidden(ids[:, :-1]), ids[:, 1:]
+    inputs, targets = tokens(3, 10)
+    return model.hidden(inputs), targets
 
 
 def test_a_constant_rate() -> None:
@@ -56,34 +51,29 @@ def test_the_schedule_starts_at_lr_and_never_quite_ends() -> None:
     assert rates[0] == SCHEDULED.lr and rates == sorted(rates, reverse=True) and rates[-1] > 0.004
 
 
-def restated(model: GPT, hidden: Tensor, targets: Tensor, config: SlotConfig) -> np.ndarray:
-    """AdamW (Loshchilov and Hutter, 2019) on the mean cross-entropy, in float64, gradient by hand."""
-    weight = model.head_weight.double().numpy()
-    h, y, cap = hidden.double().numpy(), targets.numpy(), model.cfg.softcap
-    delta = np.zeros(h.shape[1])
-    first, second = np.zeros_like(delta), np.zeros_like(delta)
-    for step in range(config.steps):
-        tanh = np.tanh((h + delta) @ weight.T / cap)
-        logits = cap * tanh
-        grad = np.exp(logits - logits.max(1, keepdims=True))
-        grad /= grad.sum(1, keepdims=True)
-        grad[np.arange(len(y)), y] -= 1
-        g = ((grad / len(y)) * (1 - tanh**2) @ weight).sum(0)
-        rate, (b1, b2) = config.rate(step), config.betas
-        delta = delta * (1 - rate * config.weight_decay)
-        first, second = b1 * first + (1 - b1) * g, b2 * second + (1 - b2) * g**2
-        bias1, bias2 = 1 - b1 ** (step + 1), 1 - b2 ** (step + 1)
-        delta = delta - rate * (first / bias1) / (np.sqrt(second / bias2) + config.eps)
-    return delta
-
-
 @pytest.mark.parametrize("config", [SlotConfig(), SCHEDULED])
 def test_context_delta_is_adamw_on_the_mean_loss(model: GPT, rows: tuple[Tensor, Tensor], config: SlotConfig) -> None:
     hidden, targets = rows[0].flatten(0, 1), rows[1].flatten()
     delta = context_delta(model, hidden, targets, config)
-    expected = restated(model, hidden, targets, config)
+    head, h, y = Head(model), hidden.double().numpy(), targets.numpy()
+    (expected,) = adamw([np.zeros(DIM)], lambda at: [head.back(h + at[0], y)[0].mean(0)], config)
     assert delta.shape == (DIM,) and np.abs(expected).max() > 0.01
     np.testing.assert_allclose(delta.double().numpy(), expected, atol=2e-5)
+
+
+def test_a_delta_before_the_final_norm(model: GPT) -> None:
+    inputs, targets = (part.flatten(0, 1) for part in tokens(3, 10))
+    hidden = model.body(inputs.view(3, 10)).flatten(0, 1)
+    delta = context_delta(model, hidden, targets, BEFORE)
+    head, x, y = Head(model), hidden.double().numpy(), targets.numpy()
+    (expected,) = adamw([np.zeros(DIM)], lambda at: [head.back_from_before_norm(x + at[0], y).mean(0)], BEFORE)
+    assert np.abs(expected).max() > 0.05
+    np.testing.assert_allclose(delta.double().numpy(), expected, atol=2e-5)
+    # and the rows are scored the same way round: what the norm takes out of a hidden state it takes out of the sum
+    assert torch.equal(shifted_logits(model, hidden, torch.zeros(DIM), BEFORE), model(inputs.view(3, 10)).flatten(0, 1))
+    scaled = shifted_logits(model, 2 * hidden, 2 * delta, BEFORE)
+    assert torch.allclose(scaled, shifted_logits(model, hidden, delta, BEFORE), atol=1e-4)
+    assert not torch.allclose(scaled, shifted_logits(model, hidden, delta, SlotConfig()), atol=1e-2)
 
 
 def test_context_delta_lowers_the_loss_that_it_sees(model: GPT, rows: tuple[Tensor, Tensor]) -> None:
@@ -93,9 +83,12 @@ def test_context_delta_lowers_the_loss_that_it_sees(model: GPT, rows: tuple[Tens
     assert loss(model.head(hidden + delta), targets) < loss(model.head(hidden), targets) - 0.01
 
 
-def test_without_targets_the_delta_is_zero(model: GPT) -> None:
-    delta = context_delta(model, torch.zeros(0, DIM), torch.zeros(0, dtype=torch.int64), SlotConfig())
+def test_without_targets_the_delta_is_its_start(model: GPT) -> None:
+    nothing = torch.zeros(0, DIM), torch.zeros(0, dtype=torch.int64)
+    delta = context_delta(model, *nothing, SlotConfig())
     assert delta.shape == (DIM,) and not delta.any() and not delta.requires_grad
+    warm = context_delta(model, *nothing, SlotConfig(warm=0.5), torch.ones(DIM))
+    assert warm.tolist() == [0.5] * DIM
 
 
 def test_the_model_is_not_touched(model: GPT, rows: tuple[Tensor, Tensor]) -> None:
@@ -110,7 +103,55 @@ def test_the_model_is_not_touched(model: GPT, rows: tuple[Tensor, Tensor]) -> No
 def last_three() -> Tensor:
     mask = torch.zeros(3, 10, dtype=torch.bool)
     mask[:, 7:] = True
+    mask[0] = True  # as in a stream's first window
     return mask
+
+
+def restated_scored(
+    model: GPT, hidden: Tensor, targets: Tensor, mask: Tensor, config: SlotConfig, starts: list[np.ndarray]
+) -> list[np.ndarray]:
+    """PR #1229: a delta and a bias per window, the loss a mean over all masked positions of the batch."""
+    head, h, y, m = Head(model), hidden.double().numpy(), targets.numpy(), mask.numpy()
+
+    def gradients(at: list[np.ndarray]) -> list[np.ndarray]:
+        delta, bias = np.zeros_like(at[0]), np.zeros_like(at[1])
+        for window, seen in enumerate(m):
+            by_h, by_bias = head.back(h[window, seen] + at[0][window], y[window, seen], at[1][window])
+            delta[window], bias[window] = by_h.sum(0) / m.sum(), by_bias.sum(0) / m.sum()
+        return [delta, bias]
+
+    return adamw(starts, gradients, config)
+
+
+def test_scored_delta_is_adamw_on_the_mean_loss_of_the_batch(model: GPT, rows: tuple[Tensor, Tensor]) -> None:
+    config = SlotConfig(steps=16, lr=0.008, lr_end=0.0008, betas=(0.9, 0.999), eps=1e-6, weight_decay=0.01)
+    delta, bias = scored_delta(model, *rows, last_three(), config)
+    expected = restated_scored(model, *rows, last_three(), config, [np.zeros((3, 1, DIM)), np.zeros((3, 1, VOCAB))])
+    for value, restated in zip((delta, bias), expected, strict=True):
+        assert np.abs(restated).max() > 0.04
+        np.testing.assert_allclose(value.double().numpy(), restated, atol=2e-5)
+
+
+def test_a_warm_start_begins_at_a_part_of_the_previous_vectors(model: GPT, rows: tuple[Tensor, Tensor]) -> None:
+    config = SlotConfig(steps=6, lr=0.01, lr_end=0.001, betas=(0.9, 0.999), eps=1e-6, warm=0.85)  # PR #1319
+    generator = torch.Generator().manual_seed(2)
+    previous = torch.randn(3, 1, DIM, generator=generator), torch.randn(3, 1, VOCAB, generator=generator)
+    kept = tuple(value.clone() for value in previous)
+    found = scored_delta(model, *rows, last_three(), config, previous)
+    starts = [0.85 * value.double().numpy() for value in previous]
+    for value, restated in zip(found, restated_scored(model, *rows, last_three(), config, starts), strict=True):
+        np.testing.assert_allclose(value.double().numpy(), restated, atol=2e-5)
+    assert all(torch.equal(value, before) for value, before in zip(previous, kept, strict=True))
+    still = SlotConfig(steps=0, warm=0.85)
+    assert torch.equal(scored_delta(model, *rows, last_three(), still, previous)[0], 0.85 * previous[0])
+    # the last batch of a stream is smaller, and begins from zero; so does one without a share
+    two = tuple(value[:2] for value in previous)
+    cold = scored_delta(model, *rows, last_three(), SlotConfig(steps=6, lr=0.01, lr_end=0.001))
+    for other in (two, None):
+        again = scored_delta(model, *rows, last_three(), SlotConfig(steps=6, lr=0.01, lr_end=0.001, warm=0.85), other)
+        assert torch.equal(again[0], cold[0]) and torch.equal(again[1], cold[1])
+    shareless = scored_delta(model, *rows, last_three(), SlotConfig(steps=6, lr=0.01, lr_end=0.001), previous)
+    assert torch.equal(shareless[0], cold[0])
 
 
 def test_scored_delta_sees_masked_positions_only(model: GPT, rows: tuple[Tensor, Tensor]) -> None:

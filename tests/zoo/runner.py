@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
@@ -82,15 +82,21 @@ def source(animal: str, side: str) -> str:
 
 
 class Zoo:
-    """Every animal's two folders, one sealed artifact, and two boxes that can run any of them."""
+    """Every animal's two folders, one sealed artifact, and two boxes that can run any of them.
 
-    def __init__(self, dataset: Dataset, home: Path, animals: list[str]) -> None:
+    `more` is code of other submissions with the tiny model, by animal and side.
+    """
+
+    def __init__(
+        self, dataset: Dataset, home: Path, animals: list[str], more: Mapping[tuple[str, str], str] | None = None
+    ) -> None:
         self.dataset = dataset
         self.home = home
         self._null: dict[int, NullStream] = {}
         starts, sizes = dataset.table.leading_space.tolist(), dataset.table.base.tolist()
         self.folders: dict[tuple[str, str], Folder] = {}
         code = {(animal, side): source(animal, side) for animal in animals for side in SIDES}
+        code |= more or {}
         code["plain", "neighbour"] = "from tiny import Tiny\n\n\nclass Plain(Tiny): ...\n"
         for (animal, side), text in code.items():
             folder = home / "code" / f"{animal}-{side}"
@@ -118,8 +124,10 @@ class Zoo:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def run(self, animal: str, side: str, seed: int, *, own_box: bool = False) -> Evidence:
-        """What the pipeline gathers of one animal."""
+    def run(
+        self, animal: str, side: str, seed: int, *, own_box: bool = False, checks: list[str] | None = None
+    ) -> Evidence:
+        """What the pipeline gathers of one animal for some checks, or for all."""
         out = self.home / "runs" / f"{animal}-{side}-{seed}"
         out.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
@@ -132,7 +140,8 @@ class Zoo:
                 stack.enter_context(mock.patch.object(blind, "EvaluationBox", self._shared("score")))
                 stack.enter_context(mock.patch.object(nulls, "EvaluationBox", self._shared("null")))
             progress = stack.enter_context(Progress(quiet=True))
-            return pipeline.gather(folder, self.dataset, sealed, seed, out, Options(timeout=300.0, threads=1), progress)
+            options = Options(timeout=300.0, threads=1, checks=checks or audit.select("all"))
+            return pipeline.gather(folder, self.dataset, sealed, seed, out, options, progress)
 
     def judge(self, animal: str, side: str, seed: int, *, own_box: bool = False) -> Outcome:
         """All checks on one animal."""
@@ -181,7 +190,9 @@ class Zoo:
 
 
 @contextlib.contextmanager
-def opened(dataset: Dataset, home: Path, animals: list[str]) -> Iterator[Zoo]:
+def opened(
+    dataset: Dataset, home: Path, animals: list[str], more: Mapping[tuple[str, str], str] | None = None
+) -> Iterator[Zoo]:
     """A zoo with its boxes running."""
-    with Zoo(dataset, home, animals) as zoo:
+    with Zoo(dataset, home, animals, more) as zoo:
         yield zoo
