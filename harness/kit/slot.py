@@ -22,7 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.kit.model import GPT, rms_norm
+from harness.kit.block import rms_norm
+from harness.kit.model import GPT
 
 
 @dataclass(frozen=True)
