@@ -17,7 +17,7 @@ def run_fraction(cfg: TrainConfig, step: int, elapsed: float) -> float:
 
 
 def lr_scale(cfg: TrainConfig, step: int, elapsed: float) -> float:
-    """Factor of every learning rate: linear warm-up, then 1, then a linear warm-down to `cfg.min_lr`.
+    """Factor of every learning rate: linear warm-up, then 1, then a linear warm-down to 0 that stops at `cfg.min_lr`.
 
     Args:
         cfg: the schedule.
@@ -27,7 +27,8 @@ def lr_scale(cfg: TrainConfig, step: int, elapsed: float) -> float:
     Returns:
         a number in [min_lr, 1] after the warm-up. By steps, the first step of a warm-down of W steps has factor
         W/W = 1 and the last 1/W (for min_lr 0). By the clock, W steps are W times the mean step so far, as in the
-        contest's baseline, and the end is that of the budget: the cap less the reserve.
+        contest's baseline, and the end is that of the budget: the cap less the reserve. The floor is that of #1218 and
+        what came after it.
     """
     warmup = min(1.0, (step + 1) / cfg.warmup_steps) if cfg.warmup_steps else 1.0
     if cfg.warmdown == 0:
@@ -39,7 +40,7 @@ def lr_scale(cfg: TrainConfig, step: int, elapsed: float) -> float:
         length = cfg.warmdown * (cfg.budget if cfg.warmdown <= 1 else elapsed / max(step, 1))
         left = max(cfg.budget - elapsed, 0.0)
     down = left / length if left < length else 1.0
-    return warmup * (cfg.min_lr + (1 - cfg.min_lr) * down)
+    return warmup * max(down, cfg.min_lr)
 
 
 def muon_momentum(cfg: TrainConfig, step: int) -> float:

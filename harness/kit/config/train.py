@@ -21,7 +21,7 @@ class TrainConfig:
         warmup_steps: linear warm-up of every learning rate, in steps.
         warmdown: linear warm-down at the end of the run: up to 1 a fraction of the run, above 1 a number of steps.
         schedule: what the warm-down follows, "steps" (reproducible) or "clock" (as in the contest; needs a cap).
-        min_lr: where the warm-down ends, as a fraction of the learning rate.
+        min_lr: where the warm-down, a line to 0, stops, as a fraction of the learning rate.
         muon_lr: learning rate of the blocks' matrices.
         muon_momentum: Nesterov momentum of Muon, reached linearly ...
         muon_momentum_start: ... from this value ...
