@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -38,6 +39,33 @@ def open_shard(path: Path) -> Tokens:
     return np.memmap(path, dtype="<u2", mode="r", offset=_HEADER_BYTES, shape=(count,))
 
 
+class Loader(Protocol):
+    """What the trainer draws batches from."""
+
+    def next_batch(self) -> tuple[Tensor, Tensor]:
+        """Inputs and targets of the next step: two int64 [batch_tokens / sequence_length, sequence_length]."""
+
+
+def whole_sequences(batch_tokens: int, sequence_length: int) -> int:
+    """Sequences in a batch.
+
+    Raises:
+        ValueError: batch_tokens is not a multiple of sequence_length.
+    """
+    if sequence_length < 1 or batch_tokens < 1 or batch_tokens % sequence_length:
+        raise ValueError(f"batch_tokens {batch_tokens} must be a multiple of sequence_length {sequence_length}")
+    return batch_tokens // sequence_length
+
+
+def open_shards(shards: Sequence[Path]) -> list[Tokens]:
+    """The tokens of each shard, in the order of the shards' names.
+
+    Raises:
+        ValueError: a file is not a whole shard.
+    """
+    return [open_shard(path) for path in sorted(shards, key=lambda path: path.name)]
+
+
 class SequentialLoader:
     """Reads shards in the order of their names as one endless stream, and starts again at its end.
 
@@ -52,9 +80,8 @@ class SequentialLoader:
     """
 
     def __init__(self, shards: Sequence[Path], batch_tokens: int, sequence_length: int) -> None:
-        if sequence_length < 1 or batch_tokens < 1 or batch_tokens % sequence_length:
-            raise ValueError(f"batch_tokens {batch_tokens} must be a multiple of sequence_length {sequence_length}")
-        self._shards = [open_shard(path) for path in sorted(shards, key=lambda path: path.name)]
+        whole_sequences(batch_tokens, sequence_length)
+        self._shards = open_shards(shards)
         self._starts = np.cumsum([0, *(len(shard) for shard in self._shards)])
         self.tokens = int(self._starts[-1])
         if self.tokens == 0:

@@ -1,13 +1,15 @@
 """Muon for the blocks' matrices, AdamW for everything else.
 
 Muon (Keller Jordan, 2024, as used by the contest's baseline): Nesterov momentum whose matrix is replaced by an
-approximation of its nearest semi-orthogonal matrix, found by a quintic Newton-Schulz iteration.
+approximation of its nearest semi-orthogonal matrix, found by a quintic Newton-Schulz iteration. MuonEq-R
+(arXiv:2603.28254, #1217) first divides the rows by their norms; Polar Express (arXiv:2505.16932, #1344) iterates with
+the best quintic for what each iteration is given.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -16,34 +18,55 @@ from torch import Tensor, nn
 
 from harness.kit.config import TrainConfig, is_control
 
-#: Quintic coefficients that drive singular values to roughly [0.7, 1.2] in five iterations.
-NEWTON_SCHULZ = (3.4445, -4.775, 2.0315)
+Quintic = tuple[float, float, float]
+
+#: Coefficients that drive singular values to roughly [0.7, 1.2] in five iterations.
+NEWTON_SCHULZ: Sequence[Quintic] = ((3.4445, -4.775, 2.0315),)
+
+#: Per iteration the odd quintic that is nearest to 1 on the interval in which the one before it leaves the singular
+#: values, [0.001, 1] at first, with a margin of 2 % for rounding: Polar Express for five iterations, as used by #1344.
+POLAR_EXPRESS: Sequence[Quintic] = (
+    (8.156554524902461, -22.48329292557795, 15.878769915207462),
+    (4.042929935166739, -2.808917465908714, 0.5000178451051316),
+    (3.8916678022926607, -2.772484153217685, 0.5060648178503393),
+    (3.285753657755655, -2.3681294933425376, 0.46449024233003106),
+    (2.3465413258596377, -1.7097828382687081, 0.42323551169305323),
+)
+
+_COEFFICIENTS = {"newton-schulz": NEWTON_SCHULZ, "polar-express": POLAR_EXPRESS}
 
 
-def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
-    """Push all singular values of each matrix towards 1 by Newton-Schulz iteration: X <- aX + (bA + cA^2)X, A = XX^T.
+def orthogonalize(matrices: Tensor, steps: int = 5, coefficients: Sequence[Quintic] = NEWTON_SCHULZ) -> Tensor:
+    """Push all singular values of each matrix towards 1 by a quintic iteration: X <- aX + (bA + cA^2)X, A = XX^T.
 
     Args:
         matrices: float [..., rows, columns]; a stack is one batched computation.
         steps: iterations.
+        coefficients: (a, b, c) of each iteration; the last one also serves the iterations beyond.
 
     Returns:
         float [..., rows, columns] of the same dtype; computed in bfloat16 on CUDA and in float32 elsewhere.
     """
-    a, b, c = NEWTON_SCHULZ
     x: Tensor = matrices.to(torch.bfloat16 if matrices.is_cuda else torch.float32)
     tall = x.size(-2) > x.size(-1)
     if tall:
         x = x.mT
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
-    for _ in range(steps):
+    for step in range(steps):
+        a, b, c = coefficients[min(step, len(coefficients) - 1)]
         gram = x @ x.mT
         x = a * x + (b * gram + c * (gram @ gram)) @ x
     return (x.mT if tall else x).to(matrices.dtype)
 
 
+def normalize_rows(matrices: Tensor) -> Tensor:
+    """Divide each row by its L2 norm (MuonEq-R); float [..., rows, columns], rows of zeros stay so."""
+    norms: Tensor = matrices.norm(dim=-1, keepdim=True)
+    return matrices / norms.clamp_min(1e-7)
+
+
 class Muon(torch.optim.Optimizer):
-    """Momentum, Nesterov look-ahead, orthogonalization, decoupled weight decay.
+    """Momentum, Nesterov look-ahead, row normalization if asked for, orthogonalization, decoupled weight decay.
 
     The step of a rows x columns matrix is scaled by sqrt(max(1, rows / columns)). Matrices of one shape are
     orthogonalized as one stack, which on a CPU is about twice as fast as one by one.
@@ -52,8 +75,10 @@ class Muon(torch.optim.Optimizer):
         params: 2-D parameters, or groups of them.
         lr: learning rate.
         momentum: decay of the momentum buffer.
-        ns_steps: Newton-Schulz iterations.
+        ns_steps: iterations.
         weight_decay: the parameter shrinks by lr * weight_decay a step.
+        row_normalize: divide each row of the update by its norm before it is orthogonalized (MuonEq-R).
+        coefficients: of the iterations, see `orthogonalize`.
 
     Raises:
         ValueError: a parameter is not 2-D.
@@ -66,9 +91,11 @@ class Muon(torch.optim.Optimizer):
         momentum: float = 0.95,
         ns_steps: int = 5,
         weight_decay: float = 0.0,
+        row_normalize: bool = False,
+        coefficients: Sequence[Quintic] = NEWTON_SCHULZ,
     ) -> None:
         defaults = {"lr": lr, "momentum": momentum, "ns_steps": ns_steps, "weight_decay": weight_decay}
-        super().__init__(params, defaults)
+        super().__init__(params, defaults | {"row_normalize": row_normalize, "coefficients": coefficients})
         for group in self.param_groups:
             for param in group["params"]:
                 if param.ndim != 2:
@@ -98,7 +125,10 @@ class Muon(torch.optim.Optimizer):
                 buffer = state["momentum"].mul_(group["momentum"]).add_(param.grad)
                 by_shape[param.shape].append((param, param.grad.add(buffer, alpha=group["momentum"])))
             for (rows, columns), pairs in by_shape.items():
-                updates = orthogonalize(torch.stack([update for _, update in pairs]), group["ns_steps"])
+                stack = torch.stack([update for _, update in pairs])
+                if group["row_normalize"]:
+                    stack = normalize_rows(stack)
+                updates = orthogonalize(stack, group["ns_steps"], group["coefficients"])
                 scale = max(1.0, rows / columns) ** 0.5
                 for (param, _), update in zip(pairs, updates.unbind(), strict=True):
                     param.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-group["lr"] * scale)
@@ -143,7 +173,16 @@ def build_optimizers(model: nn.Module, cfg: TrainConfig) -> list[torch.optim.Opt
     groups = param_groups(model)
     optimizers: list[torch.optim.Optimizer] = []
     if groups.matrices:
-        optimizers.append(Muon(groups.matrices, cfg.muon_lr, cfg.muon_momentum, cfg.ns_steps, cfg.muon_decay))
+        muon = Muon(
+            groups.matrices,
+            cfg.muon_lr,
+            cfg.muon_momentum,
+            cfg.ns_steps,
+            cfg.muon_decay,
+            cfg.muon_row_normalize,
+            _COEFFICIENTS[cfg.orthogonalizer],
+        )
+        optimizers.append(muon)
     adam = [
         {"params": params, "lr": lr, "weight_decay": decay}
         for params, lr, decay in (

@@ -1,4 +1,4 @@
-"""The shared training loop: schedules, wall-clock cap, moving average of the weights."""
+"""The shared training loop."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from typing import Literal, Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from harness.kit.averages import build_average
 from harness.kit.config import TrainConfig
-from harness.kit.loader import SequentialLoader
+from harness.kit.coprime import CoprimeLoader
+from harness.kit.loader import Loader, SequentialLoader
 from harness.kit.optim import Muon, build_optimizers
+from harness.kit.schedule import lr_scale, muon_momentum, run_fraction
 
 
 class HasLoss(Protocol):
@@ -21,6 +24,16 @@ class HasLoss(Protocol):
 
     def loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """Mean negative log-likelihood in nats of int64 [B, L] targets, as a scalar."""
+
+
+class HasProgress(Protocol):
+    """What a model may have: it is told where training stands before every step.
+
+    For what starts in mid-run: depth recurrence from a step (#1333) or from a fraction of the run on (#1394).
+    """
+
+    def progress(self, step: int, fraction: float) -> None:
+        """Hear of the steps done so far and of the part of the run that is over, in [0, 1], by its schedule."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +46,7 @@ class TrainResult:
         tokens: tokens trained on, counted once a step.
         final_loss: mean NLL of the last step's batch, in nats, before its update.
         stopped_by: "steps" or "clock".
+        averaged: states in the average that became the weights; 0 when they are those of the last step.
     """
 
     steps: int
@@ -40,59 +54,18 @@ class TrainResult:
     tokens: int
     final_loss: float
     stopped_by: Literal["steps", "clock"]
+    averaged: int = 0
 
 
-def lr_scale(cfg: TrainConfig, step: int, elapsed: float) -> float:
-    """Factor of every learning rate: linear warm-up, then 1, then a linear warm-down to `cfg.min_lr`.
+def build_loader(shards: Sequence[Path], cfg: TrainConfig, seed: int) -> Loader:
+    """The loader that the settings ask for.
 
-    Args:
-        cfg: the schedule.
-        step: steps done so far.
-        elapsed: seconds of training so far; used by the schedule "clock" only.
-
-    Returns:
-        a number in [min_lr, 1] after the warm-up. By steps, the first step of a warm-down of W steps has factor
-        W/W = 1 and the last 1/W (for min_lr 0). By the clock, W steps are W times the mean step so far, as in the
-        contest's baseline.
+    Raises:
+        ValueError: bad shards.
     """
-    warmup = min(1.0, (step + 1) / cfg.warmup_steps) if cfg.warmup_steps else 1.0
-    if cfg.warmdown == 0:
-        return warmup
-    if cfg.schedule == "steps":
-        length = cfg.warmdown * cfg.steps if cfg.warmdown <= 1 else cfg.warmdown
-        left = float(cfg.steps - step)
-    else:
-        length = cfg.warmdown * (cfg.seconds if cfg.warmdown <= 1 else elapsed / max(step, 1))
-        left = max(cfg.seconds - elapsed, 0.0)
-    down = left / length if left < length else 1.0
-    return warmup * (cfg.min_lr + (1 - cfg.min_lr) * down)
-
-
-def muon_momentum(cfg: TrainConfig, step: int) -> float:
-    """Muon's momentum after `step` steps: linear from `muon_momentum_start` to `muon_momentum`."""
-    part = min(step / cfg.muon_momentum_steps, 1.0) if cfg.muon_momentum_steps else 1.0
-    return (1 - part) * cfg.muon_momentum_start + part * cfg.muon_momentum
-
-
-class Average:
-    """Exponential moving average of a model's trainable parameters, in float32, from their initial values."""
-
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self._decay = decay
-        self._params = [param for param in model.parameters() if param.requires_grad]
-        self._mean = [param.detach().float().clone() for param in self._params]
-
-    @torch.no_grad()
-    def update(self) -> None:
-        """Mean <- decay * mean + (1 - decay) * parameters."""
-        for mean, param in zip(self._mean, self._params, strict=True):
-            mean.lerp_(param.float(), 1 - self._decay)
-
-    @torch.no_grad()
-    def apply(self) -> None:
-        """Replace the model's parameters by their mean."""
-        for mean, param in zip(self._mean, self._params, strict=True):
-            param.copy_(mean)
+    if cfg.loader == "coprime":
+        return CoprimeLoader(shards, cfg.batch_tokens, cfg.sequence_length, seed)
+    return SequentialLoader(shards, cfg.batch_tokens, cfg.sequence_length)
 
 
 def train(
@@ -109,10 +82,11 @@ def train(
     the settings and the seed: the same machine and thread count give the same weights, bit for bit.
 
     Args:
-        model: has a `loss(inputs, targets)` method (see `HasLoss`).
-        shards: token shards, read in the order of their names.
+        model: has a `loss(inputs, targets)` method (see `HasLoss`), and perhaps a `progress(step, fraction)` method
+            (see `HasProgress`), which is called before every step.
+        shards: token shards, read in the order of their names or as the loader of the settings does.
         cfg: the settings.
-        seed: seeds torch's generators before the first step (for models that draw while training).
+        seed: seeds torch's generators before the first step (for models that draw while training), and the loader.
         notify: called about every `cfg.log_every` seconds and at the end, with step, steps, loss in nats, seconds and
             tokens.
 
@@ -120,24 +94,23 @@ def train(
         ValueError: bad shards, or a loss that is not finite.
     """
     torch.manual_seed(seed)
-    loader = SequentialLoader(shards, cfg.batch_tokens, cfg.sequence_length)
+    loader = build_loader(shards, cfg, seed)
     optimizers = build_optimizers(model, cfg)
-    average = Average(model, cfg.ema) if cfg.ema else None
+    average = build_average(model, cfg)
     params = [param for param in model.parameters() if param.requires_grad]
     device = params[0].device
     compute_loss = cast(HasLoss, model).loss
+    progress = cast(HasProgress, model).progress if hasattr(model, "progress") else None
     model.train()
 
     start = time.perf_counter()
     last_note, elapsed, step, loss_value = start, 0.0, 0, float("nan")
     stopped_by: Literal["steps", "clock"] = "steps"
     while step < cfg.steps:
+        if progress is not None:
+            progress(step, run_fraction(cfg, step, elapsed))
         scale = lr_scale(cfg, step, elapsed)
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = group["base_lr"] * scale
-                if isinstance(optimizer, Muon):
-                    group["momentum"] = muon_momentum(cfg, step)
+        _set_rates(optimizers, scale, muon_momentum(cfg, step))
         inputs, targets = (batch.to(device, non_blocking=True) for batch in loader.next_batch())
         with torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
             loss = compute_loss(inputs, targets)
@@ -148,11 +121,11 @@ def train(
             torch.nn.utils.clip_grad_norm_(params, cfg.grad_clip)
         for optimizer in optimizers:
             optimizer.step()
-        if average is not None:
-            average.update()
         step += 1
+        if average is not None:
+            average.after_step(step, scale)
         elapsed = time.perf_counter() - start
-        out_of_time = 0 < cfg.seconds <= elapsed
+        out_of_time = 0 < cfg.budget <= elapsed
         note_due = time.perf_counter() - last_note >= cfg.log_every
         if note_due or out_of_time or step == cfg.steps:
             loss_value = float(loss.detach())
@@ -165,6 +138,15 @@ def train(
         if out_of_time and step < cfg.steps:
             stopped_by = "clock"
             break
-    if average is not None:
-        average.apply()
-    return TrainResult(step, elapsed, step * cfg.batch_tokens, loss_value, stopped_by)
+    averaged = average.apply() if average is not None else 0
+    if cfg.swa_every and not averaged:
+        print("swa: no checkpoint was due before training ended; the weights are those of the last step")
+    return TrainResult(step, elapsed, step * cfg.batch_tokens, loss_value, stopped_by, averaged)
+
+
+def _set_rates(optimizers: list[torch.optim.Optimizer], scale: float, momentum: float) -> None:
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["base_lr"] * scale
+            if isinstance(optimizer, Muon):
+                group["momentum"] = momentum

@@ -76,6 +76,7 @@ def _train(wire: Wire, job: dict[str, Any]) -> None:
     _mark(wire, Mark.QUANTIZED)
     container = pack(payload, meta, how.compressor, how.level)
     _mark(wire, Mark.PACKED)
+    sys.stdout.flush()  # what was printed belongs into the log, and the parent ends this process when it is done
     wire.send(Kind.ARTIFACT, np.frombuffer(container, np.uint8))
     wire.send(Kind.DONE)
 

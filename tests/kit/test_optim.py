@@ -1,10 +1,22 @@
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
+from harness.kit import optim
 from harness.kit.config import ModelConfig, TrainConfig
 from harness.kit.model import GPT
-from harness.kit.optim import Muon, build_optimizers, orthogonalize, param_groups
+from harness.kit.optim import (
+    NEWTON_SCHULZ,
+    POLAR_EXPRESS,
+    Muon,
+    build_optimizers,
+    normalize_rows,
+    orthogonalize,
+    param_groups,
+)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -41,6 +53,112 @@ def test_a_stack_equals_its_matrices_one_by_one():
     stack = torch.randn(5, 20, 12, generator=generator())
     one_by_one = torch.stack([orthogonalize(matrix) for matrix in stack])
     assert torch.allclose(orthogonalize(stack), one_by_one, atol=1e-5)
+
+
+def nearest_quintic(low: float, high: float) -> np.ndarray:
+    """The odd quintic (a, b, c) that is nearest to 1 on [low, high], by Remez' exchange: its error has equal peaks."""
+    inner = np.array([(3 * low + high) / 4, (low + 3 * high) / 4])
+    for _ in range(100):
+        x = np.array([low, *inner, high])
+        a, b, c, _ = np.linalg.solve(np.stack([x, x**3, x**5, np.array([1, -1, 1, -1])], 1), np.ones(4))
+        root = np.sqrt(9 * b * b - 20 * a * c)
+        inner = np.sqrt((-3 * b + np.array([-root, root])) / (10 * c))
+    return np.array([a, b, c])
+
+
+def test_polar_express_has_the_coefficients_of_its_definition():
+    # arXiv:2505.16932: each quintic is the best for the interval that the one before leaves, starting from [0.001, 1];
+    # not below 2 % of its upper end; centred on 1 there; and all but the last take an argument smaller by 2 %
+    low, high = 1e-3, 1.0
+    for iteration, published in enumerate(POLAR_EXPRESS):
+        found = nearest_quintic(max(low, 0.02 * high), high)
+        at = [found @ [x, x**3, x**5] for x in (low, high)]
+        margin = 1.02 if iteration < 4 else 1.0
+        found = found * 2 / sum(at) / [margin, margin**3, margin**5]
+        assert published == pytest.approx(found, rel=1e-12)
+        low = float(found @ [low, low**3, low**5])
+        high = 2 - low
+
+
+def spectrum(values: np.ndarray, seed: int) -> torch.Tensor:
+    """A float32 matrix [2n, n] with the given singular values."""
+    left, _ = torch.linalg.qr(torch.randn(2 * len(values), len(values), generator=generator(seed), dtype=torch.float64))
+    right, _ = torch.linalg.qr(
+        torch.randn(len(values), len(values), generator=generator(seed + 1), dtype=torch.float64)
+    )
+    return (left * torch.from_numpy(values) @ right).float()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(2, 24), st.floats(0.005, 1.0), st.integers(0, 10**6))
+def test_polar_express_keeps_its_bound(size, smallest, seed):
+    values = torch.linalg.svdvals(orthogonalize(spectrum(np.geomspace(smallest, 1.0, size), seed), 5, POLAR_EXPRESS))
+    # the five quintics map [0.001, 1] into 1 +- 0.1412; a Frobenius norm above the largest value only shrinks it
+    assert (values - 1).abs().max() < 0.1415
+
+
+def test_polar_express_comes_closer_to_one_than_newton_schulz():
+    def error(coefficients) -> float:
+        found = []
+        for seed in range(20):
+            rng = np.random.default_rng(seed)
+            values = np.sort(10 ** rng.uniform(-2, 0, 16))
+            found.append((torch.linalg.svdvals(orthogonalize(spectrum(values, seed), 5, coefficients)) - 1).abs())
+        return float(torch.cat(found).mean())
+
+    assert error(POLAR_EXPRESS) < 0.7 * error(NEWTON_SCHULZ)
+
+
+def test_rows_are_divided_by_their_norms():
+    matrix = torch.randn(3, 5, 7, generator=generator()) * torch.logspace(-3, 3, 5)[:, None]
+    matrix[1, 2] = 0
+    found = normalize_rows(matrix)
+    norms = np.sqrt((found.double().numpy() ** 2).sum(-1))
+    assert norms[1, 2] == 0 and np.delete(norms.flatten(), 7) == pytest.approx(1.0, abs=1e-6)
+    cosines = torch.cosine_similarity(found, matrix, dim=-1)
+    assert np.delete(cosines.flatten().numpy(), 7) == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_muoneq_r_orthogonalizes_rows_of_unit_norm(on, monkeypatch):
+    seen = []
+    original = optim.orthogonalize
+    monkeypatch.setattr(
+        optim, "orthogonalize", lambda stack, *rest: seen.append(stack.clone()) or original(stack, *rest)
+    )
+    model = GPT(ModelConfig(vocab_size=11, layers=2, dim=16, heads=2, kv_heads=2))
+    muon, _ = build_optimizers(model, TrainConfig(muon_row_normalize=on))
+    for index, param in enumerate(model.parameters()):
+        param.grad = torch.randn(param.shape, generator=generator(index)) * 10
+    muon.step()
+    norms = torch.cat([stack.double().norm(dim=-1).flatten() for stack in seen])
+    assert len(norms) == sum(len(param) for param in muon.param_groups[0]["params"])
+    assert bool(((norms - 1).abs() < 1e-5).all()) is on
+
+
+def test_muoneq_r_does_not_care_how_long_a_row_of_the_gradient_is():
+    def update(scale: torch.Tensor, **how: bool) -> torch.Tensor:
+        param = nn.Parameter(torch.zeros(6, 9))
+        param.grad = torch.randn(6, 9, generator=generator()) * scale
+        Muon([param], lr=1.0, **how).step()
+        return param.detach()
+
+    scale = torch.logspace(-2, 2, 6)[:, None]
+    assert torch.allclose(update(scale, row_normalize=True), update(torch.ones(6, 1), row_normalize=True), atol=1e-5)
+    assert not torch.allclose(update(scale), update(torch.ones(6, 1)), atol=0.1)
+
+
+def test_the_orthogonalizer_of_the_settings_is_used():
+    model = GPT(ModelConfig(vocab_size=11, layers=2, dim=16, heads=2, kv_heads=2))
+    found = {}
+    for name in ("newton-schulz", "polar-express"):
+        muon, _ = build_optimizers(model, TrainConfig(orthogonalizer=name))
+        found[name] = muon.param_groups[0]["coefficients"]
+    assert found == {"newton-schulz": NEWTON_SCHULZ, "polar-express": POLAR_EXPRESS}
+    with pytest.raises(ValueError, match="at most 5"):
+        TrainConfig(orthogonalizer="polar-express", ns_steps=6)
+    with pytest.raises(ValueError, match="orthogonalizer"):
+        TrainConfig(orthogonalizer="qr")
 
 
 def test_muon_follows_its_formula():

@@ -1,50 +1,16 @@
 import itertools
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from harness.kit import trainer
-from harness.kit.config import ModelConfig, TrainConfig
+from harness.kit.loader import SequentialLoader
 from harness.kit.model import GPT
 from harness.kit.optim import Muon
-from harness.kit.trainer import lr_scale, muon_momentum, train
-
-TINY = ModelConfig(vocab_size=16, layers=2, dim=16, heads=2, kv_heads=1)
-SHORT = TrainConfig(steps=4, batch_tokens=64, sequence_length=16, seconds=0.0, schedule="steps", warmdown=0.0)
-
-
-@pytest.fixture(scope="module")
-def shards(tmp_path_factory) -> list[Path]:
-    """A stream in which every token follows from the one before it, so that there is something to learn."""
-    tokens = np.cumsum(np.full(3000, 5)) % 16
-    header = np.zeros(256, "<i4")
-    header[:3] = 20240520, 1, len(tokens)
-    path = tmp_path_factory.mktemp("train") / "fineweb_train_000000.bin"
-    path.write_bytes(header.tobytes() + tokens.astype("<u2").tobytes())
-    return [path]
-
-
-def fresh(seed: int = 0) -> GPT:
-    torch.manual_seed(seed)
-    return GPT(TINY)
-
-
-def changed(cfg: TrainConfig, **values: object) -> TrainConfig:
-    return TrainConfig(**{**cfg.__dict__, **values})
-
-
-def weights(model: nn.Module) -> torch.Tensor:
-    return torch.cat([param.detach().flatten() for param in model.parameters()])
-
-
-def after(shards: list[Path], cfg: TrainConfig, seed: int = 0) -> torch.Tensor:
-    model = fresh()
-    train(model, shards, cfg, seed=seed)
-    return weights(model)
+from harness.kit.trainer import train
+from tests.kit.tiny_training import SHORT, TINY, after, changed, fresh, weights
 
 
 def test_training_learns(shards):
@@ -76,16 +42,6 @@ def test_the_seed_reaches_a_model_that_draws(shards):
     assert not torch.equal(run(1), run(2))
 
 
-def test_the_average_follows_its_formula(shards):
-    states = [weights(fresh()), *(after(shards, changed(SHORT, steps=steps)) for steps in (1, 2, 3))]
-    mean = states[0]
-    for state in states[1:]:
-        mean = 0.75 * mean + 0.25 * state
-    averaged = after(shards, changed(SHORT, steps=3, ema=0.75))
-    assert torch.allclose(averaged, mean, atol=1e-6)
-    assert not torch.allclose(averaged, states[-1], atol=1e-3)
-
-
 def test_clipping_bounds_the_gradient(shards, monkeypatch):
     norms = []
     original = Muon.step
@@ -100,40 +56,6 @@ def test_clipping_bounds_the_gradient(shards, monkeypatch):
     norms.clear()
     after(shards, SHORT)
     assert max(clipped) <= 1.001e-3 < max(norms)
-
-
-def test_warm_down_by_steps():
-    cfg = TrainConfig(steps=100, seconds=0.0, schedule="steps", warmdown=20.0)
-    scales = [lr_scale(cfg, step, 1e9) for step in range(100)]
-    assert scales[:81] == [1.0] * 81
-    assert scales[81:] == pytest.approx([(100 - step) / 20 for step in range(81, 100)])
-    fraction = changed(cfg, warmdown=0.2)
-    assert [lr_scale(fraction, step, 0.0) for step in range(100)] == scales
-    floored = changed(cfg, min_lr=0.1)
-    assert [lr_scale(floored, step, 0.0) for step in range(100)] == pytest.approx([0.1 + 0.9 * s for s in scales])
-
-
-def test_warm_down_by_the_clock():
-    # 100 s in all; 50 steps so far took 0.5 s each, so that 40 steps of warm-down are the last 20 s
-    cfg = TrainConfig(steps=10**6, seconds=100.0, schedule="clock", warmdown=40.0)
-    assert lr_scale(cfg, 50, 25.0) == 1.0
-    assert lr_scale(cfg, 160, 80.0) == 1.0
-    assert lr_scale(cfg, 180, 90.0) == pytest.approx(0.5)
-    assert lr_scale(cfg, 220, 110.0) == 0.0
-    assert lr_scale(cfg, 0, 0.0) == 1.0
-    fraction = changed(cfg, warmdown=0.25)
-    assert [lr_scale(fraction, 7, at) for at in (0.0, 75.0, 90.0, 100.0)] == pytest.approx([1.0, 1.0, 0.4, 0.0])
-
-
-def test_warm_up_is_linear():
-    cfg = changed(SHORT, steps=50, warmup_steps=10)
-    assert [lr_scale(cfg, step, 0.0) for step in (0, 4, 9, 30)] == pytest.approx([0.1, 0.5, 1.0, 1.0])
-
-
-def test_momentum_warms_up():
-    cfg = changed(SHORT, muon_momentum=0.95, muon_momentum_start=0.85, muon_momentum_steps=500)
-    assert [muon_momentum(cfg, step) for step in (0, 250, 500, 9999)] == pytest.approx([0.85, 0.90, 0.95, 0.95])
-    assert muon_momentum(changed(cfg, muon_momentum_steps=0), 0) == 0.95
 
 
 def test_the_schedule_reaches_every_optimizer(shards, monkeypatch):
@@ -200,6 +122,82 @@ def test_notifications_come_at_their_interval_and_at_the_end(shards, monkeypatch
     }
     gaps = np.diff([note["seconds"] for note in notes[:-1]])
     assert len(notes) > 2 and gaps.min() >= 5.0 and gaps.max() <= 6.0
+
+
+def test_a_reserve_ends_training_earlier(shards, monkeypatch):
+    def run(**values: float) -> trainer.TrainResult:
+        monkeypatch.setattr(trainer, "time", Clock())
+        return train(fresh(), shards, changed(SHORT, steps=1000, **values), seed=0)
+
+    kept, short = run(seconds=20.0, reserve_seconds=10.0), run(seconds=10.0)
+    assert kept == short and kept.stopped_by == "clock" and 10.0 <= kept.seconds < 12.0
+    assert run(seconds=20.0).steps > kept.steps
+
+
+class Told(GPT):
+    """Writes down what it is told, and what its weights are then."""
+
+    def __init__(self) -> None:
+        super().__init__(TINY)
+        self.heard: list[tuple[int, float]] = []
+
+    def progress(self, step: int, fraction: float) -> None:
+        assert self.training
+        self.heard.append((step, fraction))
+
+
+def test_a_model_is_told_of_every_step_before_it(shards):
+    torch.manual_seed(0)
+    model = Told()
+    train(model, shards, changed(SHORT, steps=5), seed=0)
+    assert model.heard == [(step, pytest.approx(step / 5)) for step in range(5)]
+    assert torch.equal(weights(model), after(shards, changed(SHORT, steps=5)))
+
+
+def test_by_the_clock_it_is_told_the_part_of_the_budget(shards, monkeypatch):
+    monkeypatch.setattr(trainer, "time", Clock())
+    model = Told()
+    cfg = changed(SHORT, steps=1000, seconds=20.0, reserve_seconds=10.0, schedule="clock")
+    result = train(model, shards, cfg, seed=0)
+    steps, fractions = zip(*model.heard, strict=True)
+    assert steps == tuple(range(result.steps)) and fractions[0] == 0.0
+    gaps = np.diff(fractions)
+    # a look at the clock is 0.25 of 10 seconds
+    assert (gaps > 0.024).all() and 0.9 < fractions[-1] <= 1.0
+
+
+def test_the_loader_of_the_settings_is_used(shards):
+    sequential, coprime = (after(shards, changed(SHORT, loader=name)) for name in ("sequential", "coprime"))
+    assert torch.equal(coprime, after(shards, changed(SHORT, loader="coprime")))
+    assert not torch.equal(coprime, sequential)
+    assert not torch.equal(coprime, after(shards, changed(SHORT, loader="coprime"), seed=1))
+    with pytest.raises(ValueError, match="loader"):
+        changed(SHORT, loader="random")
+
+
+def test_the_defaults_are_the_plain_loop(shards):
+    """The baseline in so many words: no switch may change a bit of what it does."""
+    cfg = changed(SHORT, steps=6, warmdown=0.5)
+    torch.manual_seed(0)
+    model = GPT(TINY)
+    data = SequentialLoader(shards, cfg.batch_tokens, cfg.sequence_length)
+    named = dict(model.named_parameters())
+    matrices = [name for name in named if name.endswith(".weight") and name.startswith("blocks")]
+    muon = Muon([named[name] for name in matrices])
+    groups = [[named["embedding.weight"]], [param for name, param in named.items() if not name.endswith(".weight")]]
+    rates = (cfg.embed_lr, cfg.scalar_lr)
+    adam = torch.optim.AdamW([{"params": group} for group in groups], betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+    torch.manual_seed(0)
+    for step in range(6):
+        scale = min(1.0, (6 - step) / 3)
+        muon.param_groups[0].update(lr=0.04 * scale, momentum=(1 - step / 500) * 0.85 + step / 500 * 0.95)
+        for group, rate in zip(adam.param_groups, rates, strict=True):
+            group["lr"] = rate * scale
+        model.zero_grad()
+        model.loss(*data.next_batch()).backward()
+        muon.step()
+        adam.step()
+    assert torch.equal(after(shards, cfg), weights(model))
 
 
 def test_a_run_that_diverges_is_an_error(shards):
