@@ -108,4 +108,4 @@ def test_the_code_of_a_matrix_never_changes():
     grid = (np.arange(60 * 70).reshape(60, 70) * 7919 % 61 - 30) // (1 + np.arange(60)[:, None] % 5)
     grid[40] = grid[3]
     code = encode_grid(grid.astype(np.int8))
-    assert (len(code), hashlib.sha256(code).hexdigest()[:16]) == (0, "")
+    assert (len(code), hashlib.sha256(code).hexdigest()[:16]) == (2077, "29d373e9c341bf23")
