@@ -82,8 +82,11 @@ def decode_body(
         start = 0
         for name in names:
             count = size * rest[name].numel()
-            flat = torch.from_numpy(group[start : start + count].copy())
-            found[name] = flat.view(rest[name].dtype).reshape(rest[name].shape)
+            if count:  # torch cannot view nothing as another dtype
+                flat = torch.from_numpy(group[start : start + count].copy())
+                found[name] = flat.view(rest[name].dtype).reshape(rest[name].shape)
+            else:
+                found[name] = rest[name]
             start += count
         at = stop
     return found
