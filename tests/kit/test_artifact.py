@@ -348,8 +348,17 @@ def entropy_bytes(grid: torch.Tensor) -> float:
     return float(-(shares * shares.log2()).sum() * grid.numel() / 8)
 
 
-@pytest.mark.parametrize("how", [{"bits": 8}, {"bits": 6}, {"bits": 6, "clip": "sd"}, {"bits": 8, "min_range": 1.0}])
-@pytest.mark.parametrize("weights", ["trained", "record shape"])
+@pytest.mark.parametrize(
+    ("weights", "how"),
+    [
+        ("trained", {"bits": 8}),
+        ("trained", {"bits": 6}),
+        ("trained", {"bits": 6, "clip": "sd"}),
+        ("trained", {"bits": 8, "min_range": 1.0}),
+        ("record shape", {"bits": 8}),
+        ("record shape", {"bits": 6, "clip": "sd"}),
+    ],
+)
 def test_the_entropy_coder_is_near_the_limit_and_below_the_contests_packing(trained, weights, how):
     if weights == "trained":
         state = trained.model.state_dict()
