@@ -86,10 +86,10 @@ def decode_grid(code: bytes, rows: int, columns: int) -> Grid:
     Raises:
         ValueError: the code cannot be one of such a matrix.
     """
-    if not code or code[0] > _MAX_LIMIT or len(code) % 4 != 1 or (code[0] == 0) != (len(code) == 1):
+    if rows < 1 or columns < 1 or len(code) % 4 != 1 or code[0] > _MAX_LIMIT or (code[0] == 0) != (len(code) == 1):
         raise ValueError("not a code of a matrix")
     limit = code[0]
-    out = np.zeros((rows, columns), np.int32)
+    out = np.zeros((rows, columns), np.int16)
     if limit == 0:
         return out.astype(np.int8)
     decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(code, ">u4", offset=1).astype(np.uint32))

@@ -101,6 +101,9 @@ def test_what_it_does_not_apply_to():
     assert encode_grid(np.full((2, 2), -128, np.int8)) is None
     assert encode_grid(np.zeros(4, np.int8)) is None
     assert encode_grid(np.zeros((300, 300), np.int8)) == b"\0"
+    for shape in ((0, 4), (4, 0)):
+        with pytest.raises(ValueError, match="not a code of a matrix"):
+            decode_grid(b"\0", *shape)
 
 
 def test_the_code_of_a_matrix_never_changes():
