@@ -18,6 +18,7 @@ from pathlib import Path
 
 import brotli
 import numpy as np
+import zstandard
 
 from harness.audit.evidence import Retraining
 from harness.corpus.dataset import Dataset
@@ -34,6 +35,8 @@ _REDRAWN = "documents of the same lengths, redrawn from the scored text itself (
 
 #: Artifacts whose tensors take more than this are compared as files only.
 _MAX_PAYLOAD = 1 << 28
+_MAX_HEADER = 1 << 24
+_UNREADABLE = (struct.error, zlib.error, lzma.LZMAError, brotli.error, zstandard.ZstdError)
 
 
 def other_validation(dataset: Dataset, scored: Tokens, seed: int) -> tuple[Tokens, str]:
@@ -148,7 +151,7 @@ def first_difference(first: bytes, second: bytes) -> str:
             if a != b:
                 changed = int((np.frombuffer(a, np.uint8) != np.frombuffer(b, np.uint8)).sum())
                 return f"tensor {name[:100]!a}, {changed:,} of {len(a):,} bytes differ"
-    except (ValueError, TypeError, KeyError, struct.error, zlib.error, lzma.LZMAError, brotli.error, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, *_UNREADABLE):
         pass
     short = min(len(first), len(second))
     unlike = np.flatnonzero(np.frombuffer(first[:short], np.uint8) != np.frombuffer(second[:short], np.uint8))
@@ -156,21 +159,55 @@ def first_difference(first: bytes, second: bytes) -> str:
 
 
 def _tensors(container: bytes) -> dict[str, bytes]:
-    """The raw tensors of a kit artifact: its layout is described in the kit, and is data, not code."""
-    magic, _, blocks, compressor = struct.unpack_from("<4sHH8s", container)
-    start = 20 + 256 * blocks
-    size = json.loads(container[20:start])["payload_bytes"]
-    if magic != b"GOLF" or type(size) is not int or not 8 <= size <= _MAX_PAYLOAD:
+    """The raw tensors of a kit artifact: its layout is described in the kit, and is data, not code.
+
+    Grids that are entropy-coded are compared as their codes, which nothing here has to decode.
+    """
+    magic, version, length, compressor = struct.unpack_from("<4sHH8s", container)
+    start = 20 + (256 * length if version == 1 else length)
+    text = container[20:start] if version == 1 else _decompressed(container[20:start], b"brotli", _MAX_HEADER)
+    header = json.loads(text)
+    size, stride = header["payload_bytes"], header.get("shuffle", 0)
+    if magic != b"GOLF" or type(size) is not int or not 0 <= size <= _MAX_PAYLOAD:
         raise ValueError("not an artifact that can be read here")
-    raw = _decompressed(container[start:], compressor.rstrip(b"\0"), size)
+    kind = compressor.rstrip(b"\0")
+    if kind == b"range":
+        return _codes(container[start:], header["coded"])
+    raw = _decompressed(container[start:], kind, size)
+    if stride:
+        raw = _in_order(raw, int(stride))
     (head,) = struct.unpack_from("<Q", raw)
     layout = json.loads(raw[8 : 8 + head])
     spans = {str(name): entry["data_offsets"] for name, entry in layout.items() if name != "__metadata__"}
     return {name: raw[8 + head + int(span[0]) : 8 + head + int(span[1])] for name, span in spans.items()}
 
 
+def _codes(body: bytes, coded: dict[str, int]) -> dict[str, bytes]:
+    """The codes of the grids, in order of their names, and what follows: all other tensors, compressed together."""
+    found, at = {}, 0
+    for name in sorted(coded):
+        found[f"{name} (entropy-coded)"] = body[at : at + int(coded[name])]
+        at += int(coded[name])
+    return found | {"others, compressed": body[at:]}
+
+
+def _in_order(shuffled: bytes, stride: int) -> bytes:
+    """Bytes that were regrouped by a stride, where they belong."""
+    if not 2 <= stride < 256:
+        raise ValueError("no stride that the kit knows")
+    data, out, at = np.frombuffer(shuffled, np.uint8), np.empty(len(shuffled), np.uint8), 0
+    for start in range(stride):
+        place = out[start::stride]
+        place[:] = data[at : at + len(place)]
+        at += len(place)
+    return out.tobytes()
+
+
 def _decompressed(data: bytes, compressor: bytes, size: int) -> bytes:
     """At most `size` bytes."""
+    if compressor == b"zstd":
+        with zstandard.ZstdDecompressor(max_window_size=1 << 28).stream_reader(data) as reader:
+            return bytes(reader.read(size))
     if compressor == b"zlib":
         return zlib.decompressobj().decompress(data, size)
     if compressor == b"lzma":

@@ -49,6 +49,15 @@ def after_training(self, model, data):
 """
 
 
+#: GPTQ whose Hessians come from this source (#1318 takes validation text).
+CALIBRATED = """
+def quantize_config(self):
+    from harness.kit import Calibration
+    how = Calibration({source!r}, inside_clock=False, sequences=4, length=64)
+    return QuantizeConfig(bits=4, keep_below=1024, min_range=0.0, gptq=True, calibration=how)
+"""
+
+
 def compared(body: str, dataset: Dataset, home: Path) -> Finding:
     """What the check says of a declared reader, with no evaluation in between."""
     folder = write_submission(home / "reader", body, reads_validation=True)
@@ -79,6 +88,21 @@ def test_a_declared_reader_that_only_reports_passes(dataset: Dataset, tmp_path: 
     found = settled(compared(PRE_QUANT, dataset, tmp_path), Status.PASS)
     assert found.metrics["trainings compared"] == 2 and "by construction" not in found.headline
     assert any("in common" in line for line in found.not_covered)
+
+
+def test_calibrating_on_validation_text_is_training_on_it(dataset: Dataset, tmp_path: Path) -> None:
+    found = settled(compared(CALIBRATED.format(source="validation"), dataset, tmp_path), Status.FAIL)
+    assert "tensor" in found.headline and found.metrics["trainings compared"] == 4
+
+
+def test_a_declared_reader_that_calibrates_on_its_own_text_passes(dataset: Dataset, tmp_path: Path) -> None:
+    settled(compared(PRE_QUANT + CALIBRATED.format(source="self"), dataset, tmp_path), Status.PASS)
+
+
+def test_calibration_has_to_be_declared_like_any_other_reading(dataset: Dataset, tmp_path: Path) -> None:
+    folder = write_submission(tmp_path / "silent", CALIBRATED.format(source="validation"))
+    with pytest.raises(SubmissionError, match=r'declares "reads_validation": true in its submission\.json'):
+        judge(folder, dataset, tmp_path / "out", checks=[CHECK])
 
 
 def test_a_training_that_is_not_reproducible_is_not_accused(dataset: Dataset, tmp_path: Path) -> None:
@@ -147,18 +171,32 @@ def test_a_declaration_without_a_comparison_is_not_run(dataset: Dataset) -> None
     settled(found, Status.NOT_RUN)
 
 
-@pytest.mark.parametrize("compressor", ["zlib", "brotli", "lzma", "none"])
-def test_the_first_different_tensor_is_named(compressor: str) -> None:
+@pytest.mark.parametrize("compressor", ["zlib", "brotli", "lzma", "none", "zstd"])
+@pytest.mark.parametrize("shuffle", [0, 2])
+def test_the_first_different_tensor_is_named(compressor: str, shuffle: int) -> None:
     import torch
 
     def packed(**tensors: torch.Tensor) -> bytes:
-        return pack(tensors, {"bits": {}}, compressor)  # type: ignore[arg-type]
+        return pack(tensors, {"bits": {}}, compressor, byte_shuffle=shuffle)  # type: ignore[arg-type]
 
     a = packed(first=torch.zeros(4), second=torch.zeros(4, dtype=torch.uint8))
     b = packed(first=torch.zeros(4), second=torch.tensor([0, 1, 0, 2], dtype=torch.uint8))
     assert first_difference(a, b) == "tensor 'second', 2 of 4 bytes differ"
     assert first_difference(a, packed(first=torch.zeros(4))) == "tensor 'second', which only one of them has"
     assert "16 bytes in one and 8 in the other" in first_difference(a, packed(first=torch.zeros(2)))
+
+
+def test_entropy_coded_tensors_are_named_by_their_codes() -> None:
+    import torch
+
+    def packed(seed: int, other: float) -> bytes:
+        values = 8 * torch.randn(50, 60, generator=torch.Generator().manual_seed(seed))
+        tensors = {"a": torch.full((9,), other), "w": values.round().clamp(-31, 31).to(torch.int8)}
+        return pack(tensors, {"bits": {"w": 6}}, "range")
+
+    assert "tensor 'w (entropy-coded)'" in first_difference(packed(0, 1.0), packed(1, 1.0))
+    assert "tensor 'others, compressed'" in first_difference(packed(0, 1.0), packed(0, 2.0))
+    assert first_difference(packed(0, 1.0), packed(0, 1.0)[:-30]).startswith("tensor")
 
 
 @given(st.binary(max_size=300), st.binary(max_size=300))

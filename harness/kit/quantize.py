@@ -1,9 +1,10 @@
 """Weights to small integers and back, one symmetric grid per row of a matrix.
 
-This is the contest's baseline for 8 bits and its successors (#414 and later) for 6. For a row w of a large matrix:
-clip = quantile(|w|), scale = fp16(max(clip, min_range) / limit), q = round(w / scale) cut to -limit..limit, with limit
-127 or 31. Unlike the baseline the rounding uses the scale as stored, so that |w - q*scale| <= scale/2 holds for every
-weight that is not clipped.
+The defaults are the contest's baseline: for a row w of a large matrix clip = quantile(|w|), scale =
+fp16(max(clip, min_range) / 127), q = round(w / scale) cut to -127..127. `QuantizeConfig` has its successors: narrower
+grids, other clips (`grid`), GPTQ (`gptq`), a rotation before it (`hadamard`), and other settings by name. Unlike the
+baseline the rounding uses the scale as stored, so that |w - q*scale| <= scale/2 holds for every weight that is rounded
+to nearest and not clipped.
 """
 
 from __future__ import annotations
@@ -11,38 +12,50 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from harness.kit.config import QuantizeConfig, is_control
+from harness.kit.config.quantize import FLOAT_BITS
+from harness.kit.gptq import gptq
+from harness.kit.grid import fit, limit_of, to_nearest
+from harness.kit.hadamard import fitting_block, rotate, rotate_hessian
 
 #: Ends the name of the tensor that holds a quantized tensor's scales.
 SCALE = "::scale"
 
-#: A grid step below the smallest normal float16 would lose precision itself.
-_SMALLEST_SCALE = float(np.finfo(np.float16).smallest_normal)
-_LARGEST_SCALE = float(np.finfo(np.float16).max)
-
 Meta = dict[str, Any]
 
 
-def quantize(state: Mapping[str, Tensor], cfg: QuantizeConfig) -> tuple[dict[str, Tensor], Meta]:
+def quantize(
+    state: Mapping[str, Tensor], cfg: QuantizeConfig, hessians: Mapping[str, Tensor] | None = None
+) -> tuple[dict[str, Tensor], Meta]:
     """Quantize a model's state.
 
     * float matrices of more than `cfg.keep_below` elements: int8 [rows, columns] plus float16 scales [rows];
     * other float tensors: float16, or float32 for control tensors (`config.CONTROL_PATTERNS`);
     * everything else: as it is.
 
+    Args:
+        state: tensors by name.
+        cfg: the settings.
+        hessians: float [columns, columns] by name, of the inputs of the layers (`calibration`). Matrices without one
+            are rounded to nearest: an embedding that is only looked up has a diagonal Hessian, for which GPTQ is that.
+
     Returns:
-        the payload (contiguous CPU tensors by name, scales under `name::scale`) and meta
-        {"bits": {name: 8 or 6 for each quantized tensor}}, which is plain JSON.
+        the payload (contiguous CPU tensors by name, scales under `name::scale`) and meta, which is plain JSON:
+        {"bits": {name: width of the grid, for each quantized tensor}} and, where a tensor is rotated,
+        {"hadamard": {name: block}}.
 
     Raises:
-        ValueError: a tensor holds NaN or infinity, is too large for its format, or has a reserved name.
+        ValueError: a tensor holds NaN or infinity, is too large for its format, or has a reserved name; GPTQ without
+            any Hessian, or with one that cannot be used.
     """
+    if cfg.needs_calibration and not hessians:
+        raise ValueError("quantize: GPTQ and hessian_clip need Hessians of the layers' inputs; collect them first")
     payload: dict[str, Tensor] = {}
     bits: dict[str, int] = {}
+    rotated: dict[str, int] = {}
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()
         if name.endswith(SCALE):
@@ -53,45 +66,71 @@ def quantize(state: Mapping[str, Tensor], cfg: QuantizeConfig) -> tuple[dict[str
         tensor = tensor.float()
         if not bool(tensor.isfinite().all()):
             raise ValueError(f"quantize: tensor {name!r} holds NaN or infinity")
-        if tensor.ndim == 2 and tensor.numel() > cfg.keep_below and not is_control(name):
-            payload[name], payload[name + SCALE] = quantize_rows(tensor, cfg)
-            bits[name] = cfg.bits
+        how = cfg.resolve(name)
+        large = tensor.ndim == 2 and tensor.numel() > cfg.keep_below and not is_control(name)
+        if large and how.bits != FLOAT_BITS:
+            block = fitting_block(tensor.size(1), how.hadamard) if how.hadamard else 1
+            try:
+                payload[name], payload[name + SCALE] = _quantized(tensor, how, block, (hessians or {}).get(name))
+            except ValueError as error:
+                raise ValueError(f"quantize: tensor {name!r}: {error}") from None
+            bits[name] = how.bits
+            if block > 1:
+                rotated[name] = block
         elif is_control(name):
             payload[name] = tensor.clone()
         else:
             payload[name] = tensor.half()
         if not all(bool(payload[key].isfinite().all()) for key in (name, name + SCALE) if key in payload):
             raise ValueError(f"quantize: tensor {name!r} has values too large for float16")
-    return payload, {"bits": bits}
+    meta: Meta = {"bits": bits}
+    return payload, meta | {"hadamard": rotated} if rotated else meta
 
 
 def quantize_rows(matrix: Tensor, cfg: QuantizeConfig) -> tuple[Tensor, Tensor]:
-    """Quantize each row on its own grid.
+    """Quantize each row on its own grid, to nearest.
 
     Args:
         matrix: float32 [rows, columns], finite.
-        cfg: bits, clip_quantile and min_range.
+        cfg: bits and the settings of the clip.
 
     Returns:
         int8 [rows, columns] in -limit..limit and float16 [rows], the grid steps.
     """
-    limit = _limit(cfg.bits)
-    # numpy: torch.quantile refuses more than 2^24 elements
-    clip = torch.from_numpy(np.quantile(matrix.abs().numpy(), cfg.clip_quantile, axis=1).astype(np.float32))
-    scale = (clip.clamp_min(cfg.min_range) / limit).clamp_min(_SMALLEST_SCALE).half()
-    grid = (matrix / scale.float()[:, None]).round().clamp(-limit, limit)
-    return grid.to(torch.int8), scale
+    return fit(matrix, cfg, lambda scale: to_nearest(matrix, scale, limit_of(cfg.bits)))
+
+
+def _quantized(matrix: Tensor, how: QuantizeConfig, block: int, hessian: Tensor | None) -> tuple[Tensor, Tensor]:
+    hessian = None if hessian is None else hessian.detach().cpu().double()
+    if block > 1:
+        matrix = rotate(matrix, block)
+        hessian = None if hessian is None else rotate_hessian(hessian, block)
+    limit = limit_of(how.bits)
+
+    def rounded(scale: Tensor) -> Tensor:
+        if hessian is None or not how.gptq or not bool(scale.isfinite().all()):
+            return to_nearest(matrix, scale, limit)
+        return gptq(
+            matrix, hessian, scale, limit, damping=how.damping, block=how.block_columns, act_order=how.act_order
+        )
+
+    return fit(matrix, how, rounded, None if hessian is None else hessian.diagonal())
 
 
 def dequantize(payload: Mapping[str, Tensor], meta: Mapping[str, Any]) -> dict[str, Tensor]:
     """The state that `quantize` approximated: floats as float32, everything else as stored.
 
     Raises:
-        ValueError: meta names a tensor that the payload does not hold in the form that `quantize` gives it.
+        ValueError: meta names a tensor that the payload does not hold in the form that `quantize` gives it, or asks
+            for something that this version does not know.
     """
-    bits = meta.get("bits")
+    bits, rotated = meta.get("bits"), meta.get("hadamard", {})
     if not isinstance(bits, Mapping):
         raise ValueError('dequantize: meta has no "bits" table')
+    if unknown := sorted(set(meta) - {"bits", "hadamard"}):
+        raise ValueError(f"dequantize: meta has {unknown[0]!r}, which this version does not know")
+    if not isinstance(rotated, Mapping) or not rotated.keys() <= bits.keys():
+        raise ValueError('dequantize: the "hadamard" table must name quantized tensors')
     scales = {name + SCALE for name in bits}
     for name in bits:
         grid, scale = payload.get(name), payload.get(name + SCALE)
@@ -101,10 +140,10 @@ def dequantize(payload: Mapping[str, Tensor], meta: Mapping[str, Any]) -> dict[s
     for name, tensor in payload.items():
         if name in bits:
             state[name] = tensor.float() * payload[name + SCALE].float()[:, None]
+            if name in rotated:
+                if type(rotated[name]) is not int:
+                    raise ValueError(f"dequantize: the rotation of {name!r} is no number")
+                state[name] = rotate(state[name], rotated[name])
         elif name not in scales:
             state[name] = tensor.float() if tensor.is_floating_point() else tensor.clone()
     return state
-
-
-def _limit(bits: int) -> int:
-    return (1 << (bits - 1)) - 1

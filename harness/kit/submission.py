@@ -88,7 +88,10 @@ class Submission:
         """Change the trained model in place before it is quantized. Nothing by default."""
 
     def quantize_config(self) -> QuantizeConfig:
-        """How the shared quantizer turns the weights into the artifact."""
+        """How the shared quantizer turns the weights into the artifact.
+
+        Asked twice: after the training loop, for a calibration inside the clock, and after `after_training`.
+        """
         return config.smoke_quantize() if self.smoke else QuantizeConfig()
 
     def evaluate(self, model: nn.Module, stream: Stream) -> None:

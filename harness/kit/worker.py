@@ -24,9 +24,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from harness.kit.artifact import pack, unpack
+from harness.kit.artifact import unpack
+from harness.kit.calibration import collect
 from harness.kit.generate import Generator
 from harness.kit.model import GPT
+from harness.kit.pruning import pack_to_fit
 from harness.kit.quantize import dequantize, quantize
 from harness.kit.stream import Stream
 from harness.kit.submission import Submission, TrainData
@@ -67,14 +69,17 @@ def _train(wire: Wire, job: dict[str, Any]) -> None:
     config = submission.train_config()
     _mark(wire, Mark.LOOP_START)
     train(model, list(shards), config, seed=job["seed"], notify=lambda facts: _progress(wire, facts))
-    _mark(wire, Mark.LOOP_END)
     validation = tuple(Path(shard) for shard in job.get("validation", ()))
-    submission.after_training(model, TrainData(shards, job["vocab_size"], job["seed"], validation))
+    data = TrainData(shards, job["vocab_size"], job["seed"], validation)
+    hessians = collect(model, data, submission.quantize_config(), inside_clock=True)
+    _mark(wire, Mark.LOOP_END)
+    submission.after_training(model, data)
     _mark(wire, Mark.ADAPTED)
     how = submission.quantize_config()
-    payload, meta = quantize(model.state_dict(), how)
+    hessians |= collect(model, data, how, inside_clock=False)
+    payload, meta = quantize(model.state_dict(), how, hessians)
     _mark(wire, Mark.QUANTIZED)
-    container = pack(payload, meta, how.compressor, how.level)
+    container = pack_to_fit(payload, meta, how)
     _mark(wire, Mark.PACKED)
     sys.stdout.flush()  # what was printed belongs into the log, and the parent ends this process when it is done
     wire.send(Kind.ARTIFACT, np.frombuffer(container, np.uint8))

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from tests.kit.trained import make
+
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
@@ -20,3 +22,9 @@ def shards(tmp_path_factory) -> list[Path]:
     path = tmp_path_factory.mktemp("train") / "fineweb_train_000000.bin"
     path.write_bytes(header.tobytes() + tokens.astype("<u2").tobytes())
     return [path]
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, one_thread):
+    """A model that was trained for some seconds, and its data; do not change it."""
+    return make(tmp_path_factory.mktemp("trained"))

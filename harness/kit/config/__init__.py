@@ -2,7 +2,7 @@
 
 from harness.kit.config.control import CONTROL_PATTERNS, is_control
 from harness.kit.config.model import ModelConfig, Parallel, Smear
-from harness.kit.config.quantize import Compressor, QuantizeConfig
+from harness.kit.config.quantize import Calibration, Compressor, Override, QuantizeConfig
 from harness.kit.config.scales import record_model, record_train, smoke_model, smoke_quantize, smoke_train
 from harness.kit.config.sources import (
     pr1019_model,
@@ -16,8 +16,10 @@ from harness.kit.config.train import TrainConfig
 
 __all__ = [
     "CONTROL_PATTERNS",
+    "Calibration",
     "Compressor",
     "ModelConfig",
+    "Override",
     "Parallel",
     "QuantizeConfig",
     "Smear",
