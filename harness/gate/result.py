@@ -27,7 +27,7 @@ Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="null")
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="null", json_schema_serialization_defaults_required=True)
 
 
 class Said(_Model):
@@ -48,7 +48,8 @@ class Stage(_Model):
         source: made by this run, taken from its own interrupted beginning, or from a cache.
         record: path of the record, relative to gate.json; None where there is none.
         sha256: of that file.
-        findings: of the record, worst first, those that are not PASS or NOT_APPLICABLE.
+        findings: of the record, worst first, those that are not PASS or NOT_APPLICABLE; of an adapter's papers only
+            FAIL and UNRULED, because adapters need no logs.
     """
 
     name: Literal["papers", "static", "smoke", "full"]
@@ -77,7 +78,7 @@ class Judged(_Model):
 
     path: Short
     folder: Short
-    kind: Literal["adapter", "script", "evidence"] | None = None
+    kind: Literal["adapter", "script"] | None = None
     how: Literal["added", "changed", "renamed"]
     before: Short | None = None
     sha256: Digest | None = None
@@ -136,7 +137,7 @@ class GateResult(_Model):
     flags: list[Flag] = Field(default_factory=list, max_length=8)
     submissions: list[Judged] = Field(default_factory=list, max_length=MAX_SUBMISSIONS)
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True, ser_json_inf_nan="null")
+    model_config = ConfigDict(populate_by_name=True)  # the rest is inherited
 
 
 #: Worst first, as in a record; what is broken stands between what the harness and what the evidence failed to do.

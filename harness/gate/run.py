@@ -159,12 +159,12 @@ class _One:
     def _judge(self, exported: Exported) -> None:
         judged, path = self.judged, exported.path
         judged.sha256 = exported.sha256
+        judged.kind = kind = stages.kind_of(path)
         claimed = stages.papers(path, self.settings, self.home / "papers")
         self._add("papers", claimed)
         if claimed.record.verdict == Status.FAIL:
             self._decide(claimed.record)
             return
-        judged.kind = kind = stages.kind_of(path)
         judged.stages.append(Stage(name="static", verdict="PASS", headline=plain(stages.static(path, kind), 400)))
         self.save()
         made = claimed
@@ -189,7 +189,7 @@ class _One:
             "source": made.source,
             "record": f"{self.judged.folder}/{name}/record.json",
             "sha256": stages.sha256(file),
-            "findings": _findings(made.record),
+            "findings": _findings(made.record, bare=name == "papers" and self.judged.kind == "adapter"),
         }
         self.judged.stages.append(Stage.model_validate(stage))
         if made.source != "run":
@@ -266,9 +266,10 @@ def _headline(record: Record) -> str:
     return f"{passed} checks found nothing"
 
 
-def _findings(record: Record) -> list[Said]:
-    """Findings that somebody should read, worst first."""
-    worth = sorted((f for f in record.findings if f.status not in _QUIET), key=lambda f: SEVERITY.index(f.status))
+def _findings(record: Record, *, bare: bool) -> list[Said]:
+    """Findings that somebody should read, worst first; `bare` leaves out what is merely not shown."""
+    quiet = (*_QUIET, Status.INCONCLUSIVE, Status.NOT_RUN) if bare else _QUIET
+    worth = sorted((f for f in record.findings if f.status not in quiet), key=lambda f: SEVERITY.index(f.status))
     return [Said(id=plain(f.id, 80), status=f.status, headline=plain(f.headline, 600)) for f in worth[:40]]
 
 

@@ -42,7 +42,7 @@ SMOKE = tuple(
     name for name in audit.select("all") if name not in {*audit.NEED_SECOND_RUN, "null-stream", "artifact-independence"}
 )
 #: What a script's base run shows.
-SCRIPT_SMOKE = ("normalization", "score-before-update", "single-pass", "byte-accounting", "isolation")
+SCRIPT_SMOKE = ("normalization", "score-before-update", "single-pass", "isolation")
 SEED = 1
 _MAX_SOURCE = 8 << 20
 

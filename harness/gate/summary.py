@@ -111,10 +111,13 @@ def _details(one: Mapping[str, Any]) -> str:
     for stage in one["stages"]:
         taken = {"run": "", "resumed": " (from this gate's interrupted run)", "cache": " (from a cache)"}
         lines.append(f"- {stage['name']}: {stage['verdict']}{taken[stage['source']]}, {code(stage['headline'], 400)}")
-        shown = stage["findings"][:_SHOWN]
-        lines += [f"  - {found['status']} {code(found['id'], 60)}: {code(found['headline'], 400)}" for found in shown]
-        if len(stage["findings"]) > _SHOWN:
-            lines.append(f"  - and {len(stage['findings']) - _SHOWN} more in the record")
+    found = one["stages"][-1]["findings"] if one["stages"] else []  # later stages repeat what earlier ones found
+    if found:
+        lines += ["", "| status | check | |", "|---|---|---|"]
+        lines += [f"| {item['status']} | {code(item['id'], 60)} | {code(item['headline'], 400)} |"
+                  for item in found[:_SHOWN]]  # fmt: skip
+    if len(found) > _SHOWN:
+        lines += ["", f"and {len(found) - _SHOWN} more in the record"]
     return "\n".join([*lines, "", "</details>", ""])
 
 
