@@ -14,11 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError, UsageError
+from harness.report.text import plain
 
 _SECONDS = 300
 _OBJECT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 #: Replacement objects, prompts and a tracing environment would change what is read or said.
 _ENVIRONMENT = {"GIT_NO_REPLACE_OBJECTS": "1", "GIT_TERMINAL_PROMPT": "0", "GIT_LITERAL_PATHSPECS": "1", "LC_ALL": "C"}
+#: What git sets for its hooks, and what would point it to another repository than the one that was named.
+_ELSEWHERE = {
+    "GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_GRAFT_FILE", "GIT_SHALLOW_FILE", "GIT_NAMESPACE",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -148,9 +154,10 @@ class Repository:
             raise HarnessError(f"git {args[0]} did not end within {_SECONDS} s") from None
         if done.returncode != 0:
             words = done.stderr.decode("utf-8", "replace").strip().splitlines()
-            raise HarnessError(f"git {args[0]} failed: {words[-1] if words else f'exit code {done.returncode}'}")
+            why = plain(words[-1], 300) if words else f"exit code {done.returncode}"
+            raise HarnessError(f"git {args[0]} failed: {why}")
         return done.stdout
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, **_ENVIRONMENT}
+    return {name: value for name, value in os.environ.items() if name not in _ELSEWHERE} | _ENVIRONMENT

@@ -119,7 +119,7 @@ def gate(request: Request, settings: Settings, progress: Progress) -> GateResult
             shutil.rmtree(home, ignore_errors=True)
         one = _One(judged, request, settings, home, store, progress, lambda: _save(result, request.out), not fresh)
         with tempfile.TemporaryDirectory(prefix="golf-gate-") as scratch:
-            one.judge(partial(export, repository, head, change.path, Path(scratch)))
+            one.judge(Path(scratch), partial(export, repository, head, change.path, Path(scratch)))
         progress.note(f"{judged.path}: {judged.verdict}, {judged.headline}")
     result.complete = True
     _save(result, request.out)
@@ -139,14 +139,19 @@ class _One:
     save: Callable[[], None]
     resume: bool
 
-    def judge(self, exporting: Callable[[], Exported]) -> None:
-        """Go through the stages until one decides. What is the submission's fault is BROKEN, what is ours ERROR."""
+    def judge(self, scratch: Path, exporting: Callable[[], Exported]) -> None:
+        """Go through the stages until one decides. What is the submission's fault is BROKEN, what is ours ERROR.
+
+        Args:
+            scratch: where the files are put; errors name them without it.
+            exporting: puts them there.
+        """
         try:
             self._judge(exporting())
         except UsageError as error:  # a SubmissionError is one
-            self._broken("BROKEN", str(error))
+            self._broken("BROKEN", str(error).replace(f"{scratch}/", ""))
         except (HarnessError, OSError) as error:
-            self._broken("ERROR", str(error))
+            self._broken("ERROR", str(error).replace(f"{scratch}/", ""))
         except Exception as error:
             self.home.mkdir(parents=True, exist_ok=True)
             (self.home / "error.log").write_text(traceback.format_exc(), encoding="utf-8", errors="replace")

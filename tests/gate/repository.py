@@ -47,6 +47,7 @@ class Scratch:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._blobs: dict[bytes, str] = {}
         subprocess.run(["git", "init", "-q", "--bare", str(path)], check=True, env={**os.environ, **_WHO})
 
     def git(self, *args: str, feed: bytes = b"") -> str:
@@ -84,4 +85,7 @@ class Scratch:
         return self.git("hash-object", "-t", "tree", "-w", "--literally", "--stdin", feed=raw)
 
     def blob(self, content: str | bytes) -> str:
-        return self.git("hash-object", "-w", "--stdin", feed=content.encode() if isinstance(content, str) else content)
+        raw = content.encode() if isinstance(content, str) else content
+        if raw not in self._blobs:
+            self._blobs[raw] = self.git("hash-object", "-w", "--stdin", feed=raw)
+        return self._blobs[raw]

@@ -161,7 +161,9 @@ def test_whatever_passes_stays_below_its_folder(name: str, mode: str) -> None:
     assert Path(str(path).replace("/./", "/")).resolve().is_relative_to(root / "s" / "x") and name.isprintable()
 
 
-def test_revisions_that_are_not_there_are_named(scratch: Scratch, tmp_path: Path) -> None:
+def test_revisions_that_are_not_there_are_named(
+    scratch: Scratch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     repository = Repository(scratch.path)
     one, two = scratch.commit(BASE), scratch.commit({"a": "b"})
     assert repository.commit(one) == one
@@ -172,5 +174,7 @@ def test_revisions_that_are_not_there_are_named(scratch: Scratch, tmp_path: Path
         repository.merge_base(one, two)
     with pytest.raises(UsageError, match="not a git repository"):
         Repository(tmp_path)
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))  # as in a hook of another repository
+    assert repository.commit(two) == two
     blob = next(repository.blobs([scratch.blob("text")]))
     assert hashlib.sha256(blob).hexdigest() == hashlib.sha256(b"text").hexdigest()

@@ -118,7 +118,11 @@ def test_a_cache_that_was_tampered_with_is_not_believed(bench: Bench) -> None:
 
 BROKEN: dict[str, tuple[dict[str, File], str, int]] = {
     "syntax": (adapter("\nclass Mine(Tiny:\n"), "submission.py is not Python", 2),
-    "metadata": ({**adapter(), "submission.json": '{"name": "x"}'}, "missing; every submission names it", 2),
+    "metadata": (
+        {**adapter(), "submission.json": '{"name": "x"}'},
+        "submissions/metadata/submission.json: author: missing; every submission names it",
+        2,
+    ),
     "nothing": ({"notes.txt": "x"}, "neither a submission.py nor a script", 2),
     "symlink": ({**adapter(), "data.bin": ("120000", "/etc/passwd")}, "is a symlink", 2),
     "newline": ({**adapter(), "a\n::error::b.py": "x"}, "control characters", 2),
@@ -255,7 +259,7 @@ def harmless(text: str) -> None:
 
 
 def test_what_a_submission_prints_and_forges_reaches_nobody(bench: Bench, data: list[str]) -> None:
-    name = "::error::<b>x</b>"
+    name = "::error::<b>x"
     files = {
         **adapter(HOSTILE, name="<img src=x onerror=alert(1)>\n::error::named"),
         "README.md": "<script>alert(1)</script> ::error::read",
@@ -273,16 +277,14 @@ def test_what_a_submission_prints_and_forges_reaches_nobody(bench: Bench, data: 
     harmless(done.stderr)
     result = GateResult.model_validate_json((bench.home / "out" / "gate.json").read_text())
     (one,) = result.submissions
-    assert (
-        one.verdict == "BROKEN" and "ValueError: boo" in one.headline and one.path == "submissions/: :error: :<b>x</b>"
-    )
+    assert one.verdict == "BROKEN" and "ValueError: boo" in one.headline and one.path == "submissions/: :error: :<b>x"
     for text in ((bench.home / "out" / "gate.json").read_text(), (bench.home / "out" / "summary.md").read_text()):
         harmless(text.replace("\n", " \n"))
     summary = re.sub(r"`[^`\n]*`", "", (bench.home / "out" / "summary.md").read_text())
     assert "<script" not in summary and "<b>" not in summary and "<img" not in summary and "@" not in summary
     (home,) = [path for path in (bench.home / "out").iterdir() if path.is_dir()]
     assert sum(path.stat().st_size for path in home.rglob("*.log")) < 3 << 20
-    assert home.name == "_error_b_x_b_" and not (home / "smoke" / "record.json").exists()
+    assert home.name == "_error_b_x" and not (home / "smoke" / "record.json").exists()
 
 
 def test_ctrl_c_is_130_and_says_so(bench: Bench, data: list[str]) -> None:
@@ -310,7 +312,7 @@ def test_unusable_requests(bench: Bench, tmp_path: Path) -> None:
         bench.gate("nowhere")
     with pytest.raises(UsageError, match="not a git repository"):
         gate(Request(tmp_path, "a", "b", tmp_path / "out"), bench.settings, Progress(quiet=True))
-    many = {f"submissions/s{i}/submission.py": "" for i in range(65)}
+    many = dict.fromkeys((f"submissions/s{i}/submission.py" for i in range(65)), "")
     with pytest.raises(UsageError, match="65 submissions"):
         bench.gate(bench.head(many))
 
