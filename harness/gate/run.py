@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness import audit
-from harness.errors import HarnessError, UsageError
+from harness.errors import HarnessError, SubmissionError, UsageError
 from harness.folder import safe_name
 from harness.gate import stages
 from harness.gate.changes import Change, Changes, find
@@ -148,8 +148,10 @@ class _One:
         """
         try:
             self._judge(exporting())
-        except UsageError as error:  # a SubmissionError is one
-            self._broken("BROKEN", str(error).replace(f"{scratch}/", ""))
+        except UsageError as error:
+            log = error.log if isinstance(error, SubmissionError) else None
+            where = f"; what it printed is in {self.judged.folder}/{log.parent.name}/{log.name}" if log else ""
+            self._broken("BROKEN", str(error).replace(f"{scratch}/", "") + where)
         except (HarnessError, OSError) as error:
             self._broken("ERROR", str(error).replace(f"{scratch}/", ""))
         except Exception as error:

@@ -165,7 +165,7 @@ def test_revisions_that_are_not_there_are_named(
     scratch: Scratch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     repository = Repository(scratch.path)
-    one, two = scratch.commit(BASE), scratch.commit({"a": "b"})
+    one, two, text = scratch.commit(BASE), scratch.commit({"a": "b"}), scratch.blob("text")
     assert repository.commit(one) == one
     for wrong in ("nowhere", "--help", "-h", "HEAD; ls", "a" * 40, f"{one}:README.md", ""):
         with pytest.raises(UsageError, match="no commit"):
@@ -176,5 +176,5 @@ def test_revisions_that_are_not_there_are_named(
         Repository(tmp_path)
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))  # as in a hook of another repository
     assert repository.commit(two) == two
-    blob = next(repository.blobs([scratch.blob("text")]))
+    blob = next(repository.blobs([text]))
     assert hashlib.sha256(blob).hexdigest() == hashlib.sha256(b"text").hexdigest()
