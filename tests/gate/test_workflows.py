@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -127,3 +130,47 @@ def test_the_hook_runs_on_files_of_submissions() -> None:
     ):
         assert bool(re.search(hook["files"], path)) == (submission_of(path) is not None)
         assert not (is_judge(path) and re.search(hook["files"], path))
+
+
+def shell(script: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run a step as a runner does: bash -e."""
+    path = f"{cwd / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
+        cwd=cwd, env={"PATH": path, **env}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def stub(path: Path, body: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("#!/usr/bin/env bash\n" + body)
+    path.chmod(0o755)
+
+
+@pytest.mark.parametrize("code", [0, 1, 130])
+def test_the_judging_step_hands_on_exit_code_and_summary(tmp_path: Path, code: int) -> None:
+    step = next(step for step in steps(load(ROOT / "action.yml")) if step.get("id") == "gate")
+    said = (
+        f'printf "%s\\n" "$@" > args; mkdir -p gate; echo "# done" > gate/summary.md; echo "::error::x"; exit {code}\n'
+    )
+    stub(tmp_path / "harness-venv" / "bin" / "harness", said)
+    nasty = "$(touch pwned) `touch pwned`; touch pwned"
+    env = {name: nasty if name in ("HEAD", "DATA") else name for name in step["env"]}
+    files = {"GITHUB_OUTPUT": str(tmp_path / "output"), "GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}
+    done = shell(step["run"], tmp_path, RUNNER_TEMP=str(tmp_path), **env, **files)
+    assert done.returncode == code, done.stderr
+    first, middle, last = done.stdout.splitlines()
+    token = first.removeprefix("::stop-commands::")
+    assert middle == "::error::x" and re.fullmatch("[0-9a-f]{32}", token) and last == f"::{token}::"
+    assert (tmp_path / "output").read_text().splitlines() == [f"results={tmp_path}/gate", f"exit-code={code}"]
+    assert (tmp_path / "summary").read_text() == "# done\n" and not (tmp_path / "pwned").exists()
+    assert (tmp_path / "args").read_text().splitlines().count(nasty) == 2
+
+
+def test_the_commenting_step_asks_for_whole_files_and_stops_at_the_first_that_is_not_there(tmp_path: Path) -> None:
+    (job,) = load(WORKFLOWS / "gate-comment.yml")["jobs"].values()
+    stub(tmp_path / "bin" / "gh", 'echo "$@" >> "$RUNNER_TEMP/asked"; [[ "$*" != *conform* ]] && echo "text of $4"\n')
+    done = shell(job["steps"][0]["run"], tmp_path, RUNNER_TEMP=str(tmp_path), CODE="o/r", COMMIT="a" * 40)
+    asked = (tmp_path / "asked").read_text().splitlines()
+    assert done.returncode != 0 and asked[-1].endswith("repos/o/r/contents/harness/gate/conform.py?ref=" + "a" * 40)
+    assert (tmp_path / "code" / "harness" / "gate" / "comment.py").read_text().startswith("text of repos/o/r/contents/")
