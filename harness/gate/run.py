@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from harness import audit
 from harness.errors import HarnessError, SubmissionError, UsageError
 from harness.folder import safe_name
 from harness.gate import stages
@@ -90,7 +89,6 @@ def gate(request: Request, settings: Settings, progress: Progress) -> GateResult
     result = GateResult(
         tier=request.tier,
         fail_on=request.fail_on,
-        not_run=[name for name in audit.select("all") if name not in stages.SMOKE] if request.tier == "quick" else [],
         revisions=Revisions(base=base, head=head, merge_base=before),
         harness=Harness.model_validate({**described(), "other_than_base": other}),
         ruleset=RulesetInfo(
@@ -284,6 +282,8 @@ def _save(result: GateResult, out: Path) -> None:
     """Write gate.json and summary.md; the verdict and exit code are those of what is known so far."""
     result.verdict = worst([one.verdict for one in result.submissions if one.verdict is not None])
     result.exit_code = exit_code_of(result)
+    if result.tier == "quick":
+        result.not_run = stages.left_out({one.kind for one in result.submissions if one.kind})
     write_atomically(out / "gate.json", (result.model_dump_json(by_alias=True, indent=2) + "\n").encode())
     with contextlib.suppress(FileNotFoundError):
         (out / "summary.md").unlink()

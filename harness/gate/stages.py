@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -26,6 +26,7 @@ from harness.record import Record, Status
 from harness.report import html
 from harness.rules import Ruleset
 from harness.sandbox.box import Sandbox
+from harness.scripts import judging
 from harness.scripts.auditing import ScriptOptions, audit_script
 from harness.scripts.evidence.linting import lint
 from harness.scripts.evidence.recording import record_of
@@ -43,8 +44,16 @@ SMOKE = tuple(
 )
 #: What a script's base run shows.
 SCRIPT_SMOKE = ("normalization", "score-before-update", "single-pass", "isolation")
+_SMOKE: dict[Kind, Sequence[str]] = {"adapter": SMOKE, "script": SCRIPT_SMOKE}
+_ALL: dict[Kind, Sequence[str]] = {"adapter": audit.select("all"), "script": tuple(judging.CHECKS)}
 SEED = 1
 _MAX_SOURCE = 8 << 20
+
+
+def left_out(kinds: Iterable[Kind]) -> list[str]:
+    """Checks that the quick tier does not make on submissions of these kinds, in the order of a report."""
+    found = [name for kind in sorted(kinds) for name in _ALL[kind] if name not in _SMOKE[kind]]
+    return list(dict.fromkeys(found))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from harness.gate import keys
 from harness.gate.git import Repository
 from harness.gate.result import SEVERITY, FailOn, Flag, GateResult, Harness, Judged, Revisions, Verdict, exit_code_of
+from harness.gate.stages import left_out
 from harness.gate.store import ENTRY, Store, in_ci, mark, take
 from harness.record import SEVERITY as RECORD_SEVERITY
 from harness.record import Finding, Record, RulesetInfo, Status
@@ -61,6 +62,16 @@ def test_of_several_the_weightiest_counts(verdicts: list[Verdict], fail_on: Fail
     code = exit_code_of(result(list(verdicts), fail_on, blocks=blocks))
     assert code == next((one for one in (1, 4, 2, 3) if one in alone), 0)
     assert exit_code_of(result([*verdicts, "FAIL"], fail_on)) == 1
+
+
+def test_a_quick_tier_says_what_it_leaves_out_of_each_kind() -> None:
+    assert {"causality", "null-stream", "determinism", "score-before-update"} <= set(left_out({"adapter"}))
+    assert {"causality", "determinism", "warm-up"} <= set(left_out({"script"})) and "isolation" not in left_out(
+        {"script"}
+    )
+    both = left_out({"adapter", "script"})
+    assert set(both) == {*left_out({"adapter"}), *left_out({"script"})} and len(set(both)) == len(both)
+    assert left_out(set()) == []
 
 
 @pytest.mark.parametrize(("value", "ci"), [("true", True), ("1", True), ("", False), ("0", False), ("False", False)])
