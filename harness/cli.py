@@ -17,7 +17,9 @@ from rich.console import Console
 
 from harness import __version__, audit, rules
 from harness.audit.evidence import PreviousRecord
+from harness.cli_attest import attest
 from harness.cli_batch import batch
+from harness.cli_gate import gate, precommit
 from harness.cli_hunt import hunt
 from harness.cli_lint import lint_command
 from harness.cli_proof import prove, unpack
@@ -271,6 +273,9 @@ cli.add_command(unpack)
 cli.add_command(lint_command)
 cli.add_command(hunt)
 cli.add_command(batch)
+cli.add_command(gate)
+cli.add_command(precommit)
+cli.add_command(attest)
 
 
 def main() -> None:

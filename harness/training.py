@@ -95,7 +95,7 @@ def train(
         SubmissionError: the submission failed, hung or sent no artifact.
     """
     key = seal_key(folder, dataset, scale, seed)
-    found = _resume(out, key)
+    found = resume(out, key)
     if found:
         progress.note(f"taking the artifact that an earlier run sealed ({found.bytes:,} bytes)")
         return found
@@ -304,7 +304,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise HarnessError(f"cannot write {path}: {error.strerror or error}; free some space or choose --out") from None
 
 
-def _resume(out: Path, key: str) -> Sealed | None:
+def resume(out: Path, key: str) -> Sealed | None:
     """The artifact that an earlier run sealed, if it is still what it was and belongs to the same thing."""
     try:
         seal = json.loads((out / "seal.json").read_bytes())

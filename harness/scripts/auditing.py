@@ -57,6 +57,7 @@ class ScriptOptions:
         tokens: length of the validation stream, where the vocabulary has room for it.
         checks: ids of checks; None for all.
         ranks: processes that play the script together, as torchrun would start them.
+        flips: whether to go beyond the base run; without, only what one run shows can be judged.
     """
 
     ruleset: Ruleset = field(default_factory=rules.load)
@@ -69,6 +70,7 @@ class ScriptOptions:
     tokens: int = 2049
     checks: tuple[str, ...] | None = None
     ranks: int = 1
+    flips: bool = True
 
     @property
     def limits(self) -> Limits:
@@ -114,7 +116,7 @@ def audit_script(path: Path, options: ScriptOptions, out: Path, progress: Progre
         options.ranks,
         note=lambda text: progress.note(text),
     )
-    gathered = gather(runner, options.ruleset, seed=options.seed, adapted=len(small.changed))
+    gathered = gather(runner, options.ruleset, seed=options.seed, flips=options.flips, adapted=len(small.changed))
     sources = sources_of(script)
     findings = [with_quotes(item, sources) for item in judging.judge(gathered.evidence, options.checks)]
     wanted = [item for item in static if options.checks is None or item.id in options.checks]

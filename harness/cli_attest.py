@@ -1,0 +1,27 @@
+"""`harness attest`: a statement about a run that others can sign."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.attest import statement, to_bytes
+from harness.training import write_atomically
+
+
+@click.command("attest", context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("run", type=click.Path(path_type=Path, file_okay=False), metavar="RUN_DIR")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The file to write.  [default: RUN_DIR/verdict.intoto.json]"
+)
+def attest(run: Path, out: Path | None) -> None:
+    """Write an unsigned in-toto Statement over the artifact, record and report in RUN_DIR.
+
+    The same folder gives the same bytes. To sign it, for instance:
+    `cosign attest-blob --statement runs/NAME/verdict.intoto.json ...`.
+    """
+    target = out or run / "verdict.intoto.json"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(target, to_bytes(statement(run)))
+    click.echo(str(target))

@@ -1,0 +1,178 @@
+"""What a gate says, as plain data: gate.json. Other programs read it, among them one that must not trust it.
+
+Texts that came from a submission are cleaned before they get here and escaped again by every view. Times stay out, so
+that the same pull request gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from harness.record import Number, RulesetInfo, Status
+
+SCHEMA: Literal["harness.gate/1"] = "harness.gate/1"
+MAX_SUBMISSIONS = 64
+
+Tier = Literal["quick", "full"]
+FailOn = Literal["fail", "unruled", "inconclusive"]
+#: A record's statuses, and BROKEN: the submission cannot be judged for a reason that is its own.
+Verdict = Literal["FAIL", "ERROR", "BROKEN", "INCONCLUSIVE", "NOT_RUN", "UNRULED", "PASS", "NOT_APPLICABLE"]
+
+Short = Annotated[str, Field(max_length=300)]
+Long = Annotated[str, Field(max_length=1200)]
+Commit = Annotated[str, Field(pattern="^[0-9a-f]{40}([0-9a-f]{24})?$")]
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="null", json_schema_serialization_defaults_required=True)
+
+
+class Said(_Model):
+    """A finding in short: id, status and headline of the record's."""
+
+    id: Short
+    status: Status
+    headline: Long
+
+
+class Stage(_Model):
+    """One stage of one submission.
+
+    Attributes:
+        name: "papers", "static", "smoke" or "full", in this order.
+        verdict: what it came to; NOT_RUN where an earlier one ended the matter, or the tier does not have it.
+        headline: the decisive finding, or why it did not run.
+        source: made by this run, taken from its own interrupted beginning, or from a cache.
+        record: path of the record, relative to gate.json; None where there is none.
+        sha256: of that file.
+        findings: of the record, worst first, those that are not PASS or NOT_APPLICABLE; of an adapter's papers only
+            FAIL and UNRULED, because adapters need no logs.
+    """
+
+    name: Literal["papers", "static", "smoke", "full"]
+    verdict: Verdict
+    headline: Long
+    source: Literal["run", "resumed", "cache"] = "run"
+    record: Short | None = None
+    sha256: Digest | None = None
+    findings: list[Said] = Field(default_factory=list, max_length=40)
+
+
+class Judged(_Model):
+    """One submission that the pull request adds, changes or renames.
+
+    Attributes:
+        path: of its folder in the repository.
+        folder: of its results, relative to gate.json.
+        kind: None where it could not be opened.
+        how: added, changed or renamed (from `before`).
+        sha256: over the folder's files as they are in the head.
+        verdict: None while it is being judged.
+        headline: what decided.
+        val_bpb: as the referee measured it, at the scale that was played.
+        stages: in order.
+    """
+
+    path: Short
+    folder: Short
+    kind: Literal["adapter", "script"] | None = None
+    how: Literal["added", "changed", "renamed"]
+    before: Short | None = None
+    sha256: Digest | None = None
+    verdict: Verdict | None = None
+    headline: Long = ""
+    val_bpb: Number | None = None
+    stages: list[Stage] = Field(default_factory=list, max_length=4)
+
+
+class Flag(_Model):
+    """Something about the pull request itself; `blocks` ones make the gate fail."""
+
+    id: Literal["judge-changed", "judge-and-submissions", "removed", "elsewhere", "other-harness"]
+    blocks: bool
+    text: Long
+
+
+class Revisions(_Model):
+    """Commits: the base that was named, the head, and the commit at which they departed."""
+
+    base: Commit
+    head: Commit
+    merge_base: Commit
+
+
+class Harness(_Model):
+    """The harness that judged; `other_than_base` is None where the base commit holds no harness."""
+
+    version: Short
+    commit: Commit | None = None
+    dirty: bool | None = None
+    sha256: Digest
+    other_than_base: bool | None = None
+
+
+class GateResult(_Model):
+    """The whole result.
+
+    Attributes:
+        complete: False while the gate runs, and for ever if it was stopped.
+        verdict: the worst of the submissions'; None if there is none to judge.
+        exit_code: what the command returns.
+        not_run: checks that the tier leaves out; a clean quick tier says nothing about them.
+    """
+
+    schema_: Literal["harness.gate/1"] = Field(default=SCHEMA, alias="schema")
+    complete: bool = False
+    verdict: Verdict | None = None
+    exit_code: int = Field(default=0, ge=0, le=255)
+    tier: Tier
+    fail_on: FailOn
+    not_run: list[Short] = Field(default_factory=list, max_length=40)
+    revisions: Revisions
+    harness: Harness
+    ruleset: RulesetInfo
+    flags: list[Flag] = Field(default_factory=list, max_length=8)
+    submissions: list[Judged] = Field(default_factory=list, max_length=MAX_SUBMISSIONS)
+
+    model_config = ConfigDict(populate_by_name=True)  # the rest is inherited
+
+
+#: Worst first, as in a record; what is broken stands between what the harness and what the evidence failed to do.
+SEVERITY: tuple[Verdict, ...] = (
+    "FAIL", "ERROR", "BROKEN", "INCONCLUSIVE", "NOT_RUN", "UNRULED", "PASS", "NOT_APPLICABLE",
+)  # fmt: skip
+
+
+def worst(verdicts: list[Verdict]) -> Verdict | None:
+    """The first of `SEVERITY` that is among the verdicts; None if there are none."""
+    return next((one for one in SEVERITY if one in verdicts), None)
+
+
+def exit_code_of(result: GateResult) -> int:
+    """0 clean, 1 a violation, 4 the harness failed, 2 a submission is broken, 3 incomplete evidence; in this order.
+
+    `fail_on` is the mildest status that is held against a pull request: "fail" lets INCONCLUSIVE pass, "inconclusive"
+    does not, "unruled" not even UNRULED. ERROR and BROKEN always count: nothing was shown.
+    """
+    codes = {_code(one.verdict, result.fail_on) for one in result.submissions}
+    if any(flag.blocks for flag in result.flags):
+        codes.add(1)
+    return next((code for code in (1, 4, 2, 3) if code in codes), 0)
+
+
+def _code(verdict: Verdict | None, fail_on: FailOn) -> int:
+    if verdict in ("FAIL", "ERROR", "BROKEN"):
+        return {"FAIL": 1, "ERROR": 4, "BROKEN": 2}[verdict]
+    if verdict == "UNRULED":
+        return 1 if fail_on == "unruled" else 0
+    if verdict == "PASS" or (fail_on == "fail" and verdict is not None):
+        return 0
+    return 3
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of gate.json, as published in `harness/gate/gate.schema.json`."""
+    return GateResult.model_json_schema(by_alias=True, mode="serialization")

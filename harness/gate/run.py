@@ -1,0 +1,290 @@
+"""The gate itself: from two revisions to one result, submission after submission, written down as it goes."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from harness.errors import HarnessError, SubmissionError, UsageError
+from harness.folder import safe_name
+from harness.gate import stages
+from harness.gate.changes import Change, Changes, find
+from harness.gate.export import Exported, export
+from harness.gate.git import Repository
+from harness.gate.keys import described, differs_from
+from harness.gate.result import (
+    MAX_SUBMISSIONS,
+    FailOn,
+    Flag,
+    GateResult,
+    Harness,
+    Judged,
+    Revisions,
+    Said,
+    Stage,
+    Tier,
+    Verdict,
+    exit_code_of,
+    worst,
+)
+from harness.gate.stages import Made, Settings
+from harness.gate.store import Store, in_ci
+from harness.gate.summary import render
+from harness.progress import Progress
+from harness.record import SEVERITY, Record, RulesetInfo, Status
+from harness.report.text import plain
+from harness.training import write_atomically
+
+_QUIET = (Status.PASS, Status.NOT_APPLICABLE)
+_RESERVED = ("gate.json", "summary.md")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to judge.
+
+    Attributes:
+        repository: a git repository with both revisions.
+        base: revision that the pull request wants to be merged into.
+        head: revision that it offers.
+        tier: "quick" ends after one evaluation, "full" goes on to the whole audit.
+        fail_on: the mildest status that is held against a pull request.
+        out: folder for gate.json, summary.md and one folder of records for each submission.
+        cache: folder of results of earlier gates, or None.
+    """
+
+    repository: Path
+    base: str
+    head: str
+    out: Path
+    tier: Tier = "full"
+    fail_on: FailOn = "inconclusive"
+    cache: Path | None = None
+
+
+def gate(request: Request, settings: Settings, progress: Progress) -> GateResult:
+    """Judge every submission that the head adds, changes or renames.
+
+    gate.json and summary.md are written after every stage, so that an interrupted gate leaves what it had found; the
+    same request takes up where it ended, except in CI, where every verdict is made anew.
+
+    Raises:
+        UsageError: the repository or a revision is not there, or too much has changed.
+        KeyboardInterrupt: it was interrupted.
+    """
+    repository = Repository(request.repository)
+    base, head = repository.commit(request.base), repository.commit(request.head)
+    before = repository.merge_base(base, head)
+    changes = find(repository, before, head)
+    if len(changes.submissions) > MAX_SUBMISSIONS:
+        raise UsageError(f"{len(changes.submissions)} submissions have changed; a gate takes {MAX_SUBMISSIONS}")
+    other = differs_from(repository, base)
+    result = GateResult(
+        tier=request.tier,
+        fail_on=request.fail_on,
+        revisions=Revisions(base=base, head=head, merge_base=before),
+        harness=Harness.model_validate({**described(), "other_than_base": other}),
+        ruleset=RulesetInfo(
+            name=settings.ruleset.name, title=settings.ruleset.title, sha256=settings.ruleset.sha256
+        ),
+        flags=_flags(changes, other),
+        submissions=[
+            Judged(path=plain(change.path, 250), folder=name, how=change.how, before=_before(change))
+            for change, name in zip(changes.submissions, _folders(changes.submissions), strict=True)
+        ],
+    )  # fmt: skip
+    for flag in result.flags:
+        progress.note(flag.text)
+    if any(repository.entries(head, f"{change.path}/submission.py") for change in changes.submissions):
+        settings.data()  # what is wrong with it is no submission's fault
+    request.out.mkdir(parents=True, exist_ok=True)
+    _save(result, request.out)
+    fresh = in_ci()
+    store = Store(request.cache, readable=not fresh)
+    if fresh and request.cache is not None:
+        progress.note("CI: the cache is filled, but no result is taken from it")
+    for index, (change, judged) in enumerate(zip(changes.submissions, result.submissions, strict=True)):
+        progress.note(f"submission {index + 1} of {len(result.submissions)}: {judged.path} ({judged.how})")
+        home = request.out / judged.folder
+        if fresh:
+            shutil.rmtree(home, ignore_errors=True)
+        one = _One(judged, request, settings, home, store, progress, lambda: _save(result, request.out), not fresh)
+        with tempfile.TemporaryDirectory(prefix="golf-gate-") as scratch:
+            one.judge(Path(scratch), partial(export, repository, head, change.path, Path(scratch)))
+        progress.note(f"{judged.path}: {judged.verdict}, {judged.headline}")
+    result.complete = True
+    _save(result, request.out)
+    return result
+
+
+@dataclass(frozen=True)
+class _One:
+    """One submission on its way through the stages."""
+
+    judged: Judged
+    request: Request
+    settings: Settings
+    home: Path
+    store: Store
+    progress: Progress
+    save: Callable[[], None]
+    resume: bool
+
+    def judge(self, scratch: Path, exporting: Callable[[], Exported]) -> None:
+        """Go through the stages until one decides. What is the submission's fault is BROKEN, what is ours ERROR.
+
+        Args:
+            scratch: where the files are put; errors name them without it.
+            exporting: puts them there.
+        """
+        try:
+            self._judge(exporting())
+        except UsageError as error:
+            log = error.log if isinstance(error, SubmissionError) else None
+            where = f"; what it printed is in {self.judged.folder}/{log.parent.name}/{log.name}" if log else ""
+            self._broken("BROKEN", str(error).replace(f"{scratch}/", "") + where)
+        except (HarnessError, OSError) as error:
+            self._broken("ERROR", str(error).replace(f"{scratch}/", ""))
+        except Exception as error:
+            self.home.mkdir(parents=True, exist_ok=True)
+            (self.home / "error.log").write_text(traceback.format_exc(), encoding="utf-8", errors="replace")
+            self._broken("ERROR", f"internal error ({type(error).__name__}); error.log has the traceback")
+        done = {stage.name for stage in self.judged.stages}
+        for stale in {"papers", "smoke", "full"} - done:  # of an earlier gate that got further
+            shutil.rmtree(self.home / stale, ignore_errors=True)
+        self.save()
+
+    def _judge(self, exported: Exported) -> None:
+        judged, path = self.judged, exported.path
+        judged.sha256 = exported.sha256
+        judged.kind = kind = stages.kind_of(path)
+        claimed = stages.papers(path, self.settings, self.home / "papers")
+        self._add("papers", claimed)
+        if claimed.record.verdict == Status.FAIL:
+            self._decide(claimed.record)
+            return
+        judged.stages.append(Stage(name="static", verdict="PASS", headline=plain(stages.static(path, kind), 400)))
+        self.save()
+        made = claimed
+        names: tuple[Literal["smoke", "full"], ...] = ("smoke",) if self.request.tier == "quick" else ("smoke", "full")
+        for name in names:
+            made = stages.behaviour(
+                exported, kind, self.settings, self.home, name, self.store, self.progress, resume=self.resume
+            )
+            self._add(name, made)
+            if made.record.verdict == Status.FAIL:
+                break
+        self._decide(made.record)
+        if kind == "script" and self.request.tier == "quick" and made.record.verdict != Status.FAIL:
+            self._decide(min((claimed.record, made.record), key=lambda record: SEVERITY.index(record.verdict)))
+
+    def _add(self, name: str, made: Made) -> None:
+        file = self.home / name / "record.json"
+        stage = {
+            "name": name,
+            "verdict": made.record.verdict.value,
+            "headline": _headline(made.record),
+            "source": made.source,
+            "record": f"{self.judged.folder}/{name}/record.json",
+            "sha256": stages.sha256(file),
+            "findings": _findings(made.record, bare=name == "papers" and self.judged.kind == "adapter"),
+        }
+        self.judged.stages.append(Stage.model_validate(stage))
+        if made.source != "run":
+            self.progress.note(f"{name}: taken {'from the cache' if made.source == 'cache' else 'from before'}")
+        self.save()
+
+    def _decide(self, record: Record) -> None:
+        self.judged.verdict = record.verdict.value
+        self.judged.headline = _headline(record)
+        self.judged.val_bpb = record.score.val_bpb if record.score else None
+
+    def _broken(self, verdict: Verdict, why: str) -> None:
+        done = {stage.name for stage in self.judged.stages}
+        name = next((name for name in ("papers", "static", "smoke", "full") if name not in done), "full")
+        headline = plain(why, 600)
+        self.judged.stages.append(Stage(name=name, verdict=verdict, headline=headline))  # type: ignore[arg-type]
+        self.judged.verdict, self.judged.headline = verdict, headline
+
+
+def _flags(changes: Changes, other: bool | None) -> list[Flag]:
+    flags = []
+    if changes.judge:
+        names = ", ".join(plain(name, 80) for name in changes.judge[:5]) + (" and more" if changes.judge[5:] else "")
+        both = bool(changes.submissions or changes.removed)
+        flags.append(
+            Flag(
+                id="judge-and-submissions",
+                blocks=True,
+                text=f"changes what judges ({len(changes.judge)} files: {names}) and submissions at once;"
+                " make it two pull requests",
+            )
+            if both
+            else Flag(
+                id="judge-changed",
+                blocks=False,
+                text=f"changes what judges ({len(changes.judge)} files: {names}); the gate says nothing about that",
+            )
+        )
+    if changes.removed:
+        names = ", ".join(plain(name, 80) for name in changes.removed[:5])
+        names += " and more" if changes.removed[5:] else ""
+        flags.append(Flag(id="removed", blocks=False, text=f"removes {len(changes.removed)} submissions: {names}"))
+    if changes.elsewhere:
+        flags.append(Flag(id="elsewhere", blocks=False, text=f"changes {changes.elsewhere} files outside submissions"))
+    if other:
+        text = "the harness that judged is not the one in the base commit"
+        flags.append(Flag(id="other-harness", blocks=False, text=text))
+    return flags
+
+
+def _folders(submissions: tuple[Change, ...]) -> list[str]:
+    """A name for each submission's results: its own, numbered where two are called the same."""
+    names: list[str] = []
+    for change in submissions:
+        base = safe_name(change.path.rsplit("/", 1)[-1]).strip(".") or "submission"
+        name, count = base, 1
+        while name in names or name in _RESERVED:
+            count += 1
+            name = f"{base}-{count}"
+        names.append(name)
+    return names
+
+
+def _before(change: Change) -> str | None:
+    return plain(change.before, 250) if change.before else None
+
+
+def _headline(record: Record) -> str:
+    """The finding that decided; of a clean record, how much was looked at."""
+    decisive = next((found for found in record.findings if found.status == record.verdict), None)
+    if decisive is not None and record.verdict not in _QUIET:
+        return plain(f"{decisive.id}: {decisive.headline}", 400)
+    passed = sum(found.status == Status.PASS for found in record.findings)
+    return f"{passed} checks found nothing"
+
+
+def _findings(record: Record, *, bare: bool) -> list[Said]:
+    """Findings that somebody should read, worst first; `bare` leaves out what is merely not shown."""
+    quiet = (*_QUIET, Status.INCONCLUSIVE, Status.NOT_RUN) if bare else _QUIET
+    worth = sorted((f for f in record.findings if f.status not in quiet), key=lambda f: SEVERITY.index(f.status))
+    return [Said(id=plain(f.id, 80), status=f.status, headline=plain(f.headline, 600)) for f in worth[:40]]
+
+
+def _save(result: GateResult, out: Path) -> None:
+    """Write gate.json and summary.md; the verdict and exit code are those of what is known so far."""
+    result.verdict = worst([one.verdict for one in result.submissions if one.verdict is not None])
+    result.exit_code = exit_code_of(result)
+    if result.tier == "quick":
+        result.not_run = stages.left_out({one.kind for one in result.submissions if one.kind})
+    write_atomically(out / "gate.json", (result.model_dump_json(by_alias=True, indent=2) + "\n").encode())
+    with contextlib.suppress(FileNotFoundError):
+        (out / "summary.md").unlink()
+    write_atomically(out / "summary.md", render(result.model_dump(mode="json", by_alias=True)).encode())

@@ -1,0 +1,325 @@
+"""The comment: what is shown of a result that may be forged, and which pull request it lands on."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import harness
+from harness.gate import comment
+from harness.gate.conform import problem
+from harness.gate.result import Flag, GateResult, Harness, Judged, Revisions, Said, Stage
+from harness.gate.summary import COMMENT_LIMIT, code, render
+from harness.record import RulesetInfo, Status
+
+HEAD, OTHER = "a" * 40, "b" * 40
+SCHEMA = json.loads((Path(harness.__file__).parent / "gate" / "gate.schema.json").read_text())
+
+
+def result(count: int = 2, text: str = "causality: it leaks", **changes: Any) -> dict[str, Any]:
+    """A gate.json, as the gate would write it."""
+    judged = [
+        Judged(
+            path=f"submissions/s{index}", folder=f"s{index}", kind="adapter", how="added", sha256="c" * 64,
+            verdict="FAIL" if index else "PASS", headline=text, val_bpb=1.25,
+            stages=[Stage(name="full", verdict="FAIL", headline=text, record="s/full/record.json", sha256="d" * 64,
+                          findings=[Said(id="causality", status=Status.FAIL, headline=text)])],
+        )
+        for index in range(count)
+    ]  # fmt: skip
+    made = GateResult(
+        complete=True, verdict="FAIL", exit_code=1, tier="full", fail_on="inconclusive",
+        revisions=Revisions(base=OTHER, head=HEAD, merge_base=OTHER),
+        harness=Harness(version="0.1.0", sha256="e" * 64, commit=OTHER),
+        ruleset=RulesetInfo(name="2026-04-28", title="Rules", sha256="f" * 64),
+        flags=[Flag(id="elsewhere", blocks=False, text="changes 2 files outside submissions")],
+        submissions=judged,
+    )  # fmt: skip
+    body = json.loads(made.model_dump_json(by_alias=True))
+    return {**body, **changes}
+
+
+NASTY = [
+    "<script>alert(1)</script>",
+    "`</code>` **bold** [x](javascript:alert(1)) ![i](http://evil.example/x.png)",
+    "@openai/maintainers fixes #1 https://evil.example",
+    "a | b | c\n| d |\n\n# heading\n- list\n<!-- golf-harness:gate -->",
+    "\x1b[31m\x00\u202e::error::x ##[error]y",
+    "</details></summary><img src=x>",
+    "`" * 50,
+    "",
+]
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_whatever_a_forged_result_says_stays_code(text: str) -> None:
+    body = result(text=text)
+    body["submissions"][0]["path"] = body["submissions"][0]["before"] = text
+    body["ruleset"]["name"] = body["harness"]["version"] = body["flags"][0]["text"] = text
+    shown = render(body)
+    outside = re.sub(r"`[^`\n]*`", "", shown)
+    allowed = re.sub(r"</?(details|summary)>", "", outside)
+    assert not re.search(r"[<@\[\]#!\x00-\x09\x0b-\x1f\u202e]|https?:|::", allowed.replace("### Gate", "")), allowed
+    assert outside.count("<details>") == outside.count("</details>") == 2 and comment.MARKER not in outside
+    table = [line for line in shown.splitlines() if line.startswith("| ") and "submission" not in line]
+    assert {re.sub(r"`[^`]*`", "", line).count("|") for line in table} <= {4, 5}
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=300))
+def test_code_is_one_span_on_one_line(text: str) -> None:
+    shown = code(text)
+    assert shown == "–" or re.fullmatch(r"`[^`|]+`", shown)
+    assert not re.search(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e]", shown) and len(shown) < 2000
+
+
+def test_a_summary_knows_its_size() -> None:
+    body = result(64, text="é" * 1200)
+    shown = render(body, limit=COMMENT_LIMIT)
+    assert len(shown.encode()) <= COMMENT_LIMIT and "more submissions do not fit here" in shown
+    assert len(render(result(), limit=COMMENT_LIMIT)) < 3000
+
+
+Json = st.recursive(
+    st.none() | st.booleans() | st.integers(-300, 300) | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_nothing_fits_here_that_the_schemas_own_library_refuses(data: st.DataObject) -> None:
+    body = result()
+    spots: list[tuple[Any, Any]] = []
+
+    def walk(value: Any) -> None:
+        items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        for name, inside in items:
+            spots.append((value, name))
+            walk(inside)
+
+    walk(body)
+    assert problem(body, SCHEMA) is None
+    where, name = data.draw(st.sampled_from(spots))
+    how = data.draw(st.sampled_from(["replace", "drop", "add"]))
+    if how == "replace":
+        where[name] = data.draw(Json)
+    elif how == "drop":
+        del where[name]
+    else:
+        parent = where if isinstance(where, dict) else body
+        parent[data.draw(st.text(min_size=1, max_size=5))] = data.draw(Json)
+    if problem(copy.deepcopy(body), SCHEMA) is None:
+        jsonschema.Draft202012Validator(SCHEMA).validate(body)
+        render(body)
+
+
+def test_an_unknown_keyword_is_an_error_not_a_pass() -> None:
+    with pytest.raises(ValueError, match="uniqueItems"):
+        problem([], {"uniqueItems": True})
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"verdict": "GREAT"}, "verdict"),
+        ({"extra": 1}, "a field too many"),
+        ({"exit_code": "0"}, "exit_code"),
+        ({"submissions": result(1)["submissions"] * 65}, "maxItems"),
+        ({"revisions": {"base": OTHER, "head": HEAD + "\n", "merge_base": OTHER}}, "pattern"),
+    ],
+)
+def test_a_result_that_does_not_fit_is_not_shown(change: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        comment.read(json.dumps(result(**change)).encode())
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[" * 100_000, b'{"a": NaN}', b"9" * 10_000, b"null"])
+def test_what_is_no_json_is_said_to_be_none(content: bytes) -> None:
+    with pytest.raises(ValueError, match=r"gate\.json"):
+        comment.read(content)
+
+
+def packed(content: bytes, name: str = "gate.json") -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("../../evil", "x")
+        archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def test_archives_are_read_not_unpacked() -> None:
+    assert comment.unpack(packed(b"{}")) == b"{}"
+    for wrong, says in ((b"no zip", "no zip"), (packed(b"", "x"), "no zip"), (packed(b"0" * 3_000_000), "too large")):
+        with pytest.raises(ValueError, match=says):
+            comment.unpack(wrong)
+
+
+class Site:
+    """As much of GitHub as the comment needs; `calls` are (method, path, body) of what was asked."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str, Any]] = []
+        self.tokens: list[str | None] = []
+        self.comments: list[dict[str, Any]] = []
+        self.files = [{"filename": "submissions/x/submission.py"}]
+        self.pulls = [{"number": 7, "head": {"sha": HEAD}}]
+        self.archive = packed(json.dumps(result()).encode())
+        self.size = 1000
+        site = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do(self) -> None:
+                length = int(self.headers.get("Content-Length") or 0)
+                body = json.loads(self.rfile.read(length)) if length else None
+                site.calls.append((self.command, self.path, body))
+                site.tokens.append(self.headers.get("Authorization"))
+                path = self.path.removeprefix("/repos/o/r")
+                if path.endswith("/zip"):
+                    self.send_response(302)
+                    self.send_header("Location", site.url.replace("127.0.0.1", "localhost") + "/store")
+                    self.end_headers()
+                    return
+                if self.path == "/store":
+                    self._answer(site.archive)
+                else:
+                    self._answer(json.dumps(site.reply(path, body)).encode())
+
+            do_GET = do_POST = do_PATCH = do
+
+            def _answer(self, content: bytes) -> None:
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def reply(self, path: str, body: Any) -> Any:
+        if path.startswith("/pulls?"):
+            return self.pulls
+        if path.startswith("/pulls/7/files"):
+            return self.files
+        if "/artifacts?" in path:
+            return {"artifacts": [{"id": 5, "name": "gate-summary", "size_in_bytes": self.size, "expired": False}]}
+        if path.startswith("/issues/7/comments") and body is None:
+            return self.comments
+        return {}
+
+    @property
+    def written(self) -> list[tuple[str, str, str]]:
+        return [(method, path, body["body"]) for method, path, body in self.calls if body is not None]
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    made = Site()
+    thread = threading.Thread(target=lambda: made.server.serve_forever(poll_interval=0.02), daemon=True)
+    thread.start()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+RUN = {
+    "id": 99, "head_sha": HEAD, "head_branch": "a&b=c branch", "html_url": "https://example.org/run/99",
+    "head_repository": {"owner": {"login": "fork"}},
+}  # fmt: skip
+
+
+def post(site: Site, **run: Any) -> str:
+    return comment.post(comment.GitHub(site.url, "o/r", "secret"), {**RUN, **run})
+
+
+def test_one_comment_is_made_and_then_renewed(site: Site) -> None:
+    assert post(site) == "commented on #7"
+    ((method, path, text),) = site.written
+    assert (method, path) == ("POST", "/repos/o/r/issues/7/comments")
+    assert text.startswith(comment.MARKER) and "❌ FAIL" in text and "https://example.org/run/99" in text
+    assert "head=fork%3Aa%26b%3Dc+branch" in site.calls[0][1]
+    site.comments = [
+        {"id": 1, "user": {"login": "mallory"}, "body": comment.MARKER + " mine"},
+        {"id": 2, "user": {"login": comment.BOT}, "body": "another bot's"},
+        {"id": 3, "user": {"login": comment.BOT}, "body": text},
+    ]
+    site.calls.clear()
+    assert post(site) == "renewed the comment on #7"
+    assert [(method, path) for method, path, _ in site.written] == [("PATCH", "/repos/o/r/issues/comments/3")]
+
+
+def test_the_token_does_not_follow_to_where_artifacts_lie(site: Site) -> None:
+    post(site)
+    told = {path: token for (_, path, _), token in zip(site.calls, site.tokens, strict=True)}
+    assert told["/store"] is None and told["/repos/o/r/actions/artifacts/5/zip"] == "Bearer secret"
+
+
+def test_only_the_pull_request_with_this_head_is_commented_on(site: Site) -> None:
+    site.pulls = [{"number": 8, "head": {"sha": OTHER}}]
+    assert "no open pull request" in post(site) and site.written == []
+
+
+@pytest.mark.parametrize("name", ["filename", "previous_filename"])
+def test_a_pull_request_that_changes_the_judge_is_not_believed(site: Site, name: str) -> None:
+    site.files = [{"filename": "x", name: ".github/workflows/gate.yml"}]
+    post(site)
+    assert "changes what judges it" in site.written[0][2]
+    assert site.written[0][2].index("changes what judges it") < site.written[0][2].index("### Gate")
+
+
+def test_results_that_cannot_be_used_are_said_to_be_missing(site: Site) -> None:
+    for archive, size, says in (
+        (packed(b"{}"), 10, "does not fit the schema"),
+        (
+            packed(json.dumps(result(revisions={"base": HEAD, "head": OTHER, "merge_base": HEAD})).encode()),
+            10,
+            "another",
+        ),
+        (b"", 10, "no zip file"),
+        (site.archive, 10**9, "1,000,000,000 bytes"),
+    ):
+        site.archive, site.size = archive, size
+        site.calls.clear()
+        post(site)
+        assert "### Gate: no result" in site.written[0][2] and says in site.written[0][2]
+
+
+def test_it_runs_alone_on_the_files_that_the_workflow_reads(site: Site, repository: Path, tmp_path: Path) -> None:
+    workflow = (repository / ".github" / "workflows" / "gate-comment.yml").read_text()
+    for name in sorted(set(re.findall(r"harness/[\w/.]+", workflow.split("gh api")[0]))):
+        (tmp_path / "code" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(repository / name, tmp_path / "code" / name)
+    (tmp_path / "event.json").write_text(json.dumps({"workflow_run": RUN}))
+    env = {"GITHUB_EVENT_PATH": str(tmp_path / "event.json"), "GITHUB_API_URL": site.url, "GITHUB_REPOSITORY": "o/r",
+           "GITHUB_TOKEN": "secret", "PATH": os.environ["PATH"]}  # fmt: skip
+    command = [sys.executable, "-S", "-s", "-m", "harness.gate.comment"]
+    done = subprocess.run(
+        command, cwd=tmp_path / "code", env=env, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "commented on #7\n"), done.stderr
+    (tmp_path / "event.json").write_text("{}")
+    done = subprocess.run(
+        command, cwd=tmp_path / "code", env=env, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
