@@ -44,6 +44,10 @@ def render(record: Record, rules: Mapping[str, str] | None = None) -> str:
     findings = view.worst_first(record)
     names = anchors([finding.id for finding in findings])
     drawn = [figures(finding, name, _BUDGETS[0][1]) for finding, name in zip(findings, names, strict=True)]
+    for finding, art in zip(findings, drawn, strict=True):
+        if finding.id == "causality":
+            art += _drawn(overview.priced(record), "page-price")
+            break
     for budget, most in _BUDGETS:
         sections = [
             section(finding, name, art[:most], rules or {}, budget)
@@ -89,10 +93,7 @@ def _page(record: Record, sections: Sequence[Section], budget: Budget, most: int
         honest=view.honest_bpb(record),
         interval=view.honest_interval(record),
         date=view.run_date(record),
-        charts=[
-            (caption, draw(figure, f"page-figure-{index}"))
-            for index, (caption, figure) in enumerate(overview.figures(record)[:most], 1)
-        ],
+        charts=_drawn(overview.figures(record)[:most], "page-figure"),
         power=overview.power(record),
         size=size,
         fill=min(size[1] / limit, 1.0) if size and limit > 0 else 1.0,
@@ -101,6 +102,10 @@ def _page(record: Record, sections: Sequence[Section], budget: Budget, most: int
         raw_sha256=hashlib.sha256(record.to_json().encode(errors="replace")).hexdigest(),
         command=view.command(record),
     )
+
+
+def _drawn(made: Sequence[tuple[str, Mapping[str, Any]]], prefix: str) -> list[tuple[str, Markup]]:
+    return [(caption, draw(figure, f"{prefix}-{index}")) for index, (caption, figure) in enumerate(made, 1)]
 
 
 def _comparison(sticks: Sequence[view.Yardstick]) -> Markup:

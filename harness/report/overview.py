@@ -16,8 +16,6 @@ _TOLD = 3
 def figures(record: Record) -> list[tuple[str, dict[str, Any]]]:
     """The figures of a record as (caption, data), in reading order; those without data are left out."""
     made = [
-        ("Bits per byte, with what the leak was worth", price(record)),
-        ("Price at each sampled position", gaps(record)),
         ("Seeds", seeds(record)),
         ("Loss along the scored stream", losses(record)),
         ("Artifact by tensor group, before compression, as its own header states it", payload(record)),
@@ -25,6 +23,15 @@ def figures(record: Record) -> list[tuple[str, dict[str, Any]]]:
         ("Clocks", clocks(record)),
     ]
     return [(_caption(name, record), figure) for name, figure in made if figure]
+
+
+def priced(record: Record) -> list[tuple[str, dict[str, Any]]]:
+    """The figures of what a leak was worth as (caption, data); they belong to the finding that found it."""
+    made = [
+        ("Bits per byte, with the leak and without", price(record)),
+        ("The price at each sampled position", gaps(record)),
+    ]
+    return [(name, figure) for name, figure in made if figure]
 
 
 def price(record: Record) -> dict[str, Any] | None:
