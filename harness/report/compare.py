@@ -212,8 +212,8 @@ def _facts(record: Record) -> dict[str, Any]:
     }
     for group, told in (("clock", record.clocks), ("environment", record.environment)):
         for name, value in told.items():
-            inner = value.items() if isinstance(value, Mapping) else [("", value)]
-            facts |= {f"{group}, {name} {key}".strip(): one for key, one in inner}
+            inner = value.items() if isinstance(value, Mapping) else [(None, value)]
+            facts |= {f"{group}, {name}" if key is None else f"{group}, {name}, {key}": one for key, one in inner}
     return facts
 
 

@@ -40,7 +40,7 @@ def render(record: Record) -> str:
         "tool": {
             "driver": {
                 "name": "golf-harness",
-                "semanticVersion": clean(record.harness.version, 40),
+                _version_name(record.harness.version): clean(record.harness.version, 40),
                 "rules": [_rule(by_id[name]) for name in rules],
             }
         },
@@ -56,6 +56,10 @@ def render(record: Record) -> str:
     }
     body = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
     return json.dumps(body, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _version_name(version: str) -> str:
+    return "semanticVersion" if re.fullmatch(r"\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]{1,40})?", version) else "version"
 
 
 def _rule(finding: Finding) -> dict[str, Any]:
