@@ -2,8 +2,8 @@
 
     python reports/make.py [--only NAME] [harness run's options, such as --timeout 3600]
 
-`harness run` takes up the sealed artifact that an earlier run left in runs/NAME. Records are kept whole, on one line, in
-reports/records/NAME.json: `harness report`, `compare` and `board` read them.
+`harness run` takes up the sealed artifact that an earlier run left in runs/NAME. Records are kept whole, on one line,
+in reports/records/NAME.json: `harness report`, `compare` and `board` read them.
 """
 
 from __future__ import annotations
