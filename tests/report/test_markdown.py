@@ -74,6 +74,7 @@ def test_the_property_above_can_fail() -> None:
     assert shape("a [b](http://c.example)") != shape("a b") and "html_inline" in shape("a <b>")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_a_sentence_reads_as_it_was(text: str) -> None:
     flat = " ".join(text.split())
@@ -81,6 +82,7 @@ def test_a_sentence_reads_as_it_was(text: str) -> None:
         assert prose_of(f"x {escape(flat)} x").replace("\u200b", "") == f"x {flat} x"
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(codec="ascii", exclude_categories=["C"]), min_size=1, max_size=40))
 def test_a_name_in_a_table_stays_in_its_cell(text: str) -> None:
     table = f"| a | b |\n|---|---|\n| {code(text, cell=True)} | {escape(text)} |"
