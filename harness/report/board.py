@@ -91,7 +91,7 @@ def standings(entries: Sequence[Entry]) -> list[Standing]:
         chosen = [entries[int(index)] for index in group["index"][:_ROWS]]
         lines = _lines(chosen)
         shape = f"{brief(scale, 30)} scale, {brief(data, 60)}"
-        text = f"{shape}, {size:,} bytes of text" if size >= 0 else f"{shape}, no score"
+        text = f"{shape}, {size:,} bytes of text" if size >= 0 else f"{brief(scale, 30)} scale, nothing measured"
         title = f"Track {track}: {text}" if track != "-" else f"No track stated: {text}"
         found.append(Standing(title, str(track), lines, _figure(lines, len(found))))
     return found
