@@ -71,7 +71,8 @@ def test_an_entry_appears_once_with_its_most_seeds() -> None:
 def test_a_record_without_a_score_is_listed_and_never_first() -> None:
     tables = standings(entries(records.unscored(), records.scored("front", FRONT)))
     assert [line.rank for table in tables for line in table.lines] == [1, None]
-    assert "no score" in render(entries(records.unscored()))
+    page = render(entries(records.unscored()))
+    assert "nothing measured" in page and "claims 1.0846" in page
 
 
 def test_the_page_is_whole_and_the_same_bytes_again() -> None:
