@@ -1,7 +1,9 @@
-# make run    install, then audit one submission (about a minute on two CPU cores)
-# make test   install, then lint, types and tests
-# make lint   install, then lint and types
-# make clean  remove what these made
+# make run      install, then audit one submission (about a minute on two CPU cores)
+# make test     install, then lint, types and tests; they look at reports in Chromium
+# make lint     install, then lint and types
+# make reports  run every submission, keep its record and report in reports/, and build the leaderboard
+# make chromium install Debian's Chromium where there is none
+# make clean    remove what these made
 
 PYTHON ?= python3
 SUBMISSION ?= submissions/causal_slot
@@ -9,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install run test lint clean
+.PHONY: install run test lint reports chromium clean
 .DELETE_ON_ERROR:
 
 install: $(STAMP)
@@ -29,7 +31,19 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-test: lint
+reports: $(STAMP)
+	$(BIN)/python reports/make.py
+
+chromium:
+	@for name in chromium chromium-browser google-chrome; do command -v $$name >/dev/null && exit 0; done; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "installing chromium, which the tests of reports look at them with"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	else \
+		echo "error: the tests of reports need Chromium; install it, for instance with: sudo apt-get install chromium" >&2; exit 2; \
+	fi
+
+test: lint chromium
 	$(BIN)/python -m pytest -n 2 -q
 
 clean:

@@ -23,6 +23,7 @@ from harness.cli_gate import gate, precommit
 from harness.cli_hunt import hunt
 from harness.cli_lint import lint_command
 from harness.cli_proof import prove, unpack
+from harness.cli_report import COMMANDS as REPORT_COMMANDS
 from harness.cli_scripts import as_json_text, audit_scripts, is_script, replay_script_record
 from harness.corpus import dataset as corpus
 from harness.errors import HarnessError, SubmissionError
@@ -31,7 +32,7 @@ from harness.options import NullSource, Options
 from harness.pipeline import run as run_pipeline
 from harness.progress import Progress
 from harness.record import Record
-from harness.report import html, terminal
+from harness.report import terminal
 from harness.sandbox.box import Sandbox
 from harness.scaffold import scaffold
 
@@ -223,17 +224,6 @@ def replay(
     raise SystemExit(0 if result.reproduced else 3)
 
 
-@cli.command(context_settings=_HELP)
-@click.argument("record", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="The file to write.  [default: report.html beside it]")
-def report(record: Path, out: Path | None) -> None:
-    """Render a record's HTML report again."""
-    loaded = Record.load(record)
-    target = out or (record if record.is_dir() else record.parent) / "report.html"
-    html.write(loaded, target, _rule_texts(loaded))
-    click.echo(str(target))
-
-
 @cli.command("list", context_settings=_HELP)
 def list_command() -> None:
     """List the submissions under submissions/, and the checks."""
@@ -276,6 +266,8 @@ cli.add_command(batch)
 cli.add_command(gate)
 cli.add_command(precommit)
 cli.add_command(attest)
+for view in REPORT_COMMANDS:
+    cli.add_command(view)
 
 
 def main() -> None:
@@ -398,14 +390,6 @@ def _overview(records: list[Record]) -> None:
 def _worst(records: list[Record]) -> int:
     codes = [record.exit_code for record in records]
     return next((code for code in (1, 4, 3) if code in codes), 0)
-
-
-def _rule_texts(record: Record) -> dict[str, str]:
-    try:
-        ruleset = rules.load(record.ruleset.name)
-    except HarnessError:
-        return {}
-    return {name: rule.text for name, rule in ruleset.rule.items()} if ruleset.sha256 == record.ruleset.sha256 else {}
 
 
 def _fail(message: str, code: int) -> None:

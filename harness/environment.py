@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
@@ -32,6 +33,11 @@ def describe_host() -> dict[str, object]:
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "packages": {name: _version(name) for name in _PACKAGES},
     }
+
+
+def started(seconds: float) -> str:
+    """When a run began that has taken so many seconds: UTC, to the second, as in 2026-04-28T12:00:00Z."""
+    return (datetime.now(UTC) - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _version(package: str) -> str | None:

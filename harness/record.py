@@ -152,8 +152,26 @@ class SeedScore(_Model):
     artifact_bytes: int
 
 
+class Curve(_Model):
+    """A few points of a curve, by x."""
+
+    x: list[int]
+    y: list[Number]
+
+
 class Score(_Model):
-    """Validation loss in nats per token and in bits per byte, computed by the referee from committed rows."""
+    """Validation loss in nats per token and in bits per byte, computed by the referee from committed rows.
+
+    Attributes:
+        val_loss: mean NLL over the scored positions, nats per token.
+        val_bpb: the same in bits per byte.
+        tokens: positions scored.
+        bytes: of text that they stand for.
+        per_seed: the scores of all seeds so far.
+        honest_bpb: the score without the leak, where one could be priced: "estimate", 95 % interval "low" to "high",
+            "positions" sampled, and their "gaps" as [position, honest minus claimed NLL in nats].
+        nll: mean NLL in nats per token of consecutive stretches of scored positions, by their first position.
+    """
 
     val_loss: Number
     val_bpb: Number
@@ -161,10 +179,14 @@ class Score(_Model):
     bytes: int
     per_seed: list[SeedScore] = Field(default_factory=list)
     honest_bpb: dict[str, Any] | None = None
+    nll: Curve | None = None
 
 
 class ArtifactInfo(_Model):
-    """The sealed artifact. `code` and `total` hold bytes by counting convention; the ruleset rules by `convention`."""
+    """The sealed artifact. `code` and `total` hold bytes by counting convention; the ruleset rules by `convention`.
+
+    `payload` is what the artifact's own header says of its tensors (`harness.payload.describe`), empty without one.
+    """
 
     sha256: str
     bytes: int
@@ -200,6 +222,8 @@ class Record(_Model):
     def computed_digest(self) -> str:
         """sha256 over the canonical JSON of everything that does not depend on the machine or the hour."""
         body = self.model_dump(mode="json", by_alias=True, exclude=set(VOLATILE))
+        if body["score"] and body["score"]["nll"] is None:
+            del body["score"]["nll"]  # records that are older than this field keep their digest
         text = json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -11,12 +11,14 @@ import numpy as np
 from harness.audit.evidence import Evidence
 from harness.corpus.dataset import Dataset
 from harness.corpus.shards import Tokens
-from harness.environment import describe_host, harness_info
+from harness.environment import describe_host, harness_info, started
 from harness.errors import SubmissionError
 from harness.folder import Folder
 from harness.options import Options, played
+from harness.payload import describe
 from harness.record import (
     ArtifactInfo,
+    Curve,
     DataInfo,
     Finding,
     Record,
@@ -43,6 +45,14 @@ def score_of(trace: Trace, dataset: Dataset) -> tuple[float, float, int, int]:
     if size == 0:
         raise SubmissionError("evaluation failed: the scored positions hold no bytes of text")
     return total / len(positions), total / (np.log(2) * size), len(positions), size
+
+
+def nll_curve(trace: Trace, stretches: int = 160) -> Curve:
+    """The loss along the stream: mean NLL of at most `stretches` runs of scored positions, as long as each other."""
+    positions = trace.scored
+    parts = [part for part in np.array_split(positions, min(stretches, len(positions))) if len(part)]
+    means = [round(float(np.mean(trace.nll[part], dtype=np.float64)), 5) for part in parts]
+    return Curve(x=[int(part[0]) for part in parts], y=means)
 
 
 def record_of(
@@ -92,10 +102,12 @@ def record_of(
             bytes=size,
             honest_bpb=cost.honest_bpb(bpb, count, size) if cost else None,
             per_seed=list(evidence.seeds),
+            nll=nll_curve(evidence.trace),
         ),
         artifact=ArtifactInfo(
             sha256=sealed.sha256,
             bytes=sealed.bytes,
+            payload=describe(sealed.path),
             code=dict(sizes.code),
             total={name: sealed.bytes + code for name, code in sizes.code.items()},
             convention=ruleset.limits.size_convention,
@@ -110,7 +122,11 @@ def record_of(
             "resumed": sealed.resumed,
             "peak_memory_bytes": dict(evidence.peak_bytes),
         },
-        timing={"seconds": round(seconds, 3), "training_curve": [[step, loss] for step, loss in sealed.curve]},
+        timing={
+            "started": started(seconds),
+            "seconds": round(seconds, 3),
+            "training_curve": [[step, loss] for step, loss in sealed.curve],
+        },
     ).sealed()
 
 

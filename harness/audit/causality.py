@@ -44,6 +44,8 @@ def check(evidence: Evidence) -> Finding:
         "noise floor, nats": evidence.flip_tolerance,
     }
     whole = [result for result in made if not result.probe.split]
+    sampled = sum(result.control and result.probe.sampled for result in made)
+    power["of them at random positions"] = sampled
     if whole:
         power["probes in evaluations that are never split"] = len(whole)
         power["noise floor there, nats"] = max(result.tolerance for result in whole)
@@ -90,7 +92,7 @@ def check(evidence: Evidence) -> Finding:
         metrics=metrics,
         power=power,
         not_covered=not_covered,
-        figures={"flips": _figure(evidence, made)},
+        figures={"flips": _figure(evidence, made), **_power_figure(sampled)},
     )
 
 
@@ -173,6 +175,32 @@ def _witness(evidence: Evidence, result: ProbeResult) -> Witness:
     return Witness(kind=probe.kind, summary=summary, data=data)
 
 
+def _power_figure(sampled: int) -> dict[str, Any]:
+    """How likely a leak at a share s of the positions was to meet a probe: 1 - (1 - s)^n for n random ones.
+
+    Probes at the edges of windows, batches and documents come on top.
+    """
+    if not sampled:
+        return {}
+    shares = [10 ** (-4 + step / 10) for step in range(41)]
+    return {
+        "power": {
+            "type": "line",
+            "title": f"Chance that one of {sampled} random probes met a leak; probes at edges come on top",
+            "x_label": "share of positions that leak",
+            "y_label": "chance of being seen",
+            "x_scale": "log",
+            "series": [
+                {
+                    "label": "random probes",
+                    "x": [float(f"{share:.4g}") for share in shares],
+                    "y": [round(1 - (1 - min(share, 1.0)) ** sampled, 4) for share in shares],
+                }
+            ],
+        }
+    }
+
+
 def _figure(evidence: Evidence, made: list[ProbeResult]) -> dict[str, Any]:
     probes = []
     for result in made:
@@ -185,7 +213,7 @@ def _figure(evidence: Evidence, made: list[ProbeResult]) -> dict[str, Any]:
                 "position": result.probe.position,
                 "kind": result.probe.kind,
                 "status": status,
-                "changed": [[p, changed[p]] for p in sorted(nearest)],
+                "changed": [[p, float(f"{changed[p]:.4g}")] for p in sorted(nearest)],
             }
         )
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from harness.audit.evidence import Evidence, finding, not_run
 from harness.record import Finding, Metric, Status, Witness
@@ -71,6 +72,7 @@ def check(evidence: Evidence) -> Finding:
             witness=witness,
             power=power,
             not_covered=[*not_covered, "which of C1 to C4 is broken: the bound covers all of them"],
+            figures={"power": power_figure(saved.nats, saved.tokens)},
         )
     return finding(
         evidence,
@@ -84,4 +86,26 @@ def check(evidence: Evidence) -> Finding:
         metrics=metrics,
         power=power,
         not_covered=not_covered,
+        figures={"power": power_figure(saved.nats, saved.tokens)},
     )
+
+
+def power_figure(saved: float, tokens: int) -> dict[str, Any]:
+    """What a further leak would have saved, beside what no legal scorer saves.
+
+    Args:
+        saved: nats that the scorer saved on the drawn text; below 0 where it lost.
+        tokens: tokens drawn. A leak of g nats per token adds g times as many nats.
+    """
+    gap = max(CERTAIN - saved, CERTAIN) / max(tokens, 1)
+    leaks = [float(f"{2 * gap * step / 20:.6g}") for step in range(21)]
+    return {
+        "type": "line",
+        "title": "What a further leak would have saved on the null stream",
+        "x_label": "leak, nats per token",
+        "y_label": "saving, nats",
+        "series": [
+            {"label": "this submission", "x": leaks, "y": [round(saved + leak * tokens, 3) for leak in leaks]},
+            {"label": "never legal", "x": [leaks[0], leaks[-1]], "y": [CERTAIN, CERTAIN]},
+        ],
+    }

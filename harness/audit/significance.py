@@ -8,15 +8,13 @@ shown, in both units; the ruleset says which bar, in which unit, decides.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from harness.audit import statistics
+from harness.audit import bars, statistics
+from harness.audit.bars import Result
 from harness.audit.claimed import claims_record
 from harness.audit.evidence import Evidence, PreviousRecord, finding, not_run
-from harness.audit.statistics import TTest
 from harness.record import Finding, Metric, Status, Witness
-from harness.rules import Bar, Unit
 
 CHECK, RULE = "significance", "records"
 
@@ -25,21 +23,6 @@ _SAME_TEXT = 1e-3
 
 #: Seeds of one configuration read the same tokens and bytes; what is left is rounding.
 _SAME_WIDTH = 1e-6
-
-
-@dataclass(frozen=True)
-class _Result:
-    """One bar in one unit: its margin in BPB, the test, and whether p is small enough."""
-
-    name: str
-    bar: Bar
-    unit: Unit
-    margin: float
-    test: TTest
-
-    @property
-    def met(self) -> bool:
-        return self.test.p_value < self.bar.p_value
 
 
 def check(evidence: Evidence) -> Finding:
@@ -71,12 +54,14 @@ def check(evidence: Evidence) -> Finding:
         if len(seeds) < 2:
             raise ValueError("a single seed has no spread, so nothing can be said about chance")
         metrics["standard deviation, BPB"] = statistics.deviation(losses)
-        results = _results(evidence, previous, width)
+        results = bars.results(losses, previous.val_bpb, width, evidence.ruleset.significance)
     except ValueError as error:
         return _finding(evidence, Status.INCONCLUSIVE, str(error), metrics=metrics)
     wanted = evidence.ruleset.significance
-    decisive = next(one for one in results if one.name == wanted.decides and one.unit == one.bar.margin_unit)
+    decisive = bars.decisive(results, wanted)
     metrics |= _told(results)
+    needed = decisive.margin + decisive.test.needed(decisive.bar.p_value)
+    metrics["smallest improvement that meets the bar at this spread, BPB"] = needed
     figures = {"seeds": _figure(evidence, previous, decisive, mean, before)}
     p, bar = decisive.test.p_value, decisive.bar
     ask = f"an improvement{_over(decisive)} over {previous.name} at p < {bar.p_value:g}"
@@ -140,23 +125,7 @@ def _comparable(evidence: Evidence, previous: PreviousRecord) -> float:
     return width
 
 
-def _results(evidence: Evidence, previous: PreviousRecord, width: float) -> list[_Result]:
-    """Every bar, in its own unit first; a bar with a margin in the other unit too."""
-    losses = [seed.val_bpb for seed in evidence.seeds]
-    results = []
-    for name, bar in evidence.ruleset.significance.bar.items():
-        other: Unit = "byte" if bar.margin_unit == "token" else "token"
-        for unit in (bar.margin_unit, other) if bar.margin_nats else (bar.margin_unit,):
-            margin = statistics.margin_bpb(bar.margin_nats, unit, width)
-            if len(previous.val_bpb) > 1:
-                test = statistics.welch(losses, previous.val_bpb, margin)
-            else:
-                test = statistics.one_sample(losses, previous.val_bpb[0], margin)
-            results.append(_Result(name, bar, unit, margin, test))
-    return results
-
-
-def _told(results: Sequence[_Result]) -> dict[str, Metric]:
+def _told(results: Sequence[Result]) -> dict[str, Metric]:
     told: dict[str, Metric] = {}
     for one in results:
         label = f"p of more than {one.bar.margin_nats:g} nats per {one.unit}" if one.margin else "p of any improvement"
@@ -167,28 +136,28 @@ def _told(results: Sequence[_Result]) -> dict[str, Metric]:
     return told
 
 
-def _over(result: _Result) -> str:
+def _over(result: Result) -> str:
     return f" of more than {result.bar.margin_nats:g} nats per {result.unit}" if result.margin else ""
 
 
-def _limit(result: _Result, before: float) -> float:
+def _limit(result: Result, before: float) -> float:
     """The mean, in BPB, that would just have met the bar at the spread that the seeds have."""
     return before - result.margin - result.test.needed(result.bar.p_value)
 
 
 def _figure(
-    evidence: Evidence, previous: PreviousRecord, decisive: _Result, mean: float, before: float
+    evidence: Evidence, previous: PreviousRecord, decisive: Result, mean: float, before: float
 ) -> dict[str, Any]:
     limit = _limit(decisive, before)
-    bars: list[dict[str, Any]] = [
+    shown: list[dict[str, Any]] = [
         {"label": f"seed {seed.seed}", "value": seed.val_bpb, "limit": limit, "status": "reference"}
         for seed in evidence.seeds
     ]
     status = "PASS" if decisive.met else "FAIL"
-    bars.append({"label": "mean of the seeds", "value": mean, "limit": limit, "status": status})
-    bars.append({"label": f"previous record, {previous.name}", "value": before, "limit": None, "status": "reference"})
+    shown.append({"label": "mean of the seeds", "value": mean, "limit": limit, "status": status})
+    shown.append({"label": f"previous record, {previous.name}", "value": before, "limit": None, "status": "reference"})
     title = "Seeds against the mean that would meet the bar at this spread"
-    return {"type": "bars", "title": title, "unit": "BPB", "bars": bars}
+    return {"type": "dots", "title": title, "unit": "BPB", "bars": shown}
 
 
 def _finding(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -18,21 +19,26 @@ from harness.referee.flips import ProbeResult
 
 @dataclass(frozen=True)
 class Price:
-    """Honest minus claimed NLL, nats per token: mean over the sampled positions with a 95 % interval (Student's t)."""
+    """Honest minus claimed NLL, nats per token: mean over the sampled positions with a 95 % interval (Student's t).
+
+    `gaps` holds the difference at each of these positions.
+    """
 
     positions: int
     mean: float
     low: float
     high: float
+    gaps: tuple[tuple[int, float], ...] = ()
 
-    def honest_bpb(self, claimed_bpb: float, tokens: int, size: int) -> dict[str, float | int]:
-        """The BPB that follows, with its interval, for a score over `tokens` tokens and `size` bytes."""
+    def honest_bpb(self, claimed_bpb: float, tokens: int, size: int) -> dict[str, Any]:
+        """The BPB that follows, with its interval, for a score over `tokens` tokens and `size` bytes; and the gaps."""
         unit = tokens / (math.log(2) * size)
         return {
             "estimate": claimed_bpb + self.mean * unit,
             "low": claimed_bpb + self.low * unit,
             "high": claimed_bpb + self.high * unit,
             "positions": self.positions,
+            "gaps": [[position, gap] for position, gap in self.gaps],
         }
 
 
@@ -47,4 +53,5 @@ def price(results: Sequence[ProbeResult]) -> Price | None:
         return None
     mean, error = float(gaps.mean()), float(gaps.std(ddof=1) / math.sqrt(len(gaps)))
     reach = error * float(stats.t.ppf(0.975, len(gaps) - 1))
-    return Price(len(gaps), mean, mean - reach, mean + reach)
+    where = tuple((result.probe.position, float(gap)) for result, gap in zip(made, gaps, strict=True))
+    return Price(len(gaps), mean, mean - reach, mean + reach, where)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
 
+from harness.report.dots import dots, parts
 from harness.report.facts import Fact, fact
 from harness.report.matrix import flips, timeline
 from harness.report.svg import BOTTOM, TOP, Axis, chart, el, legend, num, plot, short, text, ticks, x_axis, y_axis
@@ -28,7 +30,7 @@ def draw(figure: object, ident: str) -> Markup:
     """One figure as markup that stands on its own.
 
     Args:
-        figure: a mapping with a "type" ("bars", "line", "flips" or "timeline") and the fields of that type.
+        figure: a mapping with a "type", one of those in `_PAINTERS`, and the fields of that type.
         ident: prefix for the ids inside, unique on the page.
 
     Returns:
@@ -113,19 +115,34 @@ def line(figure: Figure, ident: str) -> Markup:
     """Curves over a common x.
 
     Args:
-        figure: {"title", "x_label", "y_label", "series": [{"label", "x": numbers, "y": numbers}]}.
+        figure: {"title", "x_label", "y_label", "series": [{"label", "x": numbers, "y": numbers}]}. With "x_scale":
+            "log" the x are above 0 and shown by their decimal logarithm. With "needles", each point stands alone, as
+            a line from zero.
         ident: prefix for ids.
     """
     height = 220
     series = [(brief(one["label"], 22), _points(one["x"], one["y"])) for one in list(figure["series"])[:_SERIES]]
     series = [(name, points) for name, points in series if points]
+    bent = figure.get("x_scale") == "log"
+    if bent:
+        series = [(name, [(math.log10(x), y) for x, y in points]) for name, points in series]
     across = Axis.over([x for _, points in series for x, _ in points])
-    up = Axis.over([y for _, points in series for _, y in points], pad=0.04)
+    heights = [y for _, points in series for _, y in points]
+    up = Axis.over([*heights, 0.0] if figure.get("needles") else heights, pad=0.04)
     paths = []
     for index, (_, points) in enumerate(series):
-        steps = " ".join(f"{num(1000 * across.share(x))},{num(1000 * (1 - up.share(y)))}" for x, y in points)
-        paths.append(el("polyline", points=steps, fill="none", class_=f"f-line f-line-{index + 1}"))
-    marks = [(across.share(value), short(value)) for value in ticks(across.low, across.high)]
+        places = [(num(1000 * across.share(x)), num(1000 * (1 - up.share(y)))) for x, y in points]
+        if figure.get("needles"):
+            zero = num(1000 * (1 - up.share(0.0)))
+            steps = "".join(f"M{x} {zero}V{y}" for x, y in places)
+            paths.append(el("path", d=steps, class_=f"f-line f-line-{index + 1}"))
+        else:
+            steps = " ".join(f"{x},{y}" for x, y in places)
+            paths.append(el("polyline", points=steps, fill="none", class_=f"f-line f-line-{index + 1}"))
+    round_numbers = ticks(across.low, across.high)
+    if bent:
+        round_numbers = [float(power) for power in range(math.ceil(across.low), math.floor(across.high) + 1)]
+    marks = [(across.share(value), short(10**value if bent else value)) for value in round_numbers]
     said = "; ".join(f"{name}: from {number(points[0][1])} to {number(points[-1][1])}" for name, points in series)
     return chart(
         ident,
@@ -141,6 +158,8 @@ def line(figure: Figure, ident: str) -> Markup:
 
 _PAINTERS: dict[str, Callable[[Figure, str], Markup]] = {
     "bars": bars,
+    "dots": dots,
+    "parts": parts,
     "line": line,
     "flips": flips,
     "timeline": timeline,

@@ -6,28 +6,23 @@ and the page's content security policy lets nothing run and nothing load.
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import os
-import shlex
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness.errors import HarnessError
 from harness.record import Record
-from harness.report import view
+from harness.report import overview, view
 from harness.report.facts import Budget, fact
-from harness.report.figures import bars
+from harness.report.figures import bars, draw
+from harness.report.page import MAX_BYTES, environment, write_text
 from harness.report.sections import Section, anchors, figures, section
-from harness.report.text import bpb, clean, label, number, prose
+from harness.report.text import bpb
 
-#: A page that fits a mail.
-MAX_BYTES = 300_000
+__all__ = ["MAX_BYTES", "render", "write"]
 
 #: Budgets, and figures per finding, that are tried in turn until the page is small enough.
 _BUDGETS = ((Budget(), 12), (Budget(rows=12, text=160, depth=2), 3), (Budget(rows=4, text=80, depth=1), 0))
@@ -49,12 +44,16 @@ def render(record: Record, rules: Mapping[str, str] | None = None) -> str:
     findings = view.worst_first(record)
     names = anchors([finding.id for finding in findings])
     drawn = [figures(finding, name, _BUDGETS[0][1]) for finding, name in zip(findings, names, strict=True)]
+    for finding, art in zip(findings, drawn, strict=True):
+        if finding.id == "causality":
+            art += _drawn(overview.priced(record), "page-price")
+            break
     for budget, most in _BUDGETS:
         sections = [
             section(finding, name, art[:most], rules or {}, budget)
             for finding, name, art in zip(findings, names, drawn, strict=True)
         ]
-        page = _page(record, sections, budget)
+        page = _page(record, sections, budget, most)
         if len(page.encode()) < MAX_BYTES:
             return page
     raise HarnessError(
@@ -67,43 +66,21 @@ def write(record: Record, path: Path, rules: Mapping[str, str] | None = None) ->
     """Renders a record to a file; an older report is gone first, and a half-written one never appears.
 
     Raises:
-        HarnessError: the file cannot be written.
+        HarnessError: the file cannot be written, or no page could show the record.
     """
+    write_text(path, "")  # an older report is no longer true, whatever comes next
     try:
+        write_text(path, render(record, rules))
+    except BaseException:
         path.unlink(missing_ok=True)
-        page = render(record, rules)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", text=False)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(page.encode())
-            os.chmod(name, 0o644)  # mkstemp's 0600 would keep a web server or a colleague from reading it
-            os.replace(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise HarnessError(f"cannot write the report {path}: {error.strerror or error}") from None
+        raise
 
 
-@functools.cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("harness.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(clean=clean, prose=prose, number=number, label=label, bpb=bpb)
-    return environment
-
-
-def _page(record: Record, sections: Sequence[Section], budget: Budget) -> str:
+def _page(record: Record, sections: Sequence[Section], budget: Budget, most: int) -> str:
     sticks = view.yardsticks(record)
     size = view.total_bytes(record)
     limit = record.artifact.limit if record.artifact else 0
-    template = _environment().get_template("report.html.j2")
+    template = environment().get_template("report.html.j2")
     return template.render(
         record=record,
         look=view.LOOKS[record.verdict],
@@ -114,13 +91,21 @@ def _page(record: Record, sections: Sequence[Section], budget: Budget) -> str:
         sections=sections,
         claim=view.claimed_bpb(record),
         honest=view.honest_bpb(record),
+        interval=view.honest_interval(record),
+        date=view.run_date(record),
+        charts=_drawn(overview.figures(record)[:most], "page-figure"),
+        power=overview.power(record),
         size=size,
         fill=min(size[1] / limit, 1.0) if size and limit > 0 else 1.0,
         comparison=_comparison(sticks) if sticks else None,
         details=[(title, fact(value, budget)) for title, value in _details(record)],
         raw_sha256=hashlib.sha256(record.to_json().encode(errors="replace")).hexdigest(),
-        command=_command(record),
+        command=view.command(record),
     )
+
+
+def _drawn(made: Sequence[tuple[str, Mapping[str, Any]]], prefix: str) -> list[tuple[str, Markup]]:
+    return [(caption, draw(figure, f"{prefix}-{index}")) for index, (caption, figure) in enumerate(made, 1)]
 
 
 def _comparison(sticks: Sequence[view.Yardstick]) -> Markup:
@@ -149,13 +134,3 @@ def _details(record: Record) -> list[tuple[str, Any]]:
         ("Harness", record.harness.model_dump()),
     ]
     return [(title, value) for title, value in sections if value]
-
-
-def _command(record: Record) -> str:
-    command = "run" if record.submission.kind == "adapter" else "audit"
-    overrides = record.submission.settings.get("overrides")
-    env = "".join(
-        f" --env {shlex.quote(clean(f'{name}={value}', 200))}"
-        for name, value in (overrides.items() if isinstance(overrides, Mapping) else ())
-    )
-    return f"harness {command} {shlex.quote(clean(record.submission.path, 200))}{env}"

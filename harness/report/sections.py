@@ -92,7 +92,7 @@ def section(
         rest=fact(rest, budget) if rest else None,
         replay=f"harness replay record.json {shlex.quote(clean(finding.id, 80))}",
         figures=tuple(drawn),
-        figures_left_out=len(finding.figures) - len(drawn),
+        figures_left_out=max(0, len(finding.figures) - len(drawn)),
     )
 
 

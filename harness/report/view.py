@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.record import SEVERITY, Finding, Record, Status, verdict_of
-from harness.report.text import finite, label, number, prose
+from harness.report.text import clean, finite, label, number, prose
+
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}(T|$)")
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,40 @@ def honest_bpb(record: Record) -> float | None:
         if (value := finite(estimate.get(name))) is not None:
             return value
     return None
+
+
+def honest_interval(record: Record) -> tuple[float, float] | None:
+    """The 95 % interval of the honest BPB, if the record holds one."""
+    estimate = (record.score.honest_bpb if record.score else None) or {}
+    low, high = finite(estimate.get("low")), finite(estimate.get("high"))
+    return None if low is None or high is None else (low, high)
+
+
+def run_date(record: Record) -> str | None:
+    """The day of the run as YYYY-MM-DD, if the record says when it was made."""
+    started = record.timing.get("started")
+    return started[:10] if isinstance(started, str) and _DATE.match(started) else None
+
+
+def command(record: Record) -> str:
+    """The command that makes such a record, for a shell; text from the record is quoted."""
+    script = record.submission.kind == "script"
+    words = ["lint" if record.submission.kind == "evidence" else "audit" if script else "run"]
+    words.append(clean(record.submission.path, 200))
+    overrides = record.submission.settings.get("overrides")
+    for name, value in overrides.items() if isinstance(overrides, Mapping) else ():
+        words += ["--env", clean(f"{name}={value}", 200)]
+    if record.submission.kind == "adapter":
+        words += [
+            "--scale",
+            clean(record.scale, 40),
+            "--data",
+            clean(record.environment.get("data_spec", "stdlib"), 200),
+        ]
+        for seed in record.seeds[:10]:
+            words += ["--seed", str(seed)]
+    words += ["--ruleset", clean(record.ruleset.name, 60)]
+    return "harness " + " ".join(shlex.quote(word) for word in words)
 
 
 def yardsticks(record: Record) -> list[Yardstick]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from harness import rules
-from harness.environment import describe_host, harness_info
+from harness.environment import describe_host, harness_info, started
 from harness.errors import UsageError
 from harness.progress import Progress
 from harness.record import (
@@ -213,7 +213,7 @@ def _record(
             "sandbox": dataclasses.asdict(gathered.level),
             "peak_memory_bytes": {"base run": evidence.peak_bytes},
         },
-        timing={"seconds": round(seconds, 2), **evidence.seconds},
+        timing={"started": started(seconds), "seconds": round(seconds, 2), **evidence.seconds},
     ).sealed()
 
 

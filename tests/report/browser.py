@@ -69,6 +69,12 @@ class Page:
     def evaluate(self, expression: str) -> Any:
         return self.send("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
 
+    def run(self, script: str) -> Any:
+        """Like `evaluate`, for a promise."""
+        answer = self.send("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
+
     def screenshot(self) -> bytes:
         """The whole page as PNG."""
         return base64.b64decode(self.send("Page.captureScreenshot", captureBeyondViewport=True)["data"])
@@ -85,7 +91,7 @@ class Page:
 @contextmanager
 def page(profile: Path) -> Iterator[Page]:
     """A tab in a browser of its own, with an empty profile."""
-    assert CHROMIUM
+    assert CHROMIUM, "no Chromium on PATH; `make chromium` installs it"
     to_browser, to_us = os.pipe(), os.pipe()
     # The debugging pipe is fd 3 (in) and 4 (out) by definition.
     command = f'exec 3<&{to_browser[0]} 4>&{to_us[1]}; exec "$@"'

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 import random
 from typing import Any
 
 from harness.record import (
     ArtifactInfo,
+    Curve,
     DataInfo,
     Finding,
     HarnessInfo,
@@ -27,6 +30,26 @@ RULES = {
     "C2": "Every distribution sums to one over the real vocabulary, whichever token is realised.",
     "size": "Code and compressed model together are at most 16,000,000 bytes (decimal).",
 }
+
+
+def scored(name: str, seeds: list[float], *, track: str = "A", status: Status = Status.PASS, **changes: Any) -> Record:
+    """A record at record scale with a score for each seed, its only finding of that status."""
+    made = Finding(id="causality", rule="C1", title="No row knows the future", status=status, headline="as it says")
+    mean, plain = sum(seeds) / len(seeds), record([made])
+    assert plain.score
+    per_seed = [
+        SeedScore(seed=n, val_loss=bpb * 2.2, val_bpb=bpb, artifact_sha256=sha("b"), artifact_bytes=9)
+        for n, bpb in enumerate(seeds, 1)
+    ]
+    score = {"val_loss": mean * 2.2, "val_bpb": mean, "per_seed": per_seed}
+    submission = {"name": name, "track": track, "sha256": hashlib.sha256(name.encode()).hexdigest()}
+    fields: dict[str, Any] = {
+        "scale": "record",
+        "seeds": [seed.seed for seed in per_seed],
+        "score": plain.score.model_copy(update=score),
+        "submission": plain.submission.model_copy(update=submission),
+    }
+    return record([made], **{**fields, **changes})
 
 
 def sha(letter: str) -> str:
@@ -71,6 +94,7 @@ def record(findings: list[Finding], **changes: Any) -> Record:
             val_bpb=1.684021,
             tokens=32_767,
             bytes=104_211,
+            nll=Curve(x=list(range(1, 32_001, 200)), y=_walk(3, 3.7)[:160]),
             per_seed=[
                 SeedScore(
                     seed=1337, val_loss=3.71234, val_bpb=1.684021, artifact_sha256=sha("b"), artifact_bytes=812_345
@@ -80,15 +104,23 @@ def record(findings: list[Finding], **changes: Any) -> Record:
         "artifact": ArtifactInfo(
             sha256=sha("b"),
             bytes=812_345,
-            payload={"tensors": 74, "groups": [{"name": "embedding", "bits": 8, "bytes": 131_072}]},
+            payload={
+                "compressor": "brotli",
+                "tensors": 74,
+                "bytes": 931_072,
+                "groups": [
+                    {"name": "blocks.mlp", "tensors": 36, "bits": 6, "bytes": 800_000},
+                    {"name": "embedding", "tensors": 2, "bits": 8, "bytes": 131_072},
+                ],
+            },
             code={"shipped": 9_120, "wrapped": 3_871},
             total={"shipped": 821_465, "wrapped": 816_216},
             limit=16_000_000,
         ),
         "findings": findings,
         "clocks": {
-            "train": {"loop_seconds": 24.81, "all_seconds": 27.93, "limit_seconds": 600.0},
-            "eval": {"seconds": 9.41},
+            "train": {"loop": 24.81, "quantize": 0.4, "touches training data": 27.93},
+            "evaluation": {"loop": 9.41, "from process start": 11.02},
         },
         "environment": {
             "python": "3.11.7",
@@ -118,7 +150,8 @@ def failing() -> Record:
         metrics={"worst_row_sum": 1.0000021, "rows": 32_767},
         not_covered=["rows that were never committed"],
     )
-    score = {"honest_bpb": {"bpb": 1.9013, "low": 1.8921, "high": 1.9105}}
+    gaps = [[2000 * k + 100, round(0.4 + 0.1 * math.sin(k), 4)] for k in range(16)]
+    score = {"honest_bpb": {"estimate": 1.9013, "low": 1.8921, "high": 1.9105, "positions": 16, "gaps": gaps}}
     clean = record(made)
     assert clean.score
     return record(made, score=clean.score.model_copy(update=score))
@@ -281,6 +314,6 @@ def _clean() -> list[Finding]:
             "Training time",
             "not on the reference hardware",
             Status.NOT_APPLICABLE,
-            loop_seconds=24.81,
+            **{"limit, s": 600.0},
         ),
     ]

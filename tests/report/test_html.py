@@ -212,7 +212,7 @@ def test_a_section_holds_rule_witness_replay_power_gaps_and_remedy() -> None:
         "Give every window its own delta",
     ):
         assert part in text
-    assert section.count('<svg class="chart"') == 4
+    assert section.count('<svg class="chart"') == 4 + 2  # the finding's own, and the price
     assert section.count("No drawing for type pie") == 1
 
 

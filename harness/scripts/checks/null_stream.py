@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+from harness.audit.null_stream import power_figure
 from harness.record import Finding, Metric, Status, Witness
 from harness.referee.null import CERTAIN
 from harness.scripts.checks.evidence import ScriptEvidence, found
@@ -69,6 +70,7 @@ def check(evidence: ScriptEvidence) -> Finding:
             witness=witness,
             power=power,
             not_covered=[*not_covered, "which of C1 to C4 is broken: the bound covers all of them"],
+            figures={"power": power_figure(worst.saving, worst.tokens)},
         )
     return found(
         evidence,
@@ -80,4 +82,5 @@ def check(evidence: ScriptEvidence) -> Finding:
         metrics=metrics,
         power=power,
         not_covered=not_covered,
+        figures={"power": power_figure(worst.saving, worst.tokens)},
     )

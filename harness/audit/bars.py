@@ -1,0 +1,59 @@
+"""The ruleset's bars for a record: do new losses beat previous ones by more than chance, and by enough?
+
+Pure functions of two sets of losses in bits per byte, for the check `significance` and for neighbours on a leaderboard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.audit import statistics
+from harness.audit.statistics import TTest
+from harness.rules import Bar, Significance, Unit
+
+
+@dataclass(frozen=True)
+class Result:
+    """One bar in one unit: its margin in BPB, the test, and whether p is small enough."""
+
+    name: str
+    bar: Bar
+    unit: Unit
+    margin: float
+    test: TTest
+
+    @property
+    def met(self) -> bool:
+        """Whether the improvement exceeds the margin at the bar's p."""
+        return self.test.p_value < self.bar.p_value
+
+
+def results(losses: Sequence[float], previous: Sequence[float], width: float, wanted: Significance) -> list[Result]:
+    """Every bar, in its own unit first; a bar with a margin in the other unit too.
+
+    Args:
+        losses: BPB of two or more seeds.
+        previous: BPB of what is to be beaten; a single number is taken as exact.
+        width: bytes per token of the new losses' tokenizer, for margins in nats per token.
+        wanted: the ruleset's bars.
+
+    Raises:
+        ValueError: too few losses, a bad one, or no spread at all.
+    """
+    found = []
+    for name, bar in wanted.bar.items():
+        other: Unit = "byte" if bar.margin_unit == "token" else "token"
+        for unit in (bar.margin_unit, other) if bar.margin_nats else (bar.margin_unit,):
+            margin = statistics.margin_bpb(bar.margin_nats, unit, width)
+            if len(previous) > 1:
+                test = statistics.welch(losses, previous, margin)
+            else:
+                test = statistics.one_sample(losses, previous[0], margin)
+            found.append(Result(name, bar, unit, margin, test))
+    return found
+
+
+def decisive(found: Sequence[Result], wanted: Significance) -> Result:
+    """The bar that the ruleset decides by, in its own unit."""
+    return next(one for one in found if one.name == wanted.decides and one.unit == one.bar.margin_unit)

@@ -1,0 +1,89 @@
+"""A record as JUnit XML, for CI systems that show tests: one case for each check.
+
+FAIL is a failure. What could not decide (INCONCLUSIVE, ERROR) is an error, so that no CI takes it for a pass; what did
+not run or does not apply is skipped. UNRULED passes and says why in its output, as the exit code does.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+from harness.record import Finding, Record, Status
+from harness.report import view
+from harness.report.text import brief, clean, finite, label, number, prose
+
+_ELEMENTS = {
+    Status.FAIL: "failure",
+    Status.ERROR: "error",
+    Status.INCONCLUSIVE: "error",
+    Status.NOT_RUN: "skipped",
+    Status.NOT_APPLICABLE: "skipped",
+}
+
+
+def render(record: Record) -> str:
+    """The <testsuites> document; every text in it is visible, on one line, and legal XML 1.0."""
+    findings = view.worst_first(record)
+    counts = {
+        name: sum(_ELEMENTS.get(one.status) == name for one in findings) for name in ("failure", "error", "skipped")
+    }
+    totals = {
+        "name": "golf-harness",
+        "tests": str(len(findings)),
+        "failures": str(counts["failure"]),
+        "errors": str(counts["error"]),
+    }
+    seconds = finite(record.timing.get("seconds")) or 0.0
+    root = ET.Element("testsuites", {**totals, "time": f"{seconds:.3f}"})
+    suite = ET.SubElement(
+        root,
+        "testsuite",
+        {
+            **totals,
+            "name": brief(record.submission.name, 120),
+            "skipped": str(counts["skipped"]),
+            "time": f"{seconds:.3f}",
+        },
+    )
+    if view.run_date(record) is not None:
+        suite.set("timestamp", clean(record.timing["started"], 19)[:19])
+    properties = ET.SubElement(suite, "properties")
+    for name, value in (
+        ("verdict", record.verdict.value),
+        ("val_bpb", f"{record.score.val_bpb:.6f}" if record.score else "none"),
+        ("track", record.submission.track or "none"),
+        ("scale", clean(record.scale, 40)),
+        ("ruleset", clean(record.ruleset.name, 60)),
+        ("digest", clean(record.digest, 80)),
+    ):
+        ET.SubElement(properties, "property", {"name": name, "value": value})
+    for finding in findings:
+        _case(suite, record, finding)
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _case(suite: ET.Element, record: Record, finding: Finding) -> None:
+    path = brief(record.submission.path, 120)
+    case = ET.SubElement(suite, "testcase", {"name": brief(finding.id, 80), "classname": path, "time": "0"})
+    said = prose(finding.headline, 600)
+    if (element := _ELEMENTS.get(finding.status)) is not None:
+        made = ET.SubElement(case, element, {"message": said})
+        if element != "skipped":
+            made.set("type", finding.status.value)
+        made.text = "\n".join(_evidence(finding))
+    elif finding.status == Status.UNRULED:
+        ET.SubElement(case, "system-out").text = f"UNRULED: {said}"
+
+
+def _evidence(finding: Finding) -> list[str]:
+    lines = [f"{label(name)}: {_flat(value)}" for name, value in list(finding.metrics.items())[:30]]
+    if finding.witness:
+        lines.append(f"witness: {prose(finding.witness.summary)}")
+        lines.append(f"replay: harness replay record.json {clean(finding.id, 80)}")
+    lines += [f"not covered: {prose(item, 300)}" for item in finding.not_covered[:10]]
+    return [*lines, f"what to do: {prose(finding.remedy)}"] if finding.remedy else lines
+
+
+def _flat(value: object) -> str:
+    return clean(value, 200) if isinstance(value, list | str) else number(value)
