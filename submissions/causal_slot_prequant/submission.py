@@ -1,11 +1,17 @@
 """PR #1306: six epochs of AdamW on the validation data before quantization, then SLOT with one delta per batch."""
 
-from dataclasses import replace
-
 import torch
 from torch import nn
 
-from harness.kit import GPT, Stream, Submission, TrainConfig, TrainData
+from harness.kit import GPT, ModelConfig, QuantizeConfig, Stream, Submission, TrainConfig, TrainData
+from harness.kit.config import (
+    pr1019_train,
+    pr1229_quantize,
+    pr1306_model,
+    small_model,
+    small_quantize,
+    small_train,
+)
 from harness.kit.prequant import PrequantConfig, adapt
 from harness.kit.slot import SlotConfig, context_delta
 
@@ -16,24 +22,20 @@ class CausalSlotPrequant(Submission):
     window = 2048
     slot = SlotConfig(steps=8, lr=0.005, betas=(0.3, 0.9), eps=1e-5, weight_decay=1e-8)
 
+    def model_config(self, vocab_size: int) -> ModelConfig:
+        """The model of #1019 with a BigramHash of 2048 x 128."""
+        full = pr1306_model(vocab_size)
+        return small_model(full) if self.smoke else full
+
     def train_config(self) -> TrainConfig:
-        """The pull request's recipe: EMA, weight decay, clipping; SWA is collected there and never applied."""
-        config = replace(super().train_config(), muon_decay=0.04, embed_decay=0.04, scalar_decay=0.04, grad_clip=0.3)
-        if self.smoke:
-            return replace(config, ema=0.97)
-        return replace(
-            config,
-            batch_tokens=786_432,
-            sequence_length=2048,
-            warmdown=3500.0,
-            muon_lr=0.025,
-            muon_momentum=0.99,
-            muon_momentum_start=0.92,
-            muon_momentum_steps=1500,
-            embed_lr=0.035,
-            scalar_lr=0.025,
-            ema=0.997,
-        )
+        """The recipe of #1019: EMA, weight decay, clipping; SWA is collected there and never applied."""
+        full = pr1019_train()
+        return small_train(full) if self.smoke else full
+
+    def quantize_config(self) -> QuantizeConfig:
+        """Int6 GPTQ, calibrated on training batches once the 600 s are over."""
+        full = pr1229_quantize()
+        return small_quantize(full) if self.smoke else full
 
     def after_training(self, model: nn.Module, data: TrainData) -> None:
         """Train on the validation stream; nothing is frozen (there: 4,112 gains of 27 million weights)."""
