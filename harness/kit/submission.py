@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from harness.kit import config
-from harness.kit.config import ModelConfig, QuantizeConfig, TrainConfig
+from harness.kit.config import ModelConfig, QuantizeConfig, Recipe, TrainConfig
 from harness.kit.loader import open_shard
 from harness.kit.model import GPT
 from harness.kit.stream import Stream
@@ -50,7 +50,7 @@ class Submission:
     """Base class of every adapter. `self.scale` is "record" (8xH100) or "smoke" (two CPU cores).
 
     The defaults are the contest's baseline: its model, its training recipe, int8 per row with zlib, and a sliding
-    window. Override what your submission changes.
+    window. Override what your submission changes, or take a real submission's `recipe`.
     """
 
     #: Evaluation geometry of the default `evaluate`: inputs per window, positions per window, windows per batch.
@@ -58,6 +58,10 @@ class Submission:
     smoke_window = 256
     stride = 64
     windows_per_batch = 32
+
+    #: Model, training and quantizer of a real submission (`harness.kit.config.PR1019` and others), in small at smoke
+    #: scale; None for the baseline's.
+    recipe: Recipe | None = None
 
     def __init__(self, scale: str) -> None:
         self.scale = scale
@@ -68,12 +72,18 @@ class Submission:
         return self.scale == "smoke"
 
     @property
+    def _recipe(self) -> Recipe | None:
+        return self.recipe.small() if self.recipe and self.smoke else self.recipe
+
+    @property
     def length(self) -> int:
         """Inputs per evaluation window at this scale."""
         return self.smoke_window if self.smoke else self.window
 
     def model_config(self, vocab_size: int) -> ModelConfig:
         """The shape of the kit's GPT."""
+        if recipe := self._recipe:
+            return recipe.model(vocab_size)
         return config.smoke_model(vocab_size) if self.smoke else config.record_model(vocab_size)
 
     def build_model(self, vocab_size: int) -> nn.Module:
@@ -82,6 +92,8 @@ class Submission:
 
     def train_config(self) -> TrainConfig:
         """How the shared trainer trains it."""
+        if recipe := self._recipe:
+            return recipe.train
         return config.smoke_train() if self.smoke else config.record_train()
 
     def after_training(self, model: nn.Module, data: TrainData) -> None:
@@ -92,6 +104,8 @@ class Submission:
 
         Asked twice: after the training loop, for a calibration inside the clock, and after `after_training`.
         """
+        if recipe := self._recipe:
+            return recipe.quantize
         return config.smoke_quantize() if self.smoke else QuantizeConfig()
 
     def evaluate(self, model: nn.Module, stream: Stream) -> None:

@@ -5,15 +5,8 @@ Each window fits its delta to the 64 targets before its scored positions, starti
 
 import torch
 
-from harness.kit import GPT, ModelConfig, QuantizeConfig, Stream, Submission, TrainConfig
-from harness.kit.config import (
-    pr1019_train,
-    pr1229_quantize,
-    pr1350_model,
-    small_model,
-    small_quantize,
-    small_train,
-)
+from harness.kit import GPT, Stream, Submission
+from harness.kit.config import PR1350
 from harness.kit.context import contexts
 from harness.kit.slot_lbfgs import LbfgsConfig, logit_delta
 
@@ -22,23 +15,9 @@ class LbfgsSlotPerWindow(Submission):
     """One window at a time; the loss sees history, never the positions that the delta scores."""
 
     window = 2048
+    recipe = PR1350
     slot = LbfgsConfig()
     focal = 128
-
-    def model_config(self, vocab_size: int) -> ModelConfig:
-        """The model of #1306 with a query gain of 5."""
-        full = pr1350_model(vocab_size)
-        return small_model(full) if self.smoke else full
-
-    def train_config(self) -> TrainConfig:
-        """The recipe of #1019."""
-        full = pr1019_train()
-        return small_train(full) if self.smoke else full
-
-    def quantize_config(self) -> QuantizeConfig:
-        """Int6 GPTQ, calibrated on training batches once the 600 s are over."""
-        full = pr1229_quantize()
-        return small_quantize(full) if self.smoke else full
 
     def evaluate(self, model: GPT, stream: Stream) -> None:
         """Commit the rows of each window after fitting its delta to the end of the window's context."""

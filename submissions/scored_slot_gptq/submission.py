@@ -2,15 +2,8 @@
 
 import torch
 
-from harness.kit import GPT, ModelConfig, QuantizeConfig, Stream, Submission, TrainConfig
-from harness.kit.config import (
-    pr1019_train,
-    pr1229_model,
-    pr1229_quantize,
-    small_model,
-    small_quantize,
-    small_train,
-)
+from harness.kit import GPT, Stream, Submission
+from harness.kit.config import PR1229
 from harness.kit.slot import SlotConfig, biased_logits, scored_delta
 
 
@@ -18,22 +11,8 @@ class ScoredSlotGptq(Submission):
     """The model of #1019 with gated skips and a query gain of 4; the answers are in the loss."""
 
     window = 2048
+    recipe = PR1229
     slot = SlotConfig(steps=16, lr=0.008, lr_end=0.0008, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01)
-
-    def model_config(self, vocab_size: int) -> ModelConfig:
-        """Eleven layers of 512, or three of 96 with the same parts."""
-        full = pr1229_model(vocab_size)
-        return small_model(full) if self.smoke else full
-
-    def train_config(self) -> TrainConfig:
-        """The recipe of #1019."""
-        full = pr1019_train()
-        return small_train(full) if self.smoke else full
-
-    def quantize_config(self) -> QuantizeConfig:
-        """Calibrated on training batches once the 600 s are over."""
-        full = pr1229_quantize()
-        return small_quantize(full) if self.smoke else full
 
     def evaluate(self, model: GPT, stream: Stream) -> None:
         """Per batch: fit each window's delta and bias to its scored targets, then commit the rows."""

@@ -6,12 +6,38 @@ Numbers are those of the sources' scripts and commands. What the sources switch 
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from harness.kit.config.model import ModelConfig
 from harness.kit.config.quantize import Calibration, Override, QuantizeConfig
 from harness.kit.config.scales import smoke_model, smoke_train
+from harness.kit.config.sources import pr1019_model, pr1229_model, pr1306_model, pr1334_model, pr1350_model
 from harness.kit.config.train import TrainConfig
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole submission but for its evaluation, at full size.
+
+    Attributes:
+        model: the shape for a vocabulary of so many tokens.
+        train: how it is trained.
+        quantize: how it is stored.
+    """
+
+    model: Callable[[int], ModelConfig]
+    train: TrainConfig
+    quantize: QuantizeConfig
+
+    def small(self) -> Recipe:
+        """The same parts and methods at smoke scale."""
+        return Recipe(
+            lambda vocab_size: small_model(self.model(vocab_size)),
+            small_train(self.train),
+            small_quantize(self.quantize),
+        )
+
 
 #: The embedding of all of them: int8, to nearest.
 _EMBEDDING = Override("embedding.weight", bits=8, clip="quantile", gptq=False)
@@ -127,3 +153,11 @@ def small_quantize(full: QuantizeConfig) -> QuantizeConfig:
     """The methods of a full-size quantizer where tensors and texts are small; nothing is pruned to a limit."""
     few = replace(full.calibration, sequences=16, length=smoke_train().sequence_length)
     return replace(full, calibration=few, keep_below=4096, min_range=0.0, prune_to=0)
+
+
+#: Pull requests by number. #1333 is #1334 with another evaluation.
+PR1019 = Recipe(pr1019_model, pr1019_train(), pr1019_quantize())
+PR1229 = Recipe(pr1229_model, pr1019_train(), pr1229_quantize())
+PR1306 = Recipe(pr1306_model, pr1019_train(), pr1229_quantize())
+PR1334 = Recipe(pr1334_model, pr1334_train(), pr1334_quantize())
+PR1350 = Recipe(pr1350_model, pr1019_train(), pr1229_quantize())
