@@ -86,12 +86,12 @@ def plan(
         tokens: the stream that was scored, uint16.
         classes: from `token_classes`; a swap takes a token of another class, each class in turn.
         seed: of the audit.
-        random_positions: positions to probe beside the edges, of the sampled ones where there are any.
+        random_positions: positions to probe beside the edges where none are sampled.
         sampled_positions: strata of the stream from each of which one position gets a suffix probe, for the price.
 
     Returns:
-        Probes by position. Every edge gets a suffix whose first token is of the class whose turn it is, every second
-        one the swap as well: whatever a swap would move there, such a suffix moves too. Random positions get a swap.
+        Probes by position. Every position gets a suffix whose first token is of the class whose turn it is, and every
+        second edge a swap as well: whatever a swap moves, such a suffix moves too, but it says less of why.
     """
     rng = np.random.default_rng([seed, 0xF11B])
     last = int(trace.order.argmax()) if trace.in_order else int(trace.scored.max(initial=0))
@@ -99,10 +99,9 @@ def plan(
     # Position `last` has no row after it, so a probe there could not show that it had teeth.
     ends = {t for t in edges(trace, rng) if 1 <= t < last and trace.order[t] >= 0}
     others: set[int] = set()
-    if last > 1:  # of the sampled positions, whose suffix probes are made anyway, where there are any
-        pool = sampled or [t for t in range(1, last) if trace.order[t] >= 0]
-        others = {int(t) for t in rng.choice(pool, size=min(random_positions, len(pool)), replace=False)} - ends
-    positions = sorted(ends | others)
+    if last > 1 and not sampled:
+        others = {int(t) for t in rng.choice(np.arange(1, last), size=min(random_positions, last - 1), replace=False)}
+    positions = sorted(ends | {t for t in others if trace.order[t] >= 0})
     if not trace.in_order:
         # The order depends on where documents begin; a probe that moves that changes batches, and accuses nobody.
         bos = {int(token) for token in classes.get(DOCUMENT_START, ())}
@@ -110,20 +109,17 @@ def plan(
         positions = [t for t in positions if int(tokens[t]) not in bos]
     names = list(classes)
     first = int(rng.integers(len(names)))
-    probes = []
-    for index, position in enumerate(positions):
-        name, token = _other(tokens, position, classes, names[(first + index) % len(names) :] + names, rng)
+    probes, edge, swaps = [], first, first
+    for index, position in enumerate(sorted({*positions, *sampled})):
+        name, _ = _other(tokens, position, classes, names[(first + index) % len(names) :] + names, rng)
         shift = _shift(tokens, position, rng, classes[name])
-        suffix = bool(shift) and (position in ends or not sampled)
-        if suffix:
-            probes.append(Probe("suffix", position, shift=shift))
-        if position in others or (first + index) % 2 or not suffix:
-            probes.append(Probe("swap", position, token=token, token_class=name))
-    for position in sampled:
-        shift = _shift(tokens, position, rng)
         if shift:
-            probes = [p for p in probes if (p.kind, p.position) != ("suffix", position)]
-            probes.append(Probe("suffix", position, shift=shift, sampled=True))
+            probes.append(Probe("suffix", position, shift=shift, sampled=position in sampled))
+        edge += position in positions
+        if position in positions and (edge % 2 or not shift):
+            name, token = _other(tokens, position, classes, names[swaps % len(names) :] + names, rng)
+            probes.append(Probe("swap", position, token=token, token_class=name))
+            swaps += 1
     return sorted(probes, key=lambda probe: probe.position)
 
 
