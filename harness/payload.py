@@ -1,7 +1,7 @@
 """What a sealed artifact says it holds: the header of the kit's container, read as text from a stranger.
 
 The layout is that of `harness.kit.artifact`, which the trusted side does not import: 20 fixed bytes, then a JSON header
-whose length stands in them. Nothing is decompressed, and nothing that the header says is used to judge by.
+whose length stands in them; in format version 2 it is compressed with brotli. Nothing that it says is used to judge by.
 """
 
 from __future__ import annotations
@@ -12,14 +12,44 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import brotli
+
 _FIXED = struct.Struct("<4sHH8sI")
-_VERSION, _BLOCK = 1, 256
+_BLOCK = 256
 
 #: More header than this is not worth reading for a figure.
 _MOST_BYTES = 4 << 20
 
 #: Groups that are told apart; the small ones become one.
 _GROUPS = 8
+
+
+def read_header(start: bytes, limit: int) -> tuple[dict[str, Any], str, int]:
+    """The JSON header of an artifact of either format version, its compressor, and where its payload begins.
+
+    Args:
+        start: the artifact, or as much of its beginning as holds the header.
+        limit: most bytes that the header may have, compressed or not.
+
+    Raises:
+        ValueError, struct.error, brotli.error, RecursionError: not an artifact, or a header that cannot be read.
+    """
+    magic, version, length, padded, _ = _FIXED.unpack_from(start)
+    if magic != b"GOLF" or version not in (1, 2):
+        raise ValueError("not an artifact that can be read here")
+    end = _FIXED.size + (_BLOCK * length if version == 1 else length)
+    text = start[_FIXED.size : end]
+    if not len(text) == end - _FIXED.size <= limit:
+        raise ValueError("the header is cut off, or too long")
+    if version == 2:
+        reader = brotli.Decompressor()
+        text = bytes(reader.process(text, output_buffer_limit=limit))
+        if not reader.is_finished():
+            raise ValueError("the header is cut off, or too long")
+    header = json.loads(text)
+    if not isinstance(header, dict):
+        raise ValueError("the header is no table")
+    return header, padded.rstrip(b"\0").decode("ascii"), end
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -31,13 +61,9 @@ def describe(path: Path) -> dict[str, Any]:
     """
     try:
         with path.open("rb") as file:
-            magic, version, blocks, compressor, _ = _FIXED.unpack(file.read(_FIXED.size))
-            if magic != b"GOLF" or version != _VERSION or blocks * _BLOCK > _MOST_BYTES:
-                return {}
-            header = json.loads(file.read(blocks * _BLOCK))
+            header, name, _ = read_header(file.read(_FIXED.size + _MOST_BYTES), _MOST_BYTES)
         tensors = _tensors(header["tensors"])
-        name = compressor.rstrip(b"\0").decode("ascii")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error, brotli.error):
         return {}
     groups = _groups(tensors)
     return {

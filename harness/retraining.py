@@ -27,6 +27,7 @@ from harness.corpus.shards import Tokens
 from harness.errors import SubmissionError
 from harness.folder import Folder
 from harness.options import Options, played
+from harness.payload import read_header
 from harness.progress import Progress
 from harness.training import Made, Sealed, train_once
 
@@ -163,15 +164,11 @@ def _tensors(container: bytes) -> dict[str, bytes]:
 
     Grids that are entropy-coded are compared as their codes, which nothing here has to decode.
     """
-    magic, version, length, compressor = struct.unpack_from("<4sHH8s", container)
-    start = 20 + (256 * length if version == 1 else length)
-    text = container[20:start] if version == 1 else _decompressed(container[20:start], b"brotli", _MAX_HEADER)
-    header = json.loads(text)
+    header, kind, start = read_header(container, _MAX_HEADER)
     size, stride = header["payload_bytes"], header.get("shuffle", 0)
-    if magic != b"GOLF" or type(size) is not int or not 0 <= size <= _MAX_PAYLOAD:
+    if type(size) is not int or not 0 <= size <= _MAX_PAYLOAD:
         raise ValueError("not an artifact that can be read here")
-    kind = compressor.rstrip(b"\0")
-    if kind == b"range":
+    if kind == "range":
         return _codes(container[start:], header["coded"])
     raw = _decompressed(container[start:], kind, size)
     if stride:
@@ -203,15 +200,15 @@ def _in_order(shuffled: bytes, stride: int) -> bytes:
     return out.tobytes()
 
 
-def _decompressed(data: bytes, compressor: bytes, size: int) -> bytes:
+def _decompressed(data: bytes, compressor: str, size: int) -> bytes:
     """At most `size` bytes."""
-    if compressor == b"zstd":
+    if compressor == "zstd":
         with zstandard.ZstdDecompressor(max_window_size=1 << 28).stream_reader(data) as reader:
             return bytes(reader.read(size))
-    if compressor == b"zlib":
+    if compressor == "zlib":
         return zlib.decompressobj().decompress(data, size)
-    if compressor == b"lzma":
+    if compressor == "lzma":
         return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=1 << 28).decompress(data, size)
-    if compressor == b"brotli":
+    if compressor == "brotli":
         return bytes(brotli.Decompressor().process(data, output_buffer_limit=size))
     return data[:size]

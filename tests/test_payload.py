@@ -37,6 +37,19 @@ def test_groups_are_roles_over_layers_with_their_scales(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(("compressor", "shuffle"), [("brotli", 2), ("zstd", 0), ("range", 0)])
+def test_a_compressed_header_says_the_same(tmp_path: Path, compressor: str, shuffle: int) -> None:
+    tensors = {"blocks.0.mlp.up.weight": torch.zeros(30, 10, dtype=torch.int8), "embedding.weight": torch.zeros(7, 3)}
+    path = tmp_path / "artifact.bin"
+    told = []
+    for how in (("brotli", 0), (compressor, shuffle)):
+        path.write_bytes(pack(tensors, {"bits": {"blocks.0.mlp.up.weight": 6}}, how[0], byte_shuffle=how[1]))
+        told.append(describe(path))
+    assert told[1] == {**told[0], "compressor": compressor} and told[1]["groups"]
+    path.write_bytes(path.read_bytes()[:40])
+    assert describe(path) == {}
+
+
 def test_many_groups_become_few_and_no_byte_is_lost(tmp_path: Path) -> None:
     tensors = {f"part{n}.weight": torch.zeros(n + 1, dtype=torch.int8) for n in range(20)}
     (tmp_path / "a").write_bytes(pack(tensors, {}, "none"))
