@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -25,13 +26,33 @@ def harness_info() -> HarnessInfo:
     return HarnessInfo(version=__version__, commit=commit, dirty=None if status is None else bool(status))
 
 
+@cache
+def harness_sha256() -> str:
+    """sha256 over names and bytes of the running harness's own files: a change that is not committed counts too."""
+    digest = hashlib.sha256()
+    for name, content in own_files().items():
+        digest.update(f"{len(name)}:{name}:{len(content)}:".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def own_files() -> dict[str, bytes]:
+    """The running harness's files by path below its folder: code, rules and templates, caches left out."""
+    house = Path(__file__).resolve().parent
+    return {
+        path.relative_to(house).as_posix(): path.read_bytes()
+        for path in sorted(house.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
+    }
+
+
 def describe_host() -> dict[str, object]:
     """Python, packages, kernel and processors of this machine; no name and no path."""
     return {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "packages": {name: _version(name) for name in _PACKAGES},
+        "packages": {name: package_version(name) for name in _PACKAGES},
     }
 
 
@@ -40,7 +61,8 @@ def started(seconds: float) -> str:
     return (datetime.now(UTC) - timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
+    """The installed version of a distribution, None where it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.batch.playing import Ended, Playing
-from harness.batch.tasks import Task, files_of, harness_sha256
+from harness.batch.tasks import Task, files_of
+from harness.environment import harness_sha256
 from harness.errors import HarnessError, UsageError
 
 if TYPE_CHECKING:

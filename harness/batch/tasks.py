@@ -7,10 +7,9 @@ import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
-from harness import __version__
+from harness.environment import harness_sha256
 from harness.folder import safe_name
 from harness.scripts.opening import is_script
 
@@ -122,10 +121,3 @@ def files_sha256(path: Path) -> str:
                 content += hashlib.file_digest(file, "sha256").digest()
         digest.update(f"{len(name)}:".encode() + os.fsencode(name) + b":%d:" % len(content) + content)
     return digest.hexdigest()
-
-
-@cache
-def harness_sha256() -> str:
-    """Which harness this is: its version and its own files, so that a change that is not committed counts too."""
-    root = Path(__file__).resolve().parent.parent
-    return hashlib.sha256(f"{__version__} {files_sha256(root)}".encode()).hexdigest()

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import platform
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from harness.environment import harness_info
+from harness.environment import harness_info, harness_sha256, own_files, package_version
 from harness.gate.git import Repository
 
-_HOUSE = Path(__file__).resolve().parent.parent
 #: Libraries whose arithmetic, compression or parsing enters a record.
 _PACKAGES = ("torch", "numpy", "scipy", "sentencepiece", "brotli", "safetensors", "pandas", "pydantic")
 
@@ -25,16 +23,6 @@ def key(**parts: object) -> str:
 
 
 @cache
-def harness_code() -> str:
-    """sha256 over names and bytes of the running harness's own files: code, rules and templates, caches left out."""
-    digest = hashlib.sha256()
-    for name, content in _own_files().items():
-        digest.update(f"{len(name)}:{name}:{len(content)}:".encode())
-        digest.update(content)
-    return digest.hexdigest()
-
-
-@cache
 def device() -> str:
     """The class of this machine, as far as arithmetic may depend on it: processor model, Python, libraries."""
     model = platform.processor() or platform.machine()
@@ -43,7 +31,7 @@ def device() -> str:
         model = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), model)
     except OSError:
         pass
-    versions = " ".join(f"{name} {_version(name)}" for name in _PACKAGES)
+    versions = " ".join(f"{name} {package_version(name)}" for name in _PACKAGES)
     return f"CPU {platform.machine()} {model}, Python {platform.python_version()}, {versions}"
 
 
@@ -52,32 +40,17 @@ def differs_from(repository: Repository, commit: str) -> bool | None:
     entries = {entry.path.removeprefix("harness/"): entry.object for entry in repository.entries(commit, "harness")}
     if "cli.py" not in entries or "gate/run.py" not in entries:
         return None
-    own = _own_files()
+    own = own_files()
     length = len(entries["cli.py"])
     return entries.keys() != own.keys() or any(_blob(own[name], length) != entries[name] for name in own)
 
 
 def described() -> Mapping[str, object]:
     """Version, commit and digest of the running harness, as a gate's result shows it."""
-    return {**harness_info().model_dump(), "sha256": harness_code()}
-
-
-def _own_files() -> dict[str, bytes]:
-    return {
-        path.relative_to(_HOUSE).as_posix(): path.read_bytes()
-        for path in sorted(_HOUSE.rglob("*"))
-        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
-    }
+    return {**harness_info().model_dump(), "sha256": harness_sha256()}
 
 
 def _blob(content: bytes, digits: int) -> str:
     """The name that git gives these bytes, in its old (40 digits) or new hash."""
     head = f"blob {len(content)}\0".encode()
     return (hashlib.sha1(head + content) if digits == 40 else hashlib.sha256(head + content)).hexdigest()
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -15,10 +15,11 @@ from typing import Literal
 
 from harness import audit, pipeline, rules
 from harness.corpus.dataset import Dataset
+from harness.environment import harness_sha256
 from harness.errors import UsageError
 from harness.folder import Folder, open_folder
 from harness.gate.export import Exported
-from harness.gate.keys import device, harness_code, key
+from harness.gate.keys import device, key
 from harness.gate.store import Store, mark, take
 from harness.options import Options
 from harness.progress import Progress
@@ -165,7 +166,7 @@ def behaviour(
         "folder": exported.folder,
         "code": exported.sha256,
         "rules": settings.ruleset.sha256,
-        "harness": harness_code(),
+        "harness": harness_sha256(),
         "device": device(),
         "limits": [settings.timeout, settings.memory_bytes, settings.sandbox],
     }

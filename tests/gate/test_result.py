@@ -141,7 +141,7 @@ def test_a_key_depends_on_every_part_and_on_its_name() -> None:
 def test_the_base_may_hold_another_harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scratch = Scratch(tmp_path / "repo.git")
     own = {"cli.py": b"1\n", "gate/run.py": b"2\n", "rules/strict.toml": b"3\n"}
-    monkeypatch.setattr(keys, "_own_files", lambda: own)
+    monkeypatch.setattr(keys, "own_files", lambda: own)
     repository = Repository(scratch.path)
 
     def differs(files: dict[str, bytes]) -> bool | None:
