@@ -39,6 +39,7 @@ from harness.scaffold import scaffold
 SUBMISSIONS = Path("submissions")
 RUNS = Path("runs")
 INTERRUPTED = 130
+MOST_RANKS = 16
 _HELP = {"help_option_names": ["-h", "--help"]}
 
 
@@ -120,10 +121,13 @@ def cli() -> None:
 @cli.command(context_settings=_HELP)
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Where record and report go.  [default: runs/NAME]")
+@click.option(
+    "--nproc", type=click.IntRange(1, MOST_RANKS), default=1, show_default=True, help="Evaluate with so many ranks."
+)
 @_options
-def run(path: Path, out: Path | None, as_json: bool, **settings: Any) -> None:
+def run(path: Path, out: Path | None, nproc: int, as_json: bool, **settings: Any) -> None:
     """Train, quantize, seal, score and audit the submission in the folder PATH."""
-    records = _run([path], out, as_json=as_json, **settings)
+    records = _run([path], out, ranks=nproc, as_json=as_json, **settings)
     raise SystemExit(_worst(records))
 
 
@@ -136,7 +140,7 @@ def run(path: Path, out: Path | None, as_json: bool, **settings: Any) -> None:
 @click.option("--env", multiple=True, metavar="KEY=VALUE", help="Scripts: a setting to audit instead; repeat it.")
 @click.option(
     "--ranks", type=click.IntRange(1, 4), default=1, show_default=True,
-    help="Scripts: play them as so many processes, as torchrun would.",
+    help="Play them as so many processes, as torchrun would.",
 )  # fmt: skip
 @click.option("--explain", is_flag=True, help="Scripts: quote the source lines behind each FAIL.")
 @_options
@@ -160,9 +164,9 @@ def audit_command(
     wanted = list(paths) or _all_submissions()
     scripts = [path for path in wanted if is_script(path)]
     adapters = [path for path in wanted if path not in scripts]
-    if (env or explain or ranks > 1) and not scripts:
-        raise click.UsageError("--env, --ranks and --explain are for scripts; none of PATHS is one")
-    records = _run(adapters, out, below="audit", as_json=as_json, **settings) if adapters else []
+    if (env or explain) and not scripts:
+        raise click.UsageError("--env and --explain are for scripts; none of PATHS is one")
+    records = _run(adapters, out, below="audit", ranks=ranks, as_json=as_json, **settings) if adapters else []
     if scripts:
         shared = {name: settings[name] for name in ("checks", "ruleset", "strict", "timeout", "memory", "quiet")}
         sandbox: Sandbox = "none" if settings["no_sandbox"] else settings["sandbox"]
@@ -301,6 +305,7 @@ def _run(
     out: Path | None,
     *,
     below: str = "",
+    ranks: int = 1,
     as_json: bool,
     quiet: bool,
     seeds: tuple[int, ...],
@@ -330,6 +335,7 @@ def _run(
         timeout=timeout,
         memory_bytes=int(memory * (1 << 30)),
         data_spec=data,
+        ranks=ranks,
     )
     records = []
     console = Console(stderr=as_json)

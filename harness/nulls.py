@@ -61,7 +61,7 @@ def null_run(box: EvaluationBox, job: Job, dataset: Dataset, source: NullSource,
     progress.phase("null", "drawing a stream of known entropy, and scoring it")
     stream = drawn(box, job, dataset, source)
     trace = Trace(len(stream.tokens))
-    evaluation = box.start(Real(stream.tokens), trace, targets=stream.tokens)
+    evaluation = box.start_ranks(Real(stream.tokens), trace, targets=stream.tokens)
     box.run(evaluation, lambda: evaluation.run(progress=progress.update))
     saved = saving(stream, trace, job.vocab_size)
     progress.done(f"{saved.nats / saved.tokens:+.4f} nats per token against {stream.source}")

@@ -28,7 +28,7 @@ class Options:
     """How to run: scale, checks, limits; `earlier` holds the scores of the same submission's seeds before this one.
 
     `null_source` is what the null stream is drawn from: the submission's own model, which has the most power against
-    it; or a source that owes nothing to the submission.
+    it; or a source that owes nothing to the submission. `ranks` is how many processes play an evaluation together.
     """
 
     scale: str = "smoke"
@@ -43,6 +43,7 @@ class Options:
     null_source: NullSource = "model"
     previous: PreviousRecord | None = None
     earlier: tuple[SeedScore, ...] = ()
+    ranks: int = 1
 
     @property
     def limits(self) -> Limits:

@@ -43,6 +43,9 @@ FLIPS = {"causality", "score-before-update"}
 #: Rows that all probes together may commit, in units of the stream.
 PROBE_BUDGET = 3.0
 
+#: Flips where ranks play together: whole evaluations, as processes that talk to each other cannot be split alike.
+RANKED_FLIPS = 6
+
 
 def run(
     folder: Folder,
@@ -120,7 +123,8 @@ def gather(
         probes: flips to make instead of planned ones.
     """
     tokens = played(dataset, options.scale)
-    job = Job(folder, sealed, tokens, dataset.vocab_size, options.scale, seed, options.sandbox, options.limits)
+    ranks = options.ranks
+    job = Job(folder, sealed, tokens, dataset.vocab_size, options.scale, seed, options.sandbox, options.limits, ranks)
     second = bool(audit.NEED_SECOND_RUN.intersection(options.checks))
     again: Trace | None = None
     results: list[ProbeResult] = []
@@ -128,7 +132,10 @@ def gather(
     row: WholeRow | str | None = None
     if folder.reads_validation and "artifact-independence" in options.checks:
         retraining = retrain(folder, dataset, sealed, seed, out, options, progress)
-    blind = BlindFlips(job, dataset.tokenizer.bos_id, out, probes, progress) if FLIPS & set(options.checks) else None
+    blind = None
+    if FLIPS & set(options.checks):
+        flips = RANKED_FLIPS if ranks > 1 else 1
+        blind = BlindFlips(job, dataset.tokenizer.bos_id, out, probes, progress, flips)
     with beside(job, dataset, out, options.null_source, wanted="null-stream" in options.checks) as null:
         if blind and blind.first:
             blind.play()
@@ -138,7 +145,11 @@ def gather(
         peak = box.box.exit.max_rss_bytes if box.box.exit else 0
         if blind and not blind.first:
             blind.play()
-        if second or ("normalization" in options.checks and Rows.REALISED in trace.kinds):
+        if ranks > 1:
+            if second:
+                with EvaluationBox(job, out / "audit.log") as box:
+                    again = _same_again(box, tokens, progress)
+        elif second or ("normalization" in options.checks and Rows.REALISED in trace.kinds):
             with EvaluationBox(job, out / "audit.log") as box:
                 again, results = _split_run(box, trace, tokens, dataset, seed, options, progress, probes)
                 row = _whole_row(box, trace, tokens, dataset, seed, options, progress)
@@ -157,6 +168,7 @@ def gather(
         retraining=retraining,
         row=None if isinstance(row, str) else row,
         no_row=row if isinstance(row, str) else "",
+        ranks=ranks,
     )
     evidence.probes = [result.above(evidence.flip_tolerance) for result in results]
     if blind:
@@ -180,7 +192,7 @@ def _scored_run(box: EvaluationBox, tokens: Tokens, progress: Progress) -> tuple
     progress.phase("score", f"scoring {len(tokens) - 1:,} tokens")
     started = time.monotonic()
     trace = Trace(len(tokens))
-    evaluation = box.start(Real(tokens), trace)
+    evaluation = box.start_ranks(Real(tokens), trace)
     greeted = time.monotonic()
     box.run(evaluation, lambda: evaluation.run(progress=progress.update))
     clock = {"loop": time.monotonic() - greeted, "from process start": time.monotonic() - started}
@@ -188,6 +200,16 @@ def _scored_run(box: EvaluationBox, tokens: Tokens, progress: Progress) -> tuple
         raise SubmissionError("evaluation failed: evaluate() ended without committing a row")
     progress.done(f"{np.nanmean(trace.nll):.4f} nats per token in {clock['loop']:.1f} s")
     return full_trace(evaluation, trace), clock
+
+
+def _same_again(box: EvaluationBox, tokens: Tokens, progress: Progress) -> Trace:
+    """The scored run once more, by as many ranks: what differs is the noise floor."""
+    progress.phase("audit", "second run in a fresh box")
+    again = Trace(len(tokens))
+    evaluation = box.start_ranks(Real(tokens), again)
+    box.run(evaluation, lambda: evaluation.run(progress=progress.update))
+    progress.done("done")
+    return full_trace(evaluation, again)
 
 
 def _split_run(

@@ -123,6 +123,7 @@ def record_of(
             "data_spec": options.data_spec,
             "resumed": sealed.resumed,
             "peak_memory_bytes": dict(evidence.peak_bytes),
+            **({"ranks": evidence.ranks} if evidence.ranks > 1 else {}),
         },
         timing={
             "started": started(seconds),

@@ -60,7 +60,8 @@ def replay(
     if recorded.witness is None:
         raise UsageError(f"{finding_id} is {recorded.status} and has no witness; there is nothing to replay")
     sealed = _unchanged(record, artifact, folder, dataset)
-    options = dataclasses.replace(options, checks=[finding_id], scale=record.scale)
+    ranks = int(str(record.environment.get("ranks", 1)))
+    options = dataclasses.replace(options, checks=[finding_id], scale=record.scale, ranks=ranks)
     data = recorded.witness.data
     probes: list[Probe] = []
     if recorded.witness.kind in ("suffix", "swap"):

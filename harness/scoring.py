@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +17,17 @@ from numpy.typing import NDArray
 from harness.errors import SubmissionError
 from harness.folder import Folder
 from harness.referee.null import NextRows
+from harness.referee.ranks import RankedEvaluation, RankEvaluation, Tape
 from harness.referee.rows import projector
-from harness.referee.session import Evaluation, Sink
+from harness.referee.session import Evaluation
+from harness.referee.sinks import Sink
 from harness.referee.source import Source
 from harness.sandbox.box import Box, Limits, Sandbox
 from harness.sandbox.protocol import Kind
 from harness.sandbox.wire import Wire, WireError, pair, text, untext
 from harness.training import WORKER, Sealed, became, receive, submission_errors
+
+E = TypeVar("E", bound=Evaluation)
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class Job:
     seed: int
     sandbox: Sandbox
     limits: Limits
+    ranks: int = 1
 
 
 class EvaluationBox:
@@ -80,21 +86,40 @@ class EvaluationBox:
 
     def start(self, source: Source, sink: Sink, *, targets: NDArray[np.uint16] | None = None) -> Evaluation:
         """Start one evaluation: a fresh process, the given tokens, scored against `targets` (the job's own tokens)."""
+        return self._started(Evaluation, source, [sink], targets)[0]
+
+    def start_ranks(
+        self, source: Source, sink: Sink, *, targets: NDArray[np.uint16] | None = None
+    ) -> Evaluation | RankedEvaluation:
+        """The same, played by as many processes as the job has ranks."""
+        if self._job.ranks == 1:
+            return self.start(source, sink, targets=targets)
+        tapes = [Tape() for _ in range(self._job.ranks)]
+        ranks = self._started(RankEvaluation, source, tapes, targets)
+        return RankedEvaluation(ranks, sink, len(self._job.tokens if targets is None else targets))
+
+    def _started(
+        self, kind: type[E], source: Source, sinks: Sequence[Sink], targets: NDArray[np.uint16] | None
+    ) -> list[E]:
         job = self._job
         deadline = time.monotonic() + job.limits.wall_seconds
-        ours = self._spawn(Kind.EVALUATE, deadline)
-        evaluation = Evaluation(
-            ours,
-            source=source,
-            targets=job.tokens if targets is None else targets,
-            sink=sink,
-            projection=projector(job.vocab_size, job.seed),
-            deadline=deadline,
-            closed=self._became,
-        )
+        wires = self._spawn(Kind.EVALUATE, deadline, count=len(sinks))
+        evaluations = [
+            kind(
+                wire,
+                source=source,
+                targets=job.tokens if targets is None else targets,
+                sink=sink,
+                projection=projector(job.vocab_size, job.seed),
+                deadline=deadline,
+                closed=self._became,
+            )
+            for wire, sink in zip(wires, sinks, strict=True)
+        ]
         with submission_errors(self._box, self._log, "evaluation"):
-            evaluation.greet()
-        return evaluation
+            for evaluation in evaluations:
+                evaluation.greet()
+        return evaluations
 
     def generate(self, segments: int, bos: int) -> NextRows:
         """A fresh process that continues segments of text; see `null.from_model` for what the function does.
@@ -102,7 +127,7 @@ class EvaluationBox:
         The function raises SubmissionError when the model cannot be continued step by step.
         """
         deadline = time.monotonic() + self._job.limits.wall_seconds
-        wire = self._spawn(Kind.GENERATE, deadline, bos=bos)
+        (wire,) = self._spawn(Kind.GENERATE, deadline, bos=bos)
         shape = (segments, self._job.vocab_size)
         wire.send(Kind.HELLO, np.array(shape, np.int64))
 
@@ -121,15 +146,15 @@ class EvaluationBox:
 
         return next_rows
 
-    def _spawn(self, kind: Kind, deadline: float, **more: object) -> Wire:
-        """Have the box fork a process for a job, and return the wire to it."""
+    def _spawn(self, kind: Kind, deadline: float, *, count: int = 1, **more: object) -> list[Wire]:
+        """Have the box fork processes for a job, and return the wires to them."""
         job = self._job
         with submission_errors(self._box, self._log, "evaluation"):
             if not self._ready:
                 receive(self._box, Kind.READY, deadline)
                 self._ready = True
-            ours, theirs = pair()
-            self._wires.append(ours)
+            pairs = [pair() for _ in range(count)]
+            self._wires += [ours for ours, _ in pairs]
             order = {
                 "submission": str(self._code),
                 "artifact": str(job.artifact.path),
@@ -137,11 +162,14 @@ class EvaluationBox:
                 "seed": job.seed,
                 **more,
             }
-            with theirs:
-                self._box.wire.send(kind, text(json.dumps(order)), fds=[theirs.fileno()])
-        return ours
+            try:
+                self._box.wire.send(kind, text(json.dumps(order)), fds=[theirs.fileno() for _, theirs in pairs])
+            finally:
+                for _, theirs in pairs:
+                    theirs.close()
+        return [ours for ours, _ in pairs]
 
-    def run(self, evaluation: Evaluation, drive: Callable[[], object]) -> None:
+    def run(self, evaluation: Evaluation | RankedEvaluation, drive: Callable[[], object]) -> None:
         """Drive an evaluation; what it does wrong becomes an error that names its log."""
         try:
             drive()

@@ -37,7 +37,7 @@ def wrap(files: dict[str, bytes]) -> bytes:
 def kit_files() -> list[str]:
     """The modules that an adapter runs on, relative to the package: the kit, and its end of the wire."""
     kit = sorted(path.relative_to(_HOUSE).as_posix() for path in (_HOUSE / "kit").rglob("*.py"))
-    return ["__init__.py", *kit, "sandbox/__init__.py", "sandbox/protocol.py", "sandbox/wire.py"]
+    return ["__init__.py", *kit, *(f"sandbox/{name}.py" for name in ("__init__", "peers", "protocol", "wire"))]
 
 
 def weigh(folder: Folder, artifact_bytes: int) -> ArtifactSizes:

@@ -179,6 +179,7 @@ class Evidence:
         retraining: what training again with other validation data showed; None where training read none.
         row: a row that was asked for in full, of a scorer that claims single probabilities; None where none was.
         no_row: why none came, where one was asked for.
+        ranks: how many processes played the stream together.
     """
 
     ruleset: Ruleset
@@ -201,6 +202,7 @@ class Evidence:
     retraining: Retraining | None = None
     row: WholeRow | None = None
     no_row: str = ""
+    ranks: int = 1
 
     @property
     def tolerance(self) -> float:

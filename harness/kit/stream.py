@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ from harness.kit.watch import Watch
 from harness.kit.windows import Window, sliding
 from harness.sandbox.protocol import Kind, Purpose, Rows
 from harness.sandbox.wire import Frame, Wire, text, untext
+
+T = TypeVar("T")
 
 
 class NotScoredYet(LookupError):
@@ -45,15 +47,31 @@ class Batch:
 
 
 class Stream:
-    """A validation stream of `tokens` tokens, x_0 .. x_{tokens-1}; positions 1 .. tokens-1 are to be scored."""
+    """A validation stream of `tokens` tokens, x_0 .. x_{tokens-1}; positions 1 .. tokens-1 are to be scored.
 
-    def __init__(self, wire: Wire, *, tokens: int, vocab_size: int, watch: Watch, device: torch.device) -> None:
+    Several ranks may play it, `torch.distributed` between them (`harness run --nproc`). Each has a stream of its own:
+    `rank` of `size`. `windows` deals its batches to the ranks in turn; a loop of your own does so with `deal`.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        *,
+        tokens: int,
+        vocab_size: int,
+        watch: Watch,
+        device: torch.device,
+        rank: int = 0,
+        size: int = 1,
+    ) -> None:
         self._wire = wire
         self._watch = watch
         self._clones: list[int] = []
         self.tokens = tokens
         self.vocab_size = vocab_size
         self.device = device
+        self.rank = rank
+        self.size = size
 
     @property
     def wire(self) -> Wire:
@@ -63,14 +81,20 @@ class Stream:
     def windows(self, length: int, stride: int, batch_size: int) -> Iterator[Batch]:
         """Sliding windows in stream order, `batch_size` at a time; every position is scored by exactly one.
 
+        With several ranks, those batches whose turn is this rank's.
+
         Args:
             length: inputs per window.
             stride: positions that each window after the first one scores.
             batch_size: windows per batch.
         """
         layout = sliding(self.tokens - 1, length, stride)
-        for group in _batched(layout, batch_size):
+        for group in self.deal(_batched(layout, batch_size)):
             yield self.batch(group, length)
+
+    def deal(self, items: Iterable[T]) -> Iterator[T]:
+        """Those of the items that are this rank's: dealt in turn, so that every rank gets every size-th."""
+        return islice(items, self.rank, None, self.size)
 
     def batch(self, windows: Sequence[Window], length: int) -> Batch:
         """Read the inputs of some windows (a layout of your own; `windows` is the plain case)."""
@@ -104,6 +128,9 @@ class Stream:
 
     def history(self, start: int, stop: int) -> Tensor:
         """Tokens x_start .. x_{stop-1}, int64, all of which must be scored already (x_0 always is).
+
+        With several ranks, another one may still have to score them: what counts is that they come before this rank's
+        next rows in the stream. That is held against the order of all that was done, and ends the run if it is not so.
 
         Raises:
             NotScoredYet: some position in the range has not been committed.
@@ -165,6 +192,15 @@ class Stream:
                 in place; or a function that returns them.
         """
         self._watch.state.register(name, value)
+
+    def meet(self) -> None:
+        """Tell the referee that ranks are about to exchange something, and wait until all of them are.
+
+        `torch.distributed`'s collective operations call this.
+        """
+        self._flush()
+        self._wire.send(Kind.MEET)
+        self._wire.recv()
 
     def close(self) -> None:
         """Say that every row is committed; the worker calls this."""

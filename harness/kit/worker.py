@@ -30,10 +30,12 @@ from harness.kit.generate import Generator
 from harness.kit.model import GPT
 from harness.kit.pruning import pack_to_fit
 from harness.kit.quantize import dequantize, quantize
+from harness.kit.ranks import joined
 from harness.kit.stream import Stream
 from harness.kit.submission import Submission, TrainData
 from harness.kit.trainer import train
 from harness.kit.watch import Watch
+from harness.sandbox.peers import Peers
 from harness.sandbox.protocol import Kind, Mark
 from harness.sandbox.wire import Wire, WireClosed, text, untext
 
@@ -55,7 +57,7 @@ def main(wire: Wire, args: Sequence[str]) -> int:
         if frame.kind == Kind.TRAIN:
             _guarded(lambda: wire, partial(_train, wire, job))
         elif frame.kind in (Kind.EVALUATE, Kind.GENERATE):
-            _spawn(_evaluate if frame.kind == Kind.EVALUATE else _generate, frame.fds[0], job, wire)
+            _spawn(_evaluate if frame.kind == Kind.EVALUATE else _generate, frame.fds, job, wire)
 
 
 def _train(wire: Wire, job: dict[str, Any]) -> None:
@@ -86,11 +88,19 @@ def _train(wire: Wire, job: dict[str, Any]) -> None:
     wire.send(Kind.DONE)
 
 
-def _spawn(work: Callable[[Wire, dict[str, Any]], int], fd: int, job: dict[str, Any], control: Wire) -> None:
-    """Fork the process that does the work; a small one in between reaps it, so this one never waits."""
+def _spawn(work: Callable[..., int], fds: Sequence[int], job: dict[str, Any], control: Wire) -> None:
+    """Fork the process that does the work; a small one in between reaps it, so this one never waits.
+
+    Args:
+        work: called with the job, and a wire for each descriptor.
+        fds: what the parent sent along.
+        job: what is to be done.
+        control: this process's own wire, which the new one has no business with.
+    """
     pid = os.fork()
     if pid:
-        os.close(fd)
+        for fd in fds:
+            os.close(fd)
         os.waitpid(pid, 0)
         return
     if os.fork():
@@ -98,33 +108,49 @@ def _spawn(work: Callable[[Wire, dict[str, Any]], int], fd: int, job: dict[str, 
     control.close()
     status = 1
     try:
-        status = work(Wire(socket.socket(fileno=fd)), job)
+        status = work(job, *(Wire(socket.socket(fileno=fd)) for fd in fds))
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
 
 
-def _evaluate(wire: Wire, job: dict[str, Any]) -> int:
+def _evaluate(job: dict[str, Any], *wires: Wire) -> int:
+    """One process for each wire: the ranks of an evaluation."""
     torch.set_num_threads(1)  # forks happen in mid-evaluation, and a thread pool does not survive them
+    peers = Peers.start(len(wires))
+    wire = wires[peers.rank]
+    for other in wires[: peers.rank] + wires[peers.rank + 1 :]:
+        other.close()
     hello = wire.recv()
     tokens, vocab_size = (int(value) for value in hello.arrays[0])
     watch = Watch()
-    stream = Stream(wire, tokens=tokens, vocab_size=vocab_size, watch=watch, device=torch.device("cpu"))
+    stream = Stream(
+        wire,
+        tokens=tokens,
+        vocab_size=vocab_size,
+        watch=watch,
+        device=torch.device("cpu"),
+        rank=peers.rank,
+        size=peers.size,
+    )
 
     def run() -> None:
         seed_everything(job["seed"])
         watch.install()
         submission, model = _load(job, vocab_size)
         watch.state.follow(model)
-        submission.evaluate(model, stream)
+        with joined(peers, stream.meet):
+            submission.evaluate(model, stream)
         stream.close()
 
     # A fork inside `run` gives the clone another wire; failures go to whichever is this process's own.
-    return _guarded(lambda: stream.wire, run)
+    status = _guarded(lambda: stream.wire, run)
+    peers.farewell("it failed" if status else "it was done")
+    return status
 
 
-def _generate(wire: Wire, job: dict[str, Any]) -> int:
+def _generate(job: dict[str, Any], wire: Wire) -> int:
     """Answer with rows for text that the referee draws; refused for models that the kit cannot continue."""
     torch.set_num_threads(1)
     segments, vocab_size = (int(value) for value in wire.recv().arrays[0])

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from harness.errors import SubmissionError
 from harness.referee.flips import Comparator, FlipRun, ProbeResult
-from harness.referee.session import Evaluation, Ints
+from harness.referee.session import Evaluation
+from harness.referee.sinks import Ints
 from harness.referee.source import Perturbed, Probe, Real
 from harness.referee.trace import Trace, compare
 

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from harness.errors import SubmissionError
 from harness.referee.flips import ProbeResult
-from harness.referee.session import Evaluation, Ints
+from harness.referee.ranks import RankedEvaluation
+from harness.referee.session import Evaluation
+from harness.referee.sinks import Ints
 from harness.referee.source import Perturbed, Probe, Source, Tokens
 from harness.referee.trace import Trace, compare
 from harness.sandbox.protocol import Rows
@@ -64,7 +66,7 @@ class BlindRun:
     error: str | None = None
 
 
-def follow(evaluation: Evaluation, run: BlindRun, source: Source, until: int) -> None:
+def follow(evaluation: Evaluation | RankedEvaluation, run: BlindRun, source: Source, until: int) -> None:
     """Drive an evaluation whose sink is `run.trace` until a few commits after the one for position `until`.
 
     Args:
@@ -82,7 +84,8 @@ def follow(evaluation: Evaluation, run: BlindRun, source: Source, until: int) ->
 
     def note(ranges: Ints) -> None:
         if run.parted is None and isinstance(source, Perturbed) and source.touches(ranges):
-            run.parted = run.trace.committed
+            # Where there are ranks, the trace may hold rows already that were computed side by side with this read.
+            run.parted = evaluation.settled if isinstance(evaluation, RankedEvaluation) else run.trace.committed
 
     try:
         evaluation.run(before_answer=note, after_commit=enough)

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from harness.errors import SubmissionError
 from harness.referee.rows import Scored
-from harness.referee.session import Evaluation, Ints
+from harness.referee.session import Evaluation
+from harness.referee.sinks import Ints
 from harness.referee.source import ALTERNATIVE, DOCUMENT_END, Perturbed, Probe
 from harness.referee.trace import Trace, first_of
 from harness.sandbox.protocol import STATE, Purpose, Rows

@@ -5,58 +5,30 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import SubmissionError
-from harness.referee.rows import Floats, Scored, score_rows
+from harness.referee.rows import Floats, score_rows
+from harness.referee.sinks import Ints, RowSink, Sink, StateSink
 from harness.referee.source import Source
 from harness.referee.trace import Trace
 from harness.sandbox.protocol import STATE, Kind, Purpose, Rows
 from harness.sandbox.wire import Frame, Wire, WireClosed, WireError, WireTimeout, pair, text, untext
 
-Ints = NDArray[np.int64]
 
+class Finished(Protocol):
+    """What `full_trace` asks an evaluation, of one rank or of several."""
 
-class Sink(Protocol):
-    """Where an evaluation's events go: a `Trace`, or something that compares with one."""
+    @property
+    def notices(self) -> list[str]:
+        """What the box's telemetry reported."""
 
-    def read(self, ranges: Ints, purpose: Purpose) -> None:
-        """Tokens are about to be handed out."""
-
-    def commit(self, positions: Ints, scored: Scored, kind: Rows) -> None:
-        """Rows were committed and scored."""
-
-    def update(self, steps: int, backwards: int) -> None:
-        """The box reported optimizer steps or backward passes."""
-
-
-@runtime_checkable
-class StateSink(Protocol):
-    """A sink that wants to know the box's state, too."""
-
-    def state(self, digests: tuple[int, ...]) -> None:
-        """The next rows are committed in a state with these digests, one for each of `protocol.STATE`."""
-
-
-class RowSink:
-    """A sink that wants the rows themselves. They are not scored: while a text is decoded there are no targets."""
-
-    def rows(self, positions: Ints, rows: NDArray[np.float32], kind: Rows) -> None:
-        """Rows float32 [n, V] ([n, 1] for REALISED) were committed for positions int64 [n]; copy what you keep."""
-        raise NotImplementedError
-
-    def read(self, ranges: Ints, purpose: Purpose) -> None:
-        """Reads are not kept."""
-
-    def commit(self, positions: Ints, scored: Scored, kind: Rows) -> None:
-        """Never called: rows go to `rows`."""
-        raise NotImplementedError
-
-    def update(self, steps: int, backwards: int) -> None:
-        """Updates are not kept."""
+    @property
+    def finished(self) -> bool:
+        """The submission said that it was done."""
 
 
 class Evaluation:
@@ -124,31 +96,53 @@ class Evaluation:
         """
         done = 0
         while not self.finished:
-            frame = self._next()
-            if frame.kind == Kind.READ:
-                self._read(frame, before_answer)
-            elif frame.kind == Kind.COMMIT:
-                done += self._commit(frame)
-                if progress:
-                    progress(done, len(self._targets) - 1)
-                if after_commit and after_commit():
-                    return
-            elif frame.kind == Kind.UPDATE:
-                steps, backwards = self._numbers(frame, 0, (2,))
-                self.sink.update(int(steps), int(backwards))
-            elif frame.kind == Kind.STATE:
-                digests = self._numbers(frame, 0, (len(STATE),))
-                if isinstance(self.sink, StateSink):
-                    self.sink.state(tuple(int(digest) for digest in digests))
-            elif frame.kind == Kind.NOTICE:
-                if len(self.notices) < 100:
-                    self.notices.append(self._text(frame))
-            elif frame.kind == Kind.DONE:
-                self.finished = True
-            elif frame.kind == Kind.FAILED:
-                raise SubmissionError(self._text(frame))
-            else:
-                raise SubmissionError(f"the evaluation sent a frame of unknown kind {frame.kind}")
+            new = self.step(before_answer)
+            if new is None:
+                continue
+            done += new
+            if progress:
+                progress(done, len(self._targets) - 1)
+            if after_commit and after_commit():
+                return
+
+    def step(self, before_answer: Callable[[Ints], None] | None = None) -> int | None:
+        """Serve one frame.
+
+        Returns:
+            Positions that a commit scored for the first time; None for any other frame.
+
+        Raises:
+            SubmissionError: as `run`.
+        """
+        frame = self._next()
+        if frame.kind == Kind.READ:
+            self._read(frame, before_answer)
+        elif frame.kind == Kind.COMMIT:
+            return self._commit(frame)
+        elif frame.kind == Kind.UPDATE:
+            steps, backwards = self._numbers(frame, 0, (2,))
+            self.sink.update(int(steps), int(backwards))
+        elif frame.kind == Kind.STATE:
+            digests = self._numbers(frame, 0, (len(STATE),))
+            if isinstance(self.sink, StateSink):
+                self.sink.state(tuple(int(digest) for digest in digests))
+        elif frame.kind == Kind.NOTICE:
+            if len(self.notices) < 100:
+                self.notices.append(self._text(frame))
+        elif frame.kind == Kind.MEET:
+            self._met()
+        elif frame.kind == Kind.DONE:
+            self.finished = True
+        elif frame.kind == Kind.FAILED:
+            raise SubmissionError(self._text(frame))
+        else:
+            raise SubmissionError(f"the evaluation sent a frame of unknown kind {frame.kind}")
+        return None
+
+    @property
+    def deadline(self) -> float:
+        """`time.monotonic()` value after which the submission is said to hang."""
+        return self._deadline
 
     def fork(self, count: int) -> list[Wire]:
         """Split the process, which must be waiting for an answer, into count + 1; returns the new ones' wires."""
@@ -181,17 +175,22 @@ class Evaluation:
 
     def _read(self, frame: Frame, before_answer: Callable[[Ints], None] | None) -> None:
         ranges, purpose = self._ranges(frame)
-        if purpose == Purpose.HISTORY:
-            for start, stop in ranges:
-                unscored = np.flatnonzero(~self.scored[start:stop])
-                if len(unscored):
-                    message = f"history({start}, {stop}): position {start + int(unscored[0])} is not scored yet"
-                    self._send(Kind.REFUSED, text(message))
-                    return
+        missing = self._unscored(ranges) if purpose == Purpose.HISTORY else None
+        if missing:
+            self._send(Kind.REFUSED, text(missing))
+            return
         self.sink.read(ranges, purpose)
         if before_answer:
             before_answer(ranges)
         self.answer(ranges)
+
+    def _unscored(self, ranges: Ints) -> str | None:
+        """Why the ranges are not history, in words; None if they are."""
+        return not_history(self.scored, ranges)
+
+    def _met(self) -> None:
+        """An exchange between ranks: alone there is nobody to wait for."""
+        self._send(Kind.GO)
 
     def _commit(self, frame: Frame) -> int:
         if len(frame.arrays) != 3:
@@ -277,11 +276,20 @@ class Evaluation:
         return "".join(c if c.isprintable() else " " for c in untext(frame.arrays[0], 500))  # no terminal escapes
 
 
+def not_history(scored: NDArray[np.bool_], ranges: Ints) -> str | None:
+    """The first position in int64 [k, 2] ranges that is not scored (bool [tokens]), in words; None without one."""
+    for start, stop in ranges:
+        unscored = np.flatnonzero(~scored[start:stop])
+        if len(unscored):
+            return f"history({start}, {stop}): position {start + int(unscored[0])} is not scored yet"
+    return None
+
+
 def _is_code(array: NDArray[Any]) -> bool:
     return array.dtype == np.uint8 and array.shape == (1,)
 
 
-def full_trace(evaluation: Evaluation, trace: Trace) -> Trace:
+def full_trace(evaluation: Finished, trace: Trace) -> Trace:
     """Copy what only the evaluation knows into its trace, once it has run."""
     trace.notices = evaluation.notices
     trace.finished = evaluation.finished

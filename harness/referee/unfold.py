@@ -9,7 +9,8 @@ import numpy as np
 
 from harness.errors import SubmissionError
 from harness.referee.coder import Decoder, Row, log_chances
-from harness.referee.session import Evaluation, Ints, RowSink
+from harness.referee.session import Evaluation
+from harness.referee.sinks import Ints, RowSink
 from harness.referee.source import Tokens
 from harness.sandbox.protocol import Rows
 

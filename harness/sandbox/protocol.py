@@ -15,7 +15,7 @@ class Kind(IntEnum):
     # parent -> box, on the control wire
     TRAIN = 1  # [json]
     LOAD = 2  # [json]
-    EVALUATE = 3  # [json] + 1 fd: the wire of the new evaluation
+    EVALUATE = 3  # [json] + 1 fd for each rank: the wires of the new evaluation
     GENERATE = 4  # [json] + 1 fd: the wire on which rows for drawn text are asked for
     PLAY = 5  # [json, arrays of the streams and of the variants] + 1 fd for each variant: run a script
 
@@ -25,6 +25,7 @@ class Kind(IntEnum):
     REFUSED = 10  # [text]: the tokens asked for may not be read that way
     DRAWN = 12  # [int64 [B]]: the token drawn for each segment; the answer is ROWS
     FORK = 11  # [] + k fds: become k + 1 processes, then wait for the answer again
+    GO = 13  # []: all ranks have come to the collective operation that MEET announced
 
     # box -> parent
     READY = 16  # []
@@ -39,6 +40,7 @@ class Kind(IntEnum):
     ROWS = 28  # [float32 [B, V]]: logits of each segment's next token
     NOTICE = 27  # [text]: an event that the box's own telemetry saw (network, process, file)
     STATE = 30  # [int64 [3]: digests of the state, in order of `STATE`], before a commit, where one has changed
+    MEET = 31  # []: this rank is about to exchange something with the others; waits for GO
     OBSERVED = 29  # [what `harness.scripts.observed.Observed.to_arrays` made]
 
 

@@ -17,8 +17,8 @@ from harness.errors import SandboxError
 _PACKAGE = Path(harness.__file__).resolve().parent
 #: The modules of this room that run in the box or build it from inside; the rest is the parent's.
 _STAGED = (
-    "__init__", "boot", "bubblewrap", "jail", "kernel", "landlock", "launcher", "plan", "processes", "protocol",
-    "report", "seccomp", "wire",
+    "__init__", "boot", "bubblewrap", "jail", "kernel", "landlock", "launcher", "peers", "plan", "processes",
+    "protocol", "report", "seccomp", "wire",
 )  # fmt: skip
 _SYSTEM = (
     "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d",

@@ -18,7 +18,7 @@ class ScoreFirstTTT(Submission):
         trainer = ChunkTrainer(model, config, self.length)
         for chunk in chunks(stream.tokens - 1, self.length, self.stride, config.chunk):
             with torch.inference_mode():
-                for first in range(0, len(chunk.windows), self.windows_per_batch):
+                for first in stream.deal(range(0, len(chunk.windows), self.windows_per_batch)):
                     batch = stream.batch(chunk.windows[first : first + self.windows_per_batch], self.length)
                     stream.score(batch, self.rows(model, batch.inputs, batch.scored))
             if not chunk.last:

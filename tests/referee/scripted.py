@@ -14,7 +14,8 @@ from harness.kit.stream import Stream
 from harness.kit.watch import Watch
 from harness.referee.flips import FlipRun, ProbeResult
 from harness.referee.rows import projector
-from harness.referee.session import Evaluation, Sink
+from harness.referee.session import Evaluation
+from harness.referee.sinks import Sink
 from harness.referee.source import Probe, Real, Tokens
 from harness.referee.trace import Trace
 from harness.sandbox.wire import Wire, WireClosed, pair

@@ -13,10 +13,10 @@ import torch
 import torch.distributed as dist
 
 from harness.record import Status
+from harness.sandbox.peers import PeerEnded, Peers
 from harness.scripts import stamps
 from harness.scripts.inside.book import Book
 from harness.scripts.inside.locate import Locator
-from harness.scripts.inside.peers import PeerEnded, Peers
 from harness.scripts.inside.places import Places
 from harness.scripts.inside.sharing import Sharing
 from harness.scripts.inside.standins.ranks import Group, Ranks

@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from harness.sandbox.peers import Peers
 from harness.scripts.inside.atoms import Ints
 from harness.scripts.inside.book import Book
-from harness.scripts.inside.peers import Peers
 
 Parts = list[NDArray[Any]]
 _numpy = torch.Tensor.numpy  # the recorder patches it

@@ -14,12 +14,12 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from harness.sandbox.peers import Peers
 from harness.sandbox.protocol import Kind
 from harness.sandbox.wire import Wire
 from harness.scripts.inside import clock
 from harness.scripts.inside.order import Order
 from harness.scripts.inside.outlet import Outlet, Stopped, packed, unpacked
-from harness.scripts.inside.peers import Peers
 from harness.scripts.observed import Observed
 
 _ERROR_LINES = 12
