@@ -28,7 +28,7 @@ from harness.cli_scripts import as_json_text, audit_scripts, is_script, replay_s
 from harness.corpus import dataset as corpus
 from harness.errors import HarnessError, SubmissionError
 from harness.folder import Folder, open_folder, safe_name
-from harness.options import NullSource, Options
+from harness.options import Device, NullSource, Options
 from harness.pipeline import run as run_pipeline
 from harness.progress import Progress
 from harness.record import Record
@@ -85,6 +85,9 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
             default="model",
             show_default=True,
             help="What the stream of known entropy is drawn from; model is the submission's own.",
+        ),
+        click.option(
+            "--device", type=click.Choice(get_args(Device)), default="cpu", show_default=True, help="In the box."
         ),
         click.option("--strict", is_flag=True, help="Count UNRULED as a violation (exit code 1)."),
         click.option("--fresh", is_flag=True, help="Train again, even where a sealed artifact could be taken."),
@@ -322,6 +325,7 @@ def _run(
     previous: Path | None,
     timeout: float | None,
     memory: float,
+    device: Device,
 ) -> list[Record]:
     folders = [open_folder(path) for path in paths]
     options = Options(
@@ -336,6 +340,7 @@ def _run(
         memory_bytes=int(memory * (1 << 30)),
         data_spec=data,
         ranks=ranks,
+        device=device,
     )
     records = []
     console = Console(stderr=as_json)

@@ -12,13 +12,14 @@ from rich.console import Console
 
 from harness import audit, rules
 from harness.batch import cluster, local, summary
-from harness.batch.items import Item, is_submission, listed
+from harness.batch.items import Item, listed
 from harness.batch.judging import judge
 from harness.batch.playing import Ended
 from harness.batch.tasks import Settings, Task
 from harness.cli_scripts import overrides
 from harness.corpus import dataset as corpus
 from harness.errors import UsageError
+from harness.folder import is_adapter
 from harness.progress import Progress
 from harness.sandbox.box import Sandbox
 from harness.scripts import judging
@@ -133,8 +134,7 @@ def _settings(
         of_adapters, of_scripts = _checks(checks)
         adapters += ["--checks", of_adapters]
         scripts += ["--checks", of_scripts]
-    if any(item.path is not None and is_submission(item.path) and (item.path / "submission.py").is_file()
-           for item in items):  # fmt: skip
+    if any(item.path is not None and is_adapter(item.path) for item in items):
         progress.phase("data", f"preparing {data}")  # once, not in every item
         prepared = corpus.prepare(spec, cache=cache or corpus.default_cache(), notify=progress.note)
         identity["data"] = prepared.sha256

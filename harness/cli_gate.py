@@ -11,7 +11,7 @@ from rich.console import Console
 
 from harness import rules
 from harness.corpus import dataset as corpus
-from harness.folder import open_folder
+from harness.folder import is_adapter, open_folder
 from harness.gate.paths import submission_of
 from harness.gate.result import FailOn, GateResult, Tier
 from harness.gate.run import Request
@@ -122,7 +122,7 @@ def precommit(files: tuple[Path, ...], ruleset: str) -> None:
     names = sorted({name for file in files if (name := submission_of(file.as_posix())) is not None})
     present = [Path(name) for name in names if Path(name).is_dir()]
     for folder in present:
-        if (folder / "submission.py").is_file():
+        if is_adapter(folder):
             open_folder(folder)
     console = Console()
     linted = lint_all(present, rules.load(ruleset))

@@ -66,17 +66,7 @@ def hunt(
         prepared = corpus.prepare(data, cache=cache or corpus.default_cache(), notify=progress.note)
         seal_in = home if out is None else out
         seal_in.mkdir(parents=True, exist_ok=True)
-        sealed = train(
-            folder,
-            prepared,
-            scale=scale,
-            seed=seed,
-            out=seal_in,
-            sandbox=options.sandbox,
-            limits=options.limits,
-            threads=options.threads,
-            progress=progress,
-        )
+        sealed = train(folder, prepared, seed, seal_in, options, progress)
         hunted = go_hunting(folder, prepared, sealed, seed, target, options, progress, examples=examples)
     click.echo(f"{hunted.status}: {hunted.headline}")
     if hunted.record:

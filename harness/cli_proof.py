@@ -63,17 +63,7 @@ def prove(
     with Progress(quiet=quiet) as progress:
         prepared = corpus.prepare(data, cache=cache or corpus.default_cache(), notify=progress.note)
         home.mkdir(parents=True, exist_ok=True)
-        sealed = train(
-            folder,
-            prepared,
-            scale=scale,
-            seed=seed,
-            out=home,
-            sandbox=options.sandbox,
-            limits=options.limits,
-            threads=options.threads,
-            progress=progress,
-        )
+        sealed = train(folder, prepared, seed, home, options, progress)
         archive, result = make_proof(folder, prepared, sealed, seed, options, progress, tokens=tokens)
     status, headline = conclude(result)
     target.parent.mkdir(parents=True, exist_ok=True)

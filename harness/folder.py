@@ -24,6 +24,7 @@ _LOGS = (".log",)
 #: Of these, the ones that a run does not depend on at all.
 _WORDS = {"README.md", "LICENSE"}
 _MAX_METADATA = 1 << 20
+_HARNESS = re.compile(rb"^\s*(?:from|import)\s+harness\b", re.MULTILINE)
 
 
 class Metadata(BaseModel):
@@ -96,6 +97,17 @@ class Folder:
     def claims(self) -> dict[str, Any]:
         """Everything that submission.json claims, None left out."""
         return {key: value for key, value in self.metadata.model_dump(mode="json").items() if value is not None}
+
+
+def is_adapter(path: Path) -> bool:
+    """Whether a folder is built on the harness: it has a submission.py.
+
+    Contest folders may have one too, beside the script that it starts; such a one does not import the harness.
+    """
+    code = path / "submission.py"
+    if not code.is_file():
+        return False
+    return not (path / "train_gpt.py").is_file() or bool(_HARNESS.search(code.read_bytes()))
 
 
 def open_folder(path: Path) -> Folder:

@@ -19,6 +19,9 @@ from harness.sandbox.box import Limits, Sandbox
 #: What a null stream is drawn from, see `harness.nulls`.
 NullSource = Literal["model", "bigram", "permutation"]
 
+#: What a submission computes on, in the box.
+Device = Literal["cpu", "cuda"]
+
 #: Tokens of the validation stream that are scored at smoke scale, at most; cut at the start of a document.
 SMOKE_TOKENS = 48_000
 
@@ -44,6 +47,7 @@ class Options:
     previous: PreviousRecord | None = None
     earlier: tuple[SeedScore, ...] = ()
     ranks: int = 1
+    device: Device = "cpu"
 
     @property
     def limits(self) -> Limits:

@@ -43,8 +43,8 @@ FLIPS = {"causality", "score-before-update"}
 #: Rows that all probes together may commit, in units of the stream.
 PROBE_BUDGET = 3.0
 
-#: Flips where ranks play together: whole evaluations, as processes that talk to each other cannot be split alike.
-RANKED_FLIPS = 6
+#: Flips where processes cannot be split: whole evaluations.
+WHOLE_FLIPS = 6
 
 
 def run(
@@ -77,17 +77,7 @@ def run(
         (out / stale).unlink(missing_ok=True)
     started = time.monotonic()
     (seal_in or out).mkdir(parents=True, exist_ok=True)
-    sealed = train(
-        folder,
-        dataset,
-        scale=options.scale,
-        seed=seed,
-        out=seal_in or out,
-        sandbox=options.sandbox,
-        limits=options.limits,
-        threads=options.threads,
-        progress=progress,
-    )
+    sealed = train(folder, dataset, seed, seal_in or out, options, progress)
     evidence = gather(folder, dataset, sealed, seed, out, options, progress)
     evidence.trace.save(out / "trace.npz")
     findings = audit.judge(evidence, options.checks)
@@ -123,8 +113,11 @@ def gather(
         probes: flips to make instead of planned ones.
     """
     tokens = played(dataset, options.scale)
-    ranks = options.ranks
-    job = Job(folder, sealed, tokens, dataset.vocab_size, options.scale, seed, options.sandbox, options.limits, ranks)
+    job = Job(
+        folder, sealed, tokens, dataset.vocab_size, options.scale, seed, options.sandbox, options.limits,
+        options.ranks, options.device,
+    )  # fmt: skip
+    unsplit = _unsplit(options)
     second = bool(audit.NEED_SECOND_RUN.intersection(options.checks))
     again: Trace | None = None
     results: list[ProbeResult] = []
@@ -134,7 +127,7 @@ def gather(
         retraining = retrain(folder, dataset, sealed, seed, out, options, progress)
     blind = None
     if FLIPS & set(options.checks):
-        flips = RANKED_FLIPS if ranks > 1 else 1
+        flips = WHOLE_FLIPS if unsplit else 1
         blind = BlindFlips(job, dataset.tokenizer.bos_id, out, probes, progress, flips)
     with beside(job, dataset, out, options.null_source, wanted="null-stream" in options.checks) as null:
         if blind and blind.first:
@@ -145,7 +138,7 @@ def gather(
         peak = box.box.exit.max_rss_bytes if box.box.exit else 0
         if blind and not blind.first:
             blind.play()
-        if ranks > 1:
+        if unsplit:
             if second:
                 with EvaluationBox(job, out / "audit.log") as box:
                     again = _same_again(box, tokens, progress)
@@ -159,7 +152,7 @@ def gather(
         dataset=dataset,
         trace=trace,
         sizes=weigh(folder, sealed.bytes),
-        clocks=Clocks(sealed.clocks, clock, "CPU", comparable=False),
+        clocks=Clocks(sealed.clocks, clock, options.device, comparable=False),
         level=level,
         scale=options.scale,
         again=again,
@@ -168,7 +161,8 @@ def gather(
         retraining=retraining,
         row=None if isinstance(row, str) else row,
         no_row=row if isinstance(row, str) else "",
-        ranks=ranks,
+        ranks=options.ranks,
+        unsplit=unsplit,
     )
     evidence.probes = [result.above(evidence.flip_tolerance) for result in results]
     if blind:
@@ -186,6 +180,13 @@ def gather(
         evidence.proof = proof_of(folder, dataset, sealed, seed, options, progress)
     evidence.peak_bytes = {"training": sealed.peak_bytes, "evaluation": peak}
     return evidence
+
+
+def _unsplit(options: Options) -> str:
+    """Why evaluations cannot be split for flips, in words; "" where they can."""
+    if options.ranks > 1:
+        return "several ranks, which talk to each other, cannot be split alike"
+    return "" if options.device == "cpu" else "a process that uses a GPU cannot be split"
 
 
 def _scored_run(box: EvaluationBox, tokens: Tokens, progress: Progress) -> tuple[Trace, dict[str, float]]:

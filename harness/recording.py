@@ -124,6 +124,7 @@ def record_of(
             "resumed": sealed.resumed,
             "peak_memory_bytes": dict(evidence.peak_bytes),
             **({"ranks": evidence.ranks} if evidence.ranks > 1 else {}),
+            **({"device": options.device} if options.device != "cpu" else {}),
         },
         timing={
             "started": started(seconds),

@@ -60,8 +60,13 @@ def replay(
     if recorded.witness is None:
         raise UsageError(f"{finding_id} is {recorded.status} and has no witness; there is nothing to replay")
     sealed = _unchanged(record, artifact, folder, dataset)
-    ranks = int(str(record.environment.get("ranks", 1)))
-    options = dataclasses.replace(options, checks=[finding_id], scale=record.scale, ranks=ranks)
+    options = dataclasses.replace(
+        options,
+        checks=[finding_id],
+        scale=record.scale,
+        ranks=int(str(record.environment.get("ranks", 1))),
+        device="cuda" if record.environment.get("device") == "cuda" else "cpu",
+    )
     data = recorded.witness.data
     probes: list[Probe] = []
     if recorded.witness.kind in ("suffix", "swap"):

@@ -118,14 +118,11 @@ def _made(
     made = train_once(
         folder,
         dataset,
+        seed,
+        options,
+        progress,
         validation=validation,
-        scale=options.scale,
-        seed=seed,
         log=out / "retrain.log",
-        sandbox=options.sandbox,
-        limits=options.limits,
-        threads=options.threads,
-        progress=progress,
     )
     progress.done(f"artifact {len(made.container):,} bytes")
     return made

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from harness.errors import SubmissionError
 from harness.folder import Folder
+from harness.options import Device
 from harness.referee.null import NextRows
 from harness.referee.ranks import RankedEvaluation, RankEvaluation, Tape
 from harness.referee.rows import projector
@@ -43,6 +44,7 @@ class Job:
     sandbox: Sandbox
     limits: Limits
     ranks: int = 1
+    device: Device = "cpu"
 
 
 class EvaluationBox:
@@ -160,6 +162,7 @@ class EvaluationBox:
                 "artifact": str(job.artifact.path),
                 "scale": job.scale,
                 "seed": job.seed,
+                "device": job.device,
                 **more,
             }
             try:

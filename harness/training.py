@@ -21,9 +21,9 @@ from harness.corpus.dataset import Dataset
 from harness.corpus.shards import Tokens, write_shard
 from harness.errors import HarnessError, SubmissionError
 from harness.folder import Folder
-from harness.options import played
+from harness.options import Device, Options, played
 from harness.progress import Progress
-from harness.sandbox.box import Box, Exit, Limits, Sandbox
+from harness.sandbox.box import Box, Exit, Limits
 from harness.sandbox.protocol import Kind, Mark
 from harness.sandbox.wire import Frame, WireClosed, WireError, WireTimeout, text, untext
 
@@ -54,10 +54,10 @@ class Sealed:
     peak_bytes: int = 0
 
 
-def seal_key(folder: Folder, dataset: Dataset, scale: str, seed: int) -> str:
-    """What an artifact depends on, hashed: submission, data, scale, seed, and the code of the kit."""
+def seal_key(folder: Folder, dataset: Dataset, scale: str, seed: int, device: Device = "cpu") -> str:
+    """What an artifact depends on, hashed: submission, data, scale, seed, the kind of device, and the kit's code."""
     digest = hashlib.sha256()
-    for part in (folder.sha256, dataset.sha256, scale, str(seed)):
+    for part in (folder.sha256, dataset.sha256, scale, str(seed), *(() if device == "cpu" else (device,))):
         digest.update(part.encode() + b"\0")
     house = Path(__file__).parent
     for name in weigh.kit_files():
@@ -65,36 +65,22 @@ def seal_key(folder: Folder, dataset: Dataset, scale: str, seed: int) -> str:
     return digest.hexdigest()
 
 
-def train(
-    folder: Folder,
-    dataset: Dataset,
-    *,
-    scale: str,
-    seed: int,
-    out: Path,
-    sandbox: Sandbox,
-    limits: Limits,
-    threads: int,
-    progress: Progress,
-) -> Sealed:
+def train(folder: Folder, dataset: Dataset, seed: int, out: Path, options: Options, progress: Progress) -> Sealed:
     """Train and quantize a submission in a box, or take what an earlier run of the same thing has sealed.
 
     Args:
         folder: the submission.
         dataset: its training shards are what the box sees of it; a submission that declares that it reads validation
             data gets the part of the validation stream that the scale plays, too.
-        scale: "smoke" or "record".
         seed: of every generator in the box.
         out: where the artifact, its seal and the training log go.
-        sandbox: which box.
-        limits: on memory, processes and time.
-        threads: torch threads in the box.
+        options: scale, box, limits, threads and device.
         progress: told what happens.
 
     Raises:
         SubmissionError: the submission failed, hung or sent no artifact.
     """
-    key = seal_key(folder, dataset, scale, seed)
+    key = seal_key(folder, dataset, options.scale, seed, options.device)
     found = resume(out, key)
     if found:
         progress.note(f"taking the artifact that an earlier run sealed ({found.bytes:,} bytes)")
@@ -103,14 +89,11 @@ def train(
     made = train_once(
         folder,
         dataset,
-        validation=played(dataset, scale) if folder.reads_validation else None,
-        scale=scale,
-        seed=seed,
+        seed,
+        options,
+        progress,
+        validation=played(dataset, options.scale) if folder.reads_validation else None,
         log=out / "train.log",
-        sandbox=sandbox,
-        limits=limits,
-        threads=threads,
-        progress=progress,
     )
     progress.done(f"{made.clocks['loop']:.0f} s, artifact {len(made.container):,} bytes")
     sealed = _seal(out, key, made.container, made.clocks, made.curve)
@@ -130,15 +113,12 @@ class Made:
 def train_once(
     folder: Folder,
     dataset: Dataset,
+    seed: int,
+    options: Options,
+    progress: Progress,
     *,
     validation: Tokens | None,
-    scale: str,
-    seed: int,
     log: Path,
-    sandbox: Sandbox,
-    limits: Limits,
-    threads: int,
-    progress: Progress,
 ) -> Made:
     """Train and quantize a submission in a box of its own; nothing is sealed or resumed.
 
@@ -149,9 +129,10 @@ def train_once(
         SubmissionError: the submission failed, hung or sent no artifact.
     """
     job: dict[str, Any] = {
-        "scale": scale,
+        "scale": options.scale,
         "seed": seed,
-        "threads": threads,
+        "threads": options.threads,
+        "device": options.device,
         "vocab_size": dataset.vocab_size,
         "shards": [str(path) for path in dataset.train_shards],
     }
@@ -160,16 +141,16 @@ def train_once(
         box = Box(
             WORKER,
             read=[code, dataset.train_dir, *(path.parent for path in shards)],
-            limits=limits,
+            limits=options.limits,
             log=log,
             # OpenMP's threads spin while they wait: with one other busy process a step takes 100 times as long.
             env={"GOMP_SPINCOUNT": "10000"},
-            sandbox=sandbox,
-            threads=threads,
+            sandbox=options.sandbox,
+            threads=options.threads,
         )
         job |= {"submission": str(code), "validation": [str(path) for path in shards]}
         with box:
-            container, marks, curve = _serve(box, job, limits, log, progress)
+            container, marks, curve = _serve(box, job, options.limits, log, progress)
         peak = box.exit.max_rss_bytes if box.exit else 0
     return Made(container, _clocks(started, marks), curve, peak)
 

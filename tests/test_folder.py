@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError
-from harness.folder import open_folder, safe_name
+from harness.folder import is_adapter, open_folder, safe_name
+from harness.scripts.opening import is_script
 
 GOOD = {"name": "Mine", "author": "A", "github_id": "a"}
 
@@ -149,3 +150,15 @@ def test_words_about_a_submission_do_not_change_it(tmp_path: Path) -> None:
     (folder / "README.md").write_text("Now with numbers.\n")
     (folder / "train.log").write_text("step:1\n")
     assert open_folder(folder).sha256 == before
+
+
+def test_a_contest_folder_with_a_stub_of_that_name_is_a_script(tmp_path: Path) -> None:
+    """Some pull requests bring a submission.py that only unpacks and starts their script."""
+    (tmp_path / "submission.py").write_text("import lzma\nexec(lzma.decompress(open('code.lzma', 'rb').read()))\n")
+        "import lzma\nexec(lzma.decompress(open('train_gpt.py.lzma', 'rb').read()))\n"
+    )
+    assert is_adapter(tmp_path)  # alone it is at least meant to be one
+    (tmp_path / "train_gpt.py").write_text("print(1)\n")
+    assert not is_adapter(tmp_path) and is_script(tmp_path)
+    (tmp_path / "submission.py").write_text("from harness.kit import Submission\n")
+    assert is_adapter(tmp_path) and not is_script(tmp_path)

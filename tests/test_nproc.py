@@ -67,7 +67,7 @@ TELLS = """
 @pytest.fixture
 def few_flips(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each is a whole run."""
-    monkeypatch.setattr(pipeline, "RANKED_FLIPS", 2)
+    monkeypatch.setattr(pipeline, "WHOLE_FLIPS", 2)
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +80,7 @@ def sealed(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Sealed:
     """An artifact of the tiny model that all folders here use."""
     home = tmp_path_factory.mktemp("sealed")
     with Progress(quiet=True) as progress:
-        return train(
-            write_submission(home / "plain"), data, scale="smoke", seed=1, out=home, sandbox="auto",
-            limits=Limits(memory_bytes=4 << 30, wall_seconds=120.0), threads=1, progress=progress,
-        )  # fmt: skip
+        return train(write_submission(home / "plain"), data, 1, home, Options(timeout=120.0, threads=1), progress)
 
 
 def job(folder: Folder, data: Dataset, sealed: Sealed, ranks: int) -> Job:

@@ -62,8 +62,8 @@ def check(evidence: Evidence) -> Finding:
     )
     if not evidence.trace.in_order:
         not_covered.append("where documents begin, which this submission chose its order by")
-    if evidence.ranks > 1:
-        not_covered.append("swaps of single tokens, and the edges of windows: flips of several ranks are whole runs")
+    if evidence.unsplit:
+        not_covered.append(f"swaps of single tokens, and the edges of windows: {evidence.unsplit}")
     if skipped:
         not_covered.append(f"{skipped} planned probes: the budget was spent, or their token was never read")
     if broken:

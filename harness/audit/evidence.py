@@ -180,6 +180,7 @@ class Evidence:
         row: a row that was asked for in full, of a scorer that claims single probabilities; None where none was.
         no_row: why none came, where one was asked for.
         ranks: how many processes played the stream together.
+        unsplit: why evaluations could not be split, so that flips are whole runs; "" where they could.
     """
 
     ruleset: Ruleset
@@ -203,6 +204,7 @@ class Evidence:
     row: WholeRow | None = None
     no_row: str = ""
     ranks: int = 1
+    unsplit: str = ""
 
     @property
     def tolerance(self) -> float:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.batch import repository
 from harness.errors import UsageError
+from harness.folder import is_adapter
 from harness.scripts.opening import is_script
 
 
@@ -54,7 +55,7 @@ def listed(texts: Sequence[str], sources: Path) -> list[Item]:
 
 def is_submission(path: Path) -> bool:
     """Whether a folder holds a submission: an adapter's submission.py, or a script's code."""
-    return path.is_dir() and ((path / "submission.py").is_file() or is_script(path))
+    return path.is_dir() and (is_adapter(path) or is_script(path))
 
 
 def _is_list(path: Path) -> bool:

@@ -17,7 +17,7 @@ from harness import audit, pipeline, rules
 from harness.corpus.dataset import Dataset
 from harness.environment import harness_sha256
 from harness.errors import UsageError
-from harness.folder import Folder, open_folder
+from harness.folder import Folder, is_adapter, open_folder
 from harness.gate.export import Exported
 from harness.gate.keys import device, key
 from harness.gate.store import Store, mark, take
@@ -94,7 +94,7 @@ def kind_of(path: Path) -> Kind:
     Raises:
         UsageError: neither.
     """
-    if (path / "submission.py").is_file():
+    if is_adapter(path):
         return "adapter"
     if is_script(path) or any(path.rglob("*.py")):
         return "script"

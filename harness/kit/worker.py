@@ -62,10 +62,11 @@ def main(wire: Wire, args: Sequence[str]) -> int:
 
 def _train(wire: Wire, job: dict[str, Any]) -> None:
     torch.set_num_threads(job["threads"])
+    device = device_of(job)
     importlib.import_module("torch._dynamo")  # the first optimizer would, on the training's clock
     seed_everything(job["seed"])
     submission = load_submission(Path(job["submission"]), job["scale"])
-    model = submission.build_model(job["vocab_size"])
+    model = submission.build_model(job["vocab_size"]).to(device)
     _mark(wire, Mark.LOADED)
     shards = tuple(Path(shard) for shard in job["shards"])
     config = submission.train_config()
@@ -125,12 +126,13 @@ def _evaluate(job: dict[str, Any], *wires: Wire) -> int:
     hello = wire.recv()
     tokens, vocab_size = (int(value) for value in hello.arrays[0])
     watch = Watch()
+    device = device_of(job, peers.rank)
     stream = Stream(
         wire,
         tokens=tokens,
         vocab_size=vocab_size,
         watch=watch,
-        device=torch.device("cpu"),
+        device=device,
         rank=peers.rank,
         size=peers.size,
     )
@@ -138,9 +140,9 @@ def _evaluate(job: dict[str, Any], *wires: Wire) -> int:
     def run() -> None:
         seed_everything(job["seed"])
         watch.install()
-        submission, model = _load(job, vocab_size)
+        submission, model = _load(job, vocab_size, device)
         watch.state.follow(model)
-        with joined(peers, stream.meet):
+        with joined(peers, stream.meet), torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
             submission.evaluate(model, stream)
         stream.close()
 
@@ -157,27 +159,41 @@ def _generate(job: dict[str, Any], wire: Wire) -> int:
 
     def run() -> None:
         seed_everything(job["seed"])
-        submission, model = _load(job, vocab_size)
+        device = device_of(job)
+        submission, model = _load(job, vocab_size, device)
         if type(model) is not GPT:
             raise BrokenSubmission(
                 f"{type(model).__name__} is not the kit's GPT; its text cannot be drawn step by step"
             )
-        bos = torch.full((segments,), job["bos"], dtype=torch.int64)
+        bos = torch.full((segments,), job["bos"], dtype=torch.int64, device=device)
         generator = Generator(model, bos, submission.length, submission.stride)
         while True:
-            wire.send(Kind.ROWS, generator.rows().float().numpy())
-            generator.append(torch.from_numpy(wire.recv().arrays[0]))
+            wire.send(Kind.ROWS, generator.rows().float().cpu().numpy())
+            generator.append(torch.from_numpy(wire.recv().arrays[0]).to(device))
 
     return _guarded(lambda: wire, run)
 
 
-def _load(job: dict[str, Any], vocab_size: int) -> tuple[Submission, nn.Module]:
+def device_of(job: dict[str, Any], rank: int = 0) -> torch.device:
+    """Where a job computes: on the CPU, or on the rank's GPU.
+
+    Raises:
+        BrokenSubmission: a GPU was asked for, and the box sees none.
+    """
+    if job.get("device", "cpu") == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise BrokenSubmission("--device cuda: no GPU can be used in the box; see harness doctor")
+    return torch.device("cuda", rank % torch.cuda.device_count())
+
+
+def _load(job: dict[str, Any], vocab_size: int, device: torch.device) -> tuple[Submission, nn.Module]:
     """The submission, and its model with the artifact's weights."""
     submission = load_submission(Path(job["submission"]), job["scale"])
     model = submission.build_model(vocab_size)
     payload, meta = unpack(Path(job["artifact"]).read_bytes())
     model.load_state_dict(dequantize(payload, meta))
-    model.eval()
+    model.to(device).eval()
     return submission, model
 
 
@@ -209,6 +225,7 @@ def load_submission(folder: Path, scale: str) -> Submission:
 
 def seed_everything(seed: int) -> None:
     """Python's, numpy's and torch's global generators, and deterministic algorithms where torch has them."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to be reproducible
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
@@ -251,6 +268,8 @@ def _one_line(error: BaseException) -> str:
 
 
 def _mark(wire: Wire, mark: Mark) -> None:
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.synchronize()  # the clock is for what has been done, not for what has been asked for
     wire.send(Kind.MARK, np.array([mark], np.int64))
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.errors import UsageError
-from harness.folder import safe_name
+from harness.folder import is_adapter, safe_name
 from harness.scripts.fstrings import lower
 from harness.scripts.unwrap import Unwrapped, parse, unwrap
 
@@ -101,10 +101,10 @@ class Script:
 
 
 def is_script(path: Path) -> bool:
-    """Whether a path is a contest script, not an adapter: a .py file, or a folder of code without submission.py."""
+    """Whether a path is a contest script, not an adapter: a .py file, or a folder of code that is no adapter's."""
     if path.is_file():
         return path.suffix == ".py" and path.name != "submission.py"
-    if not path.is_dir() or (path / "submission.py").is_file():
+    if not path.is_dir() or is_adapter(path):
         return False
     return (path / _ENTRY).is_file() or any(path.glob("*.py"))
 

@@ -150,17 +150,7 @@ class Zoo:
     def _trained(self, folder: Folder, seed: int, out: Path) -> Sealed:
         """A sealed artifact. One serves all animals but those that read validation data, which train their own."""
         with Progress(quiet=True) as progress:
-            return train(
-                folder,
-                self.dataset,
-                scale="smoke",
-                seed=seed,
-                out=out,
-                sandbox="auto",
-                limits=Limits(memory_bytes=4 << 30, wall_seconds=300.0),
-                threads=1,
-                progress=progress,
-            )
+            return train(folder, self.dataset, seed, out, Options(timeout=300.0, threads=1), progress)
 
     def _shared(self, name: str) -> Callable[[Job, Path], EvaluationBox]:
         zoo = self
