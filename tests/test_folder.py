@@ -155,8 +155,6 @@ def test_words_about_a_submission_do_not_change_it(tmp_path: Path) -> None:
 def test_a_contest_folder_with_a_stub_of_that_name_is_a_script(tmp_path: Path) -> None:
     """Some pull requests bring a submission.py that only unpacks and starts their script."""
     (tmp_path / "submission.py").write_text("import lzma\nexec(lzma.decompress(open('code.lzma', 'rb').read()))\n")
-        "import lzma\nexec(lzma.decompress(open('train_gpt.py.lzma', 'rb').read()))\n"
-    )
     assert is_adapter(tmp_path)  # alone it is at least meant to be one
     (tmp_path / "train_gpt.py").write_text("print(1)\n")
     assert not is_adapter(tmp_path) and is_script(tmp_path)
