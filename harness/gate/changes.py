@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.gate.git import Moved, Repository
 from harness.gate.paths import is_judge, submission_of
+from harness.git import Moved, Repository
 
 How = Literal["added", "changed", "renamed"]
 

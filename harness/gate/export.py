@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import UsageError
-from harness.gate.git import Entry, Repository
+from harness.git import Entry, Repository
 
 MAX_FILES = 2_000
 MAX_FILE_BYTES = 100_000_000  #: what GitHub takes

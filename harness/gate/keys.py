@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from harness.environment import harness_info, harness_sha256, own_files, package_version
-from harness.gate.git import Repository
+from harness.git import Repository
 
 #: Libraries whose arithmetic, compression or parsing enters a record.
 _PACKAGES = ("torch", "numpy", "scipy", "sentencepiece", "brotli", "safetensors", "pandas", "pydantic")

@@ -17,7 +17,6 @@ from harness.folder import safe_name
 from harness.gate import stages
 from harness.gate.changes import Change, Changes, find
 from harness.gate.export import Exported, export
-from harness.gate.git import Repository
 from harness.gate.keys import described, differs_from
 from harness.gate.result import (
     MAX_SUBMISSIONS,
@@ -37,6 +36,7 @@ from harness.gate.result import (
 from harness.gate.stages import Made, Settings
 from harness.gate.store import Store, in_ci
 from harness.gate.summary import render
+from harness.git import Repository
 from harness.progress import Progress
 from harness.record import SEVERITY, Record, RulesetInfo, Status
 from harness.report.text import plain

@@ -111,9 +111,9 @@ def test_a_file_of_a_revision(contest: Path, here: Path) -> None:
     ("spec", "says"),
     [
         ("contest@main:records/nowhere", "has no records/nowhere at main"),
-        ("contest@nobranch:records/first", "has no records/first at nobranch"),
-        ("contest@--output=x:records/first", "has no records/first at --output=x"),
-        ("all@main:script", "has no script at main"),
+        ("contest@nobranch:records/first", "no commit 'nobranch' in contest"),
+        ("contest@--output=x:records/first", "no commit '--output=x' in contest"),
+        ("all@main:script", "is not a git repository"),
     ],
 )
 def test_what_a_repository_does_not_hold_is_said(contest: Path, here: Path, spec: str, says: str) -> None:

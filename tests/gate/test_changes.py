@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from harness.errors import UsageError
 from harness.gate.changes import Change, find
 from harness.gate.export import export, refuse
-from harness.gate.git import Entry, Repository
 from harness.gate.paths import is_judge, submission_of
+from harness.git import Entry, Repository
 from tests.gate.repository import Scratch, adapter, below
 
 BASE = {

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.gate import keys
-from harness.gate.git import Repository
 from harness.gate.result import SEVERITY, FailOn, Flag, GateResult, Harness, Judged, Revisions, Verdict, exit_code_of
 from harness.gate.stages import left_out
 from harness.gate.store import ENTRY, Store, in_ci, mark, take
+from harness.git import Repository
 from harness.record import SEVERITY as RECORD_SEVERITY
 from harness.record import Finding, Record, RulesetInfo, Status
 from harness.record import exit_code_of as record_exit_code

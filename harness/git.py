@@ -1,4 +1,4 @@
-"""What the gate asks git: revisions, changed paths, trees and the bytes in them. Nothing is ever checked out.
+"""What is asked of git: revisions, changed paths, trees and the bytes in them. Nothing is ever checked out.
 
 Every answer is read with -z, so names may hold anything; names that are not UTF-8 come back with surrogates, as
 `os.fsdecode` makes them. No filter, textconv, hook or attribute of the repository has a say in what is read.
@@ -118,6 +118,11 @@ class Repository:
                 found.append(Entry(mode, name, int(size) if size.isdigit() else 0, found_path))
         return found
 
+    def folders(self, commit: str, parent: str) -> list[str]:
+        """Names of the folders right below a folder of a commit ("" for the root), sorted."""
+        out = self._git("ls-tree", "-z", "-d", "--full-tree", "--name-only", f"{commit}:{parent}")
+        return sorted(name for name in os.fsdecode(out).split("\0") if name)
+
     def blobs(self, objects: Sequence[str]) -> Iterator[bytes]:
         """The bytes of blobs, in order, read one at a time.
 
@@ -135,7 +140,7 @@ class Repository:
                     process.stdin.flush()
                     about = process.stdout.readline().split()
                     if len(about) != 3 or about[1] != b"blob":
-                        raise HarnessError(f"git has no blob {name[:12]}; fetch the pull request's head completely")
+                        raise HarnessError(f"{self.path} lacks object {name[:12]}; fetch it first")
                     size = int(about[2])
                     content = process.stdout.read(size + 1)
                     if len(content) != size + 1:
@@ -149,7 +154,7 @@ class Repository:
         try:
             done = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False, env=_environment())
         except FileNotFoundError:
-            raise HarnessError("git is not installed; the gate reads pull requests with it") from None
+            raise HarnessError("git is not installed; repositories are read with it") from None
         except subprocess.TimeoutExpired:
             raise HarnessError(f"git {args[0]} did not end within {_SECONDS} s") from None
         if done.returncode != 0:
