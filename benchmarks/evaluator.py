@@ -40,10 +40,10 @@ from benchmarks import contest
 from benchmarks.measure import ROOT, Report, child, data_folder, forward_flops, parser, peak_gemm, ratios, tokens
 from harness.folder import Folder, open_folder
 from harness.kit.artifact import pack, unpack
-from harness.kit.config import ModelConfig, QuantizeConfig, TrainConfig, record_model
+from harness.kit.config import ModelConfig, QuantizeConfig, TrainConfig
 from harness.kit.model import GPT
 from harness.kit.quantize import dequantize, quantize
-from harness.kit.stream import Batch, Stream
+from harness.kit.stream import Stream
 from harness.kit.trainer import train
 from harness.kit.watch import Watch
 from harness.kit.windows import sliding
@@ -113,14 +113,15 @@ def boxed(case: Case, folder: Folder, sealed: Sealed, stream: NDArray[np.uint16]
     trace = Trace(len(stream))
     clock: dict[str, float] = {}
     started = time.perf_counter()
+
+    def read(_: object) -> None:
+        clock.setdefault("first", time.perf_counter())
+
     with EvaluationBox(job, log) as box:
         evaluation = box.start(Real(stream), trace)
         box.run(
             evaluation,
-            lambda: evaluation.run(
-                before_answer=lambda _: clock.setdefault("first", time.perf_counter()) and None,
-                progress=lambda *_: clock.update(last=time.perf_counter()),
-            ),
+            lambda: evaluation.run(before_answer=read, progress=lambda *_: clock.update(last=time.perf_counter())),
         )
     nats = float(np.nansum(trace.nll))
     return {"loop": clock["last"] - clock["first"], "start": clock["last"] - started, "nats": nats}
@@ -151,6 +152,7 @@ class PlainStream(Stream):
 def plain_side(order: dict[str, Any]) -> dict[str, float]:
     """The same evaluation in this process: a plain loop for sliding windows, the submission's own code otherwise."""
     torch.set_num_threads(1)
+    seed_everything(1)  # as in the box: what makes arithmetic reproducible costs both sides the same
     stream = np.load(order["stream"])
     submission = load_submission(SUBMISSIONS / order["submission"], order["scale"])
     model = submission.build_model(VOCABULARY)
@@ -232,8 +234,8 @@ def measure(report: Report, case: Case, args: argparse.Namespace, script: Path |
         if abs(inside[-1]["nats"] - outside[-1]["nats"]) > 1e-3 * abs(outside[-1]["nats"]):
             report.omit(f"{case.name}: boxed and plain disagree, {inside[-1]['nats']} and {outside[-1]['nats']} nats")
         for side, float32 in sides.items():
-            more = {"kind": "contest", "script": str(script), "float32": float32, "model": vars(shape),
-                    "length": submission.length, "stride": submission.stride, "batch": submission.windows_per_batch}  # fmt: skip
+            more = {"kind": "contest", "script": str(script), "float32": float32, "model": vars(shape)}
+            more |= {"length": submission.length, "stride": submission.stride, "batch": submission.windows_per_batch}
             theirs[side].append(child("benchmarks.evaluator", {**order, **more})["loop"])
     table(report, case, shape, submission.length, submission.stride, inside, outside, theirs)
 
