@@ -12,8 +12,10 @@ process beside the box, as ever), and runs in turn, round after round.
 adaptive: submissions whose evaluation learns, boxed against the same code on a stream in its own process that hands
 out tokens, adds up the loss of what is committed, and keeps no trace.
 
-The overhead of trust is boxed over plain seconds, from the first read to the last commit; the goal is at most 1.1. The
-floor is the forward passes' operations at the rate of the machine's best float32 GEMM, measured in the same process.
+The overhead of trust is boxed over plain seconds, from the first read to the last commit; the goal is at most 1.1.
+Where a submission learns, it is taken from the end of the first tenth of the commits on: an evaluation's first
+optimizer imports torch's compiler, on both sides, for longer than a short evaluation takes. The floor is the forward
+passes' operations at the rate of the machine's best float32 GEMM, measured in the same process.
 """
 
 from __future__ import annotations
@@ -84,7 +86,7 @@ def cases(wanted: Sequence[str], quick: bool) -> list[Case]:
     if "record" in wanted and not quick:
         found.append(RECORD)
     if "adaptive" in wanted:
-        found += [Case(name, name, "smoke", 6_145, 120) for name in ADAPTIVE]
+        found += [Case(name, name, "smoke", 12_289, 120) for name in ADAPTIVE]
     return [replace(case, tokens=2_305, steps=2) for case in found] if quick else found
 
 
@@ -112,19 +114,25 @@ def boxed(case: Case, folder: Folder, sealed: Sealed, stream: NDArray[np.uint16]
     job = Job(folder, sealed, stream, VOCABULARY, case.scale, 1, "auto", limits)
     trace = Trace(len(stream))
     clock: dict[str, float] = {}
-    started = time.perf_counter()
+    commits: list[float] = []
 
     def read(_: object) -> None:
         clock.setdefault("first", time.perf_counter())
 
+    started = time.perf_counter()
     with EvaluationBox(job, log) as box:
         evaluation = box.start(Real(stream), trace)
         box.run(
             evaluation,
-            lambda: evaluation.run(before_answer=read, progress=lambda *_: clock.update(last=time.perf_counter())),
+            lambda: evaluation.run(before_answer=read, progress=lambda *_: commits.append(time.perf_counter())),
         )
     nats = float(np.nansum(trace.nll))
-    return {"loop": clock["last"] - clock["first"], "start": clock["last"] - started, "nats": nats}
+    return {"loop": commits[-1] - clock["first"], "start": commits[-1] - started, "warm": warm(commits), "nats": nats}
+
+
+def warm(commits: Sequence[float]) -> float:
+    """Seconds from the end of the first tenth of the commits to the last one."""
+    return commits[-1] - commits[len(commits) // 10]
 
 
 class PlainStream(Stream):
@@ -137,7 +145,8 @@ class PlainStream(Stream):
         device = torch.device("cpu")
         super().__init__(nowhere, tokens=len(stream), vocab_size=VOCABULARY, watch=self._unwatched, device=device)
         self.nats = 0.0
-        self.first = self.last = 0.0
+        self.first = 0.0
+        self.commits: list[float] = []
 
     def _read(self, ranges: Sequence[tuple[int, int]], purpose: Purpose) -> Tensor:
         self.first = self.first or time.perf_counter()
@@ -146,7 +155,7 @@ class PlainStream(Stream):
     def commit(self, positions: Tensor, rows: Tensor, *, kind: Literal["logits", "log_probs"] = "logits") -> None:
         """Add up the loss of the committed rows, which no shipped adaptive submission gives as log-probabilities."""
         self.nats += float(F.cross_entropy(rows.detach().float(), self._text[positions], reduction="sum"))
-        self.last = time.perf_counter()
+        self.commits.append(time.perf_counter())
 
 
 def plain_side(order: dict[str, Any]) -> dict[str, float]:
@@ -163,7 +172,7 @@ def plain_side(order: dict[str, Any]) -> dict[str, float]:
     if order["submission"] != "baseline":
         hand = PlainStream(stream)
         submission.evaluate(model, hand)
-        return {"loop": hand.last - hand.first, "nats": hand.nats}
+        return {"loop": hand.commits[-1] - hand.first, "warm": warm(hand.commits), "nats": hand.nats}
     text = torch.from_numpy(stream.astype(np.int64))
     length, batch = submission.length, submission.windows_per_batch
     started, total = time.perf_counter(), 0.0
@@ -256,7 +265,12 @@ def table(
     report.add(group, "boxed, first read to last commit", "tokens/s", [count / seconds for seconds in loop])
     report.add(group, "boxed, from process start", "tokens/s", [count / one["start"] for one in inside])
     report.add(group, "plain, loop", "tokens/s", [count / seconds for seconds in bare])
-    report.add(group, "overhead of trust: boxed over plain", "x", ratios(loop, bare), goal=GOAL, better="less")
+    if "warm" in outside[0]:
+        report.add(group, "boxed over plain, with the first optimizer", "x", ratios(loop, bare))
+        trust = ratios([one["warm"] for one in inside], [one["warm"] for one in outside])
+    else:
+        trust = ratios(loop, bare)
+    report.add(group, "overhead of trust: boxed over plain", "x", trust, goal=GOAL, better="less")
     if "peak" in outside[0]:
         windows = list(sliding(count, length, stride))
         flops = len(windows) * length * forward_flops(shape, length, head=False)
