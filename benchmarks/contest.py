@@ -7,8 +7,8 @@ stand-ins are those of `harness audit` (CUDA, flash-attn, Triton, compile, proce
 without the recorder. Compile is off. Attention is torch's scaled_dot_product_attention, which is what the baseline
 calls by itself. What the stand-ins add is a Python call around tensor factories and `.to`.
 
-With --float32 bfloat16 is float32 and autocast does nothing: on a CPU without bfloat16 units the other way round the
-contest's side would be slow for a reason that has nothing to do with it.
+With --float32 bfloat16 is float32 and autocast does nothing, so that both sides compute alike: the kit uses float32 on
+a CPU. Without that the contest's side is slow where a CPU has no bfloat16 units, and fast where it has.
 """
 
 from __future__ import annotations

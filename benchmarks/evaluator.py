@@ -5,9 +5,9 @@
 sliding, record: sliding windows with the smoke model, and with the baseline's shape. Boxed is the whole evaluation:
 sandbox, wire, referee, trace. Plain is a fresh process that slices the same windows, calls the same model and adds up
 F.cross_entropy of the scored positions: nobody checks it. Contest is eval_val_sliding of the merged script
-2026-03-19_SlidingWindowEval under its stand-ins, with its own model of the same shape; it computes the head at
-every position of a window, we at the scored ones. Each side has one thread for the model (the referee has its own
-process beside the box, as ever), and runs in turn, round after round.
+2026-03-19_SlidingWindowEval under its stand-ins, with its own model of the same shape, on as many windows, each padded
+to full length; it computes the head at every position of a window, we at the scored ones. Each side has one thread for
+the model (the referee has its own process beside the box, as ever), and runs in turn, round after round.
 
 adaptive: submissions whose evaluation learns, boxed against the same code on a stream in its own process that hands
 out tokens, adds up the loss of what is committed, and keeps no trace.
@@ -75,7 +75,7 @@ class Case:
 
 
 SLIDING = Case("sliding", "baseline", "smoke", 24_001, 120)
-RECORD = Case("record", "baseline", "record", 1024 + 64 * 15 + 1, 0)
+RECORD = Case("record", "baseline", "record", 1024 + 64 * 7 + 1, 0)
 
 
 def cases(wanted: Sequence[str], quick: bool) -> list[Case]:
@@ -209,7 +209,8 @@ def contest_side(order: dict[str, Any]) -> dict[str, float]:
         if isinstance(module, names["CastedLinear"]):
             module.float()
     names["restore_low_dim_params_to_fp32"](gpt)
-    text = torch.from_numpy(np.load(order["stream"]).astype(np.int64))
+    # A window starts at every stride, to the stream's end: so long a stream has as many windows as ours.
+    text = torch.from_numpy(np.load(order["stream"]).astype(np.int64))[: order["windows"] * order["stride"] + 1]
     sizes = torch.ones(model.vocab_size, dtype=torch.int16)
     flags = torch.zeros(model.vocab_size, dtype=torch.bool)
     args = types.SimpleNamespace(train_seq_len=order["length"])
@@ -245,6 +246,7 @@ def measure(report: Report, case: Case, args: argparse.Namespace, script: Path |
         for side, float32 in sides.items():
             more = {"kind": "contest", "script": str(script), "float32": float32, "model": vars(shape)}
             more |= {"length": submission.length, "stride": submission.stride, "batch": submission.windows_per_batch}
+            more["windows"] = len(list(sliding(case.tokens - 1, submission.length, submission.stride)))
             theirs[side].append(child("benchmarks.evaluator", {**order, **more})["loop"])
     table(report, case, shape, submission.length, submission.stride, inside, outside, theirs)
 

@@ -148,6 +148,8 @@ def measure(report: Report, name: str, shape: Shape, args: argparse.Namespace, s
             "length": shape.length, "shards": shards, "threads": args.threads,
         }  # fmt: skip
         sides = {} if script is None else {AS_IT_IS: (False, False), FLOAT32: (True, False), ONE_BATCH: (True, True)}
+        if name == "record":
+            sides.pop(FLOAT32, None)  # half a minute a round for what the small shape shows as well
         steps: dict[str, list[float]] = {"kit": [], **{side: [] for side in sides}}
         for _ in range(args.rounds):
             steps["kit"].append(child("benchmarks.trainer", order, threads=args.threads)["step"])
