@@ -54,7 +54,7 @@ class Shape:
 SHAPES = {
     "smoke": Shape(smoke_model(1024), 256, 2048, 60, 5),
     # Short sequences, so that eight micro-batches are few tokens: Muon is a larger part of a step than in the contest.
-    "record": Shape(record_model(1024), 256, 2048, 1, 1),
+    "record": Shape(record_model(1024), 256, 2048, 2, 1),
 }
 QUICK = {
     "smoke": Shape(replace(smoke_model(1024), dim=32), 64, 512, 6, 2),
