@@ -9,12 +9,11 @@ into it. A plain evaluation is the scored run alone, from starting its box to it
 
 from __future__ import annotations
 
-import argparse
-import statistics
 import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.measure import Report, parser, ratios
 from harness import audit
 from harness.corpus.dataset import Dataset, default_cache, prepare
 from harness.folder import Folder, open_folder
@@ -37,33 +36,26 @@ def seconds(folder: Folder, dataset: Dataset, sealed: Sealed, checks: list[str])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("submissions", nargs="*", default=DEFAULT)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--data", default="stdlib")
-    args = parser.parse_args()
+    made = parser(__doc__, rounds=3)
+    made.add_argument("submissions", nargs="*", default=DEFAULT)
+    made.add_argument("--data", default="stdlib")
+    args = made.parse_args()
     dataset = prepare(args.data, cache=default_cache())
-    print(f"{'submission':22s} {'plain, s':>18s} {'everything, s':>18s} {'ratio':>14s}")
-    for name in args.submissions:
+    report = Report("audit_cost")
+    for name in args.submissions[:1] if args.quick else args.submissions:
         folder = open_folder(Path(name) if Path(name).is_dir() else Path("submissions") / name)
         out = Path("runs") / folder.name
         out.mkdir(parents=True, exist_ok=True)
-        options = Options()
         with Progress(quiet=True) as quiet:
-            sealed = train(
-                folder, dataset, scale="smoke", seed=1, out=out, sandbox="auto", limits=options.limits,
-                threads=options.threads, progress=quiet,
-            )  # fmt: skip
+            sealed = train(folder, dataset, 1, out, Options(), quiet)
         plain, every = [], []
         for _ in range(args.rounds):  # in turn, so that a drift of the machine's speed hits both
             plain.append(seconds(folder, dataset, sealed, ["single-pass"]))
             every.append(seconds(folder, dataset, sealed, audit.select("all")))
-        ratios = [b / a for a, b in zip(plain, every, strict=True)]
-        print(f"{folder.name:22s} {_spread(plain):>18s} {_spread(every):>18s} {_spread(ratios):>14s}", flush=True)
-
-
-def _spread(values: list[float]) -> str:
-    return f"{statistics.median(values):.1f} ({min(values):.1f}-{max(values):.1f})"
+        report.add(f"audit of {folder.name}", "plain evaluation", "s", plain)
+        report.add(f"audit of {folder.name}", "everything", "s", every)
+        report.add(f"audit of {folder.name}", "everything over plain", "x", ratios(every, plain))
+    report.save(args)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ to nearest and not clipped.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from harness.kit.config import QuantizeConfig, is_control
 from harness.kit.config.quantize import FLOAT_BITS
-from harness.kit.gptq import gptq
+from harness.kit.gptq import Gptq
 from harness.kit.grid import fit, limit_of, to_nearest
 from harness.kit.hadamard import fitting_block, rotate, rotate_hessian
 
@@ -107,12 +108,15 @@ def _quantized(matrix: Tensor, how: QuantizeConfig, block: int, hessian: Tensor 
         hessian = None if hessian is None else rotate_hessian(hessian, block)
     limit = limit_of(how.bits)
 
+    @cache
+    def ready() -> Gptq:  # once for all the grids that are tried
+        assert hessian is not None
+        return Gptq(matrix, hessian, damping=how.damping, block=how.block_columns, act_order=how.act_order)
+
     def rounded(scale: Tensor) -> Tensor:
         if hessian is None or not how.gptq or not bool(scale.isfinite().all()):
             return to_nearest(matrix, scale, limit)
-        return gptq(
-            matrix, hessian, scale, limit, damping=how.damping, block=how.block_columns, act_order=how.act_order
-        )
+        return ready().round(scale, limit)
 
     return fit(matrix, how, rounded, None if hessian is None else hessian.diagonal())
 
