@@ -215,10 +215,7 @@ def hunted(name: str, dataset: Dataset, home: Path, examples: int = 40) -> tuple
     folder = write_submission(home / name, code=shipped(name))
     options = Options(timeout=300.0)
     with Progress(quiet=True) as progress:
-        sealed = train(
-            folder, dataset, scale="smoke", seed=1, out=home / "run", sandbox=options.sandbox, limits=options.limits,
-            threads=1, progress=progress,
-        )  # fmt: skip
+        sealed = train(folder, dataset, 1, home / "run", options, progress)
         result = hunt(folder, dataset, sealed, 1, home / "run" / "hunt", options, progress, examples=examples)
     return result, folder.path
 

@@ -29,10 +29,7 @@ def trained(name: str, dataset: Dataset, home: Path, **metadata: bool) -> tuple[
     folder = write_submission(home / name, code=shipped(name), **metadata)
     options = Options(timeout=120.0)
     with Progress(quiet=True) as progress:
-        sealed = train(
-            folder, dataset, scale="smoke", seed=1, out=home, sandbox="auto", limits=options.limits,
-            threads=options.threads, progress=progress,
-        )  # fmt: skip
+        sealed = train(folder, dataset, 1, home, options, progress)
         again = retrain(folder, dataset, sealed, 1, home, options, progress) if metadata else None
     return sealed, artifact_independence.check(evidence(dataset, retraining=again))
 

@@ -290,17 +290,7 @@ def trained(home: Path, dataset: Dataset, name: str) -> Trained:
     out = home / "runs" / name
     out.mkdir(parents=True, exist_ok=True)
     with Progress(quiet=True) as progress:
-        sealed = train(
-            folder,
-            dataset,
-            scale="smoke",
-            seed=1,
-            out=out,
-            sandbox="auto",
-            limits=OPTIONS.limits,
-            threads=2,
-            progress=progress,
-        )
+        sealed = train(folder, dataset, 1, out, OPTIONS, progress)
     return Trained(folder, sealed)
 
 

@@ -63,10 +63,7 @@ def compared(body: str, dataset: Dataset, home: Path) -> Finding:
     folder = write_submission(home / "reader", body, reads_validation=True)
     options = Options(timeout=120.0)
     with Progress(quiet=True) as progress:
-        sealed = train(
-            folder, dataset, scale="smoke", seed=1, out=home, sandbox="auto", limits=options.limits,
-            threads=options.threads, progress=progress,
-        )  # fmt: skip
+        sealed = train(folder, dataset, 1, home, options, progress)
         runs = retrain(folder, dataset, sealed, 1, home, options, progress)
     return artifact_independence.check(evidence(dataset, retraining=runs))
 
