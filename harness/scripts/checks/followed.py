@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from harness.record import Finding, Metric, Status
 from harness.scripts import lines
 from harness.scripts.checks.evidence import ScriptEvidence, found, lost
+from harness.scripts.lines import Printed
 
 #: Relative difference up to which the atoms' sum is the script's own loss (float32 sums differ in the last digits).
 MATCH = 1e-5
@@ -27,7 +28,7 @@ def why_not(evidence: ScriptEvidence) -> str | None:
     last = base.last
     if last is not None and last.loss is None:
         shown = main.printed
-        if shown is None or shown.bpb is None or last.bpb is None or abs(shown.bpb - last.bpb) > 10.0**-last.bpb_digits:
+        if shown is None or shown.bpb is None or last.bpb is None or not _alike(shown, last):
             return (
                 f'the BPB that the script prints last, {last.bpb:g} in "{last.text[:80]}", is not that of the '
                 f"{main.name} pass, the last that was followed{_first(lost(evidence))}"
@@ -63,6 +64,12 @@ def facts(evidence: ScriptEvidence) -> dict[str, Metric]:
     if math.isfinite(main.error):
         made["relative difference to the number read"] = main.error
     return made
+
+
+def _alike(one: Printed, other: Printed) -> bool:
+    """Whether two lines show the same BPB, as far as the shorter one goes."""
+    assert one.bpb is not None and other.bpb is not None
+    return abs(one.bpb - other.bpb) <= 10.0 ** -min(one.bpb_digits, other.bpb_digits)
 
 
 def _relative(value: float, printed: float | None) -> float:
