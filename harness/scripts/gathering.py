@@ -55,6 +55,7 @@ class Runner:
         sandbox: level of the box.
         logs: folder for what the runs print.
         ranks: processes that play it together.
+        claimed: labels of the printed lines that carry the score, if known.
         note: told what happens.
     """
 
@@ -64,6 +65,7 @@ class Runner:
     sandbox: Sandbox
     logs: Path
     ranks: int = 1
+    claimed: frozenset[str] = frozenset()
     note: Note = field(default=lambda text: None)
 
     def play(self, name: str, streams: Streams, forks: list[ForkPoint] | None = None, *, peak_bytes: int = 0) -> Played:
@@ -108,7 +110,7 @@ def gather(runner: Runner, ruleset: Ruleset, *, seed: int = 0, flips: bool = Tru
     tokens = len(streams.validation)
     runner.note("the base run")
     base = runner.play("base", streams)
-    read = trace.read(base.observed, tokens)
+    read = trace.read(base.observed, tokens, runner.claimed)
     evidence = ScriptEvidence(
         ruleset=ruleset,
         documents=streams.bos_positions,
@@ -136,7 +138,7 @@ def gather(runner: Runner, ruleset: Ruleset, *, seed: int = 0, flips: bool = Tru
             played = runner.play("null", data.with_validation(streams, drawn.tokens))
             seconds["null run"] = played.seconds
             text = true_bytes(data.with_validation(streams, drawn.tokens))
-            null = drawn_null(trace.read(played.observed, tokens), drawn, text, seed)
+            null = drawn_null(trace.read(played.observed, tokens, runner.claimed), drawn, text, seed)
             evidence.nulls = [*evidence.nulls, *([null] if null else [])]
     seconds["all runs"] = time.monotonic() - started
     evidence.seconds = {name: round(value, 2) for name, value in seconds.items()}
