@@ -28,7 +28,7 @@ from harness.record import (
 from harness.report import html
 from harness.rules import Ruleset
 from harness.sandbox.box import Limits, Sandbox
-from harness.scripts import judging, lines, streams
+from harness.scripts import claimed, judging, lines, streams
 from harness.scripts.explaining import explain, with_quotes
 from harness.scripts.gathering import Gathered, Runner, gather
 from harness.scripts.opening import Script, open_script
@@ -114,6 +114,7 @@ def audit_script(path: Path, options: ScriptOptions, out: Path, progress: Progre
         options.sandbox,
         out,
         options.ranks,
+        claimed=frozenset() if options.env else claimed.labels(script, options.ruleset),
         note=lambda text: progress.note(text),
     )
     gathered = gather(runner, options.ruleset, seed=options.seed, flips=options.flips, adapted=len(small.changed))

@@ -37,6 +37,9 @@ SLOW = 100_000
 #: Whole runs on changed text where the script is played by several ranks, which are not forked.
 RANK_SUFFIXES, RANK_SWAPS = 2, 1
 
+#: Share of what was trained on before the pass that the flip of a whole run replaces.
+MEANT = 0.3
+
 #: Memory of a run with two forks in it, in units of a plain run's peak.
 FORKED = 2.6
 
@@ -52,6 +55,7 @@ class Runner:
         sandbox: level of the box.
         logs: folder for what the runs print.
         ranks: processes that play it together.
+        claimed: labels of the printed lines that carry the score, if known.
         note: told what happens.
     """
 
@@ -61,6 +65,7 @@ class Runner:
     sandbox: Sandbox
     logs: Path
     ranks: int = 1
+    claimed: frozenset[str] = frozenset()
     note: Note = field(default=lambda text: None)
 
     def play(self, name: str, streams: Streams, forks: list[ForkPoint] | None = None, *, peak_bytes: int = 0) -> Played:
@@ -105,7 +110,7 @@ def gather(runner: Runner, ruleset: Ruleset, *, seed: int = 0, flips: bool = Tru
     tokens = len(streams.validation)
     runner.note("the base run")
     base = runner.play("base", streams)
-    read = trace.read(base.observed, tokens)
+    read = trace.read(base.observed, tokens, runner.claimed)
     evidence = ScriptEvidence(
         ruleset=ruleset,
         documents=streams.bos_positions,
@@ -133,7 +138,7 @@ def gather(runner: Runner, ruleset: Ruleset, *, seed: int = 0, flips: bool = Tru
             played = runner.play("null", data.with_validation(streams, drawn.tokens))
             seconds["null run"] = played.seconds
             text = true_bytes(data.with_validation(streams, drawn.tokens))
-            null = drawn_null(trace.read(played.observed, tokens), drawn, text, seed)
+            null = drawn_null(trace.read(played.observed, tokens, runner.claimed), drawn, text, seed)
             evidence.nulls = [*evidence.nulls, *([null] if null else [])]
     seconds["all runs"] = time.monotonic() - started
     evidence.seconds = {name: round(value, 2) for name, value in seconds.items()}
@@ -153,8 +158,10 @@ def _flipped(
         swaps=FEW_SWAPS if few else SWAPS,
         seed=seed,
     )
-    forked = planned if few else [SAME, *planned]  # the forked run is an unchanged one itself
     whole = _whole(read, planned, streams)
+    if whole is not None and whole not in planned and planned:
+        planned = [*planned, whole]  # without its fork, what comes from before the pass cannot be told
+    forked = planned if few else [SAME, *planned]  # the forked run is an unchanged one itself
     point = ForkPoint(
         event=fork_event(base.observed, read),
         variants=[_edit(variant, streams, index) for index, variant in enumerate(forked)],
@@ -201,13 +208,21 @@ def _changed(runner: Runner, read: ScriptTrace, seed: int) -> tuple[ScriptTrace,
 
 
 def _whole(read: ScriptTrace, planned: list[Variant], streams: Streams) -> Variant | None:
-    """The flip for a whole run: one that is forked too, to tell what comes from before the pass; else the middle."""
+    """The flip for a whole run: one that is forked too, to tell what comes from before the pass; else the middle.
+
+    Where something was trained on before the pass, it has to change a good part of that: what is replaced behind it
+    (the text's last chunk, which no script trains on) can show nothing.
+    """
     suffixes = [variant for variant in planned if variant.kind == "suffix"]
-    if suffixes:
-        return next((variant for variant in suffixes if "batch" in variant.why), suffixes[0])
     main = read.main
     assert main is not None
     scored = main.position[(main.position > 0) & ~np.isin(main.position, streams.bos_positions)]
+    early = read.ledger(main).before
+    if early.any():
+        suffixes = [one for one in suffixes if early[one.replaced].sum() >= MEANT * early.sum()]
+        scored = scored[early[scored]] if early[scored].any() else scored
+    if suffixes:
+        return next((variant for variant in suffixes if "batch" in variant.why), suffixes[0])
     if not len(scored):
         return None
     return variants.later(main, int(scored[len(scored) // 2]), read.tokens, streams.bos_positions)

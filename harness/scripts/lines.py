@@ -6,6 +6,8 @@ import math
 import re
 from dataclasses import dataclass
 
+from harness.scripts.evidence import lines as grammar
+
 _NUMBER = r"([0-9]+\.[0-9]+(?:e[-+]?[0-9]+)?)"
 _LOSS = re.compile(r"(?<![a-z])(?:val_|eval_|test_)?(?:loss|nll)\s*[:=]?\s*" + _NUMBER, re.I)
 _BPB = re.compile(r"bpb\s*[:=]?\s*" + _NUMBER, re.I)
@@ -38,6 +40,13 @@ class Printed:
         """The line says of itself that its number is the one to report."""
         return "final" in self.text.lower()
 
+    @property
+    def label(self) -> str:
+        """What the line calls its score, as `plain` gives it; "" for progress and lines without a label."""
+        text = grammar.bare(self.text).strip()
+        match = grammar.METRIC.match(text) or grammar.SCORE.match(text)
+        return "" if match is None or grammar.STEP.match(text) else plain(match["label"] or "")
+
 
 def read(text: str, seq: int) -> Printed | None:
     """The losses of a line, None if there is none of validation. Training losses are left out."""
@@ -61,6 +70,11 @@ def name_of(*hints: str) -> str | None:
             if re.search(pattern, hint, re.I):
                 return name
     return None
+
+
+def plain(label: str) -> str:
+    """A label without what sizes change (numbers) and without "exact", which repeats a line with more digits."""
+    return re.sub(r"[^a-z]+", " ", label.lower().replace("_exact", "")).strip()
 
 
 def tidy(text: str) -> str:

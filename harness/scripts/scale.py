@@ -157,7 +157,7 @@ def _vocabulary(settings: Settings) -> int | None:
 def _role(name: str) -> str:
     if name in _ROLES:
         return _ROLES[name]
-    if "TOKENIZER" in name:
+    if "TOKENIZER" in name and "META" not in name:  # tables made from a tokenizer; scripts make them themselves
         return "tokenizer"
     if name.startswith("DATA") or name.endswith(("DATA_PATH", "DATA_DIR")):
         return "dataset"

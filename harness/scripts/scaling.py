@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
+from harness.scripts import tied
 from harness.scripts.settings import Settings
 
 #: Validation tokens of a tiny run, the most windows of a sliding pass, and the shortest training sequence.
@@ -15,8 +16,8 @@ TOKENS = 2048
 _WINDOWS = 96
 _LENGTH = 256
 _DIM = 64
-#: A call that asks for dozens of sequences, a number that no setting changes.
-_WRITES = re.compile(r"\bnum_seqs\s*=\s*\d{2,}\s*,\s*seq_len\s*=\s*args\.")
+#: A stage of a schedule of sequence lengths: LENGTH@UNTIL.
+_SCHEDULED = re.compile(r"\b(\d+)@")
 #: Tokens of the real validation set, for settings that count them.
 _REAL_TOKENS = 40_540_160
 
@@ -33,6 +34,7 @@ class Geometry:
         dims: whether the model's width can be set.
         heads: (query heads, key-value heads) as submitted.
         ranks: {name of a LoRA rank: its value}.
+        scheduled: tiny lengths of a schedule of training sequences.
     """
 
     factor: int
@@ -45,14 +47,11 @@ class Geometry:
     dims: bool
     heads: tuple[int, int]
     ranks: dict[str, int]
+    scheduled: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, settings: Settings, source: str = "") -> Geometry:
-        """The geometry of a script's submitted settings; what is a constant of the source stays.
-
-        A script that writes its own calibration text, token by token, gets shorter sequences: that text is as many
-        sequences of that length as the source says.
-        """
+        """The geometry of a script's submitted settings; what is a constant of the source stays."""
 
         def number(*names: str) -> int:
             for name in names:
@@ -70,7 +69,7 @@ class Geometry:
         window = number("EVAL_SEQ_LEN") or train
         settable = any(settings.get(name) for name in ("TRAIN_SEQ_LEN", "SEQ_LEN", "MAX_SEQ_LEN"))
         factor = 1
-        shortest = _LENGTH // 2 if "multinomial(" in source and _WRITES.search(source) else _LENGTH
+        shortest = tied.shortest(source, TOKENS, _LENGTH)
         while settable and train / (2 * factor) >= shortest:
             factor *= 2
         window_factor = factor if "EVAL_SEQ_LEN" in settings.values or not number("EVAL_SEQ_LEN") else 1
@@ -81,6 +80,7 @@ class Geometry:
         return cls(
             factor, train, train // factor, window, window // window_factor, stride, tiny,
             settings.get("MODEL_DIM") is not None, (number("NUM_HEADS"), number("NUM_KV_HEADS")), ranks,
+            tuple(_shorter(int(one), factor) for one in _SCHEDULED.findall(settings.get("TRAIN_SEQ_SCHEDULE") or "")),
         )  # fmt: skip
 
     @property
@@ -138,7 +138,7 @@ class Rule:
     def apply(self, name: str, value: str | None, cast: str, geometry: Geometry) -> str | None:
         """The tiny value as text; None where the setting stays."""
         if name == "TRAIN_SEQ_SCHEDULE" and value:
-            return re.sub(r"\b(\d+)@", lambda found: f"{max(16, int(found[1]) // geometry.factor)}@", value)
+            return _SCHEDULED.sub(lambda found: f"{_shorter(int(found[1]), geometry.factor)}@", value)
         if name == "TTT_LORA_ALPHA" and value and geometry.ranks.get("TTT_LORA_RANK"):
             rank = geometry.ranks["TTT_LORA_RANK"]
             return f"{float(value) * min(4, rank) / rank:g}"
@@ -173,8 +173,18 @@ def _most(number: float) -> Callable[[float, Geometry], float | None]:
     return lambda real, geometry: min(real, number)
 
 
+def _shorter(real: int, factor: int) -> int:
+    return max(16, real // factor)
+
+
 def _length(real: float, geometry: Geometry) -> float:
-    return max(16, real // geometry.factor)
+    return _shorter(int(real), geometry.factor)
+
+
+def _batch_tokens(real: float, geometry: Geometry) -> float:
+    """A sequence for each of eight micro-batches; scripts with a schedule want every length of it to divide those."""
+    whole = math.lcm(geometry.train_tiny, *geometry.scheduled)
+    return 8 * (whole if whole <= 4 * geometry.train_tiny else geometry.train_tiny)
 
 
 def _window(real: float, geometry: Geometry) -> float:
@@ -205,7 +215,10 @@ def _val_batch(real: float, geometry: Geometry) -> float:
 
 
 def _doc_chunk(real: float, geometry: Geometry) -> float:
-    return min(real, 32) if real < 1024 else 4 * _LENGTH
+    """Chunks that were no longer than the window stay so: scripts refuse others."""
+    if real < 1024:
+        return min(real, 32)
+    return min(4 * _LENGTH, geometry.eval_tiny) if real <= geometry.eval_real else 4 * _LENGTH
 
 
 _TIME = "no run of this size takes that long"
@@ -242,7 +255,7 @@ RULES: tuple[Rule, ...] = (
     Rule("TTT_EMBED_BUCKETS|TTT_HASH_BUCKETS|HASH_EMBED(DING)?_(BUCKETS|SIZE)", _most(1024), _SIZE),
     Rule("TTT_LORA_RANK|TTT_SHORT_LORA_RANK|TTT_LM_RANK", _most(4), _SIZE),
     Rule("TTT_LORA_ALPHA", lambda real, geometry: None, "the same multiple of the rank"),
-    Rule("TRAIN_BATCH_TOKENS|BATCH_TOKENS", lambda real, geometry: 8 * geometry.train_tiny, _SIZE, default=True),
+    Rule("TRAIN_BATCH_TOKENS|BATCH_TOKENS", _batch_tokens, _SIZE, default=True),
     Rule("BATCH_TOKENS_START", _most(2048), _SIZE),
     Rule("VAL_BATCH_SIZE|VAL_BATCH_TOKENS", _val_batch, _SIZE, default=True),
     Rule("TRAIN_SEQ_LEN|SEQ_LEN|MAX_SEQ_LEN|ROPE_TRAIN_SEQ_LEN|SEQ_LEN_START|YARN_MAX_LEN", _length, _SHORT),

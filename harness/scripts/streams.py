@@ -3,7 +3,8 @@
 The validation stream is a permutation of token ids: every id occurs once, so that an id *is* a position, and no
 bookkeeping inside the script is needed to know which token a loss belongs to. A second permutation, of other ids,
 is what positions are flipped to: it maps to the same positions. Training tokens come from a third range.
-BOS (id 1) stands where documents start, in both permutations.
+BOS (id 1) stands where documents start, in both permutations, and the largest id at the end: some scripts take the
+largest token of the text for the size of the vocabulary.
 
 Two permutations and a training range fit when V >= 2 n + 260 + 740: 2,049 tokens need V = 5120. For a smaller
 vocabulary `make` takes as many positions as fit (V = 4096: 1,548; V = 1024: 446); a script whose vocabulary can be
@@ -40,7 +41,7 @@ class Streams:
     Attributes:
         vocab_size: V; all ids are below.
         validation: uint16 [n], the stream that is scored.
-        flipped: uint16 [n], the other permutation; equal to `validation` only where documents start.
+        flipped: uint16 [n], the other permutation; equal to `validation` where documents start and at the end.
         bos_positions: int64 [d], where documents start; the first is 0.
         train: uint16 [m], tokens of the training range, with documents.
         train_ids: (first, past the last) of the training range.
@@ -88,17 +89,19 @@ def make(vocab_size: int, tokens: int = 2049, seed: int = 0, *, train_tokens: in
     first = FIRST_ORDINARY if vocab_size >= 4096 else 4
     train_count = min(740, max(64, (vocab_size - first) // 8))
     train_ids = (first, first + train_count)
-    free = rng.permutation(np.arange(train_ids[1], vocab_size))
+    free = rng.permutation(np.arange(train_ids[1], vocab_size - 1))
     n = min(tokens, len(free) // 2)
     a, b = free[:n].astype(np.uint16), free[n : 2 * n].astype(np.uint16)
     starts = _documents(n, rng)
     position_of = np.full(_IDS, -1, np.int64)
     alternative = np.full(_IDS, -1, np.int64)
-    inner = np.setdiff1d(np.arange(n), starts)
+    inner = np.setdiff1d(np.arange(n - 1), starts)
     position_of[a[inner]] = position_of[b[inner]] = inner
     alternative[a[inner]] = b[inner]
     alternative[b[inner]] = a[inner]
     a[starts] = b[starts] = BOS
+    a[n - 1] = b[n - 1] = last = vocab_size - 1
+    position_of[last] = n - 1
     train = rng.integers(*train_ids, size=train_tokens).astype(np.uint16)
     train[_documents(train_tokens, rng)] = BOS
     return Streams(vocab_size, a, b, starts, train, train_ids, position_of, alternative)
@@ -129,6 +132,7 @@ def repeated(streams: Streams, seed: int = 0, *, ids: int = 400, phrases: int = 
             parts.append(inventory[rng.integers(phrases)])
         made = np.concatenate(parts)[:n].astype(np.uint16)
         made[streams.bos_positions] = BOS
+        made[-1] = streams.vocab_size - 1
         return made
 
     return draw(), draw()
@@ -140,8 +144,8 @@ class Null:
 
     Attributes:
         tokens: uint16 [n].
-        nll: float64 [n], what the source itself charges for each token, nats; 0 where a document starts and at
-            position 0, which are not drawn.
+        nll: float64 [n], what the source itself charges for each token, nats; 0 where a document starts, at
+            position 0 and at the end, which are not drawn.
         entropy: nats per drawn token.
     """
 
@@ -161,10 +165,11 @@ def null(streams: Streams, seed: int = 0, *, ids: int = 256) -> Null:
     count = min(ids, streams.vocab_size - low)
     tokens = rng.integers(low, low + count, size=len(streams.validation)).astype(np.uint16)
     tokens[streams.bos_positions] = BOS
+    tokens[-1] = streams.vocab_size - 1
     entropy = math.log(count)
     nll = np.full(len(tokens), entropy)
     nll[streams.bos_positions] = 0.0
-    nll[0] = 0.0
+    nll[[0, -1]] = 0.0
     return Null(tokens, nll, entropy)
 
 

@@ -65,7 +65,8 @@ class ScriptTrace:
         headline: index of the pass whose loss is the one that is submitted; None without passes.
         trainings: on validation positions, in order.
         printed: the lines with validation losses.
-        last: the final printed line that claims a loss or a BPB, None if there is none.
+        last: the printed line whose loss or BPB is the one that counts, None if there is none.
+        claimed: labels that the claimed score has in the submitted logs, where no line of this run has one of them.
         steps: optimizer steps of the whole run.
         unknown: what provenance could not follow.
         facts: see `Observed.facts`.
@@ -80,6 +81,7 @@ class ScriptTrace:
     steps: int
     unknown: tuple[dict[str, Any], ...]
     facts: dict[str, Any]
+    claimed: tuple[str, ...] = ()
 
     @property
     def main(self) -> Pass | None:
@@ -137,12 +139,13 @@ class ScriptTrace:
         return Ledger(before, early, trained, before_places, early_places, first_early, first_before)
 
 
-def read(seen: Observed, tokens: int) -> ScriptTrace:
+def read(seen: Observed, tokens: int, claimed: frozenset[str] = frozenset()) -> ScriptTrace:
     """Read one run.
 
     Args:
         seen: what the recorder saw.
         tokens: length of the validation stream.
+        claimed: labels of the lines that carry the score, where the submitted logs say so; else the last line does.
     """
     printed = tuple(
         line
@@ -150,17 +153,34 @@ def read(seen: Observed, tokens: int) -> ScriptTrace:
         if (line := lines.read(text, int(seq))) is not None
     )
     found = [_named(made, printed) for made in passes.find(seen, tokens)]
+    told = _told(printed, claimed)
     return ScriptTrace(
         tokens=tokens,
         passes=tuple(found),
-        headline=_headline(found, printed),
+        headline=_headline(found, told or printed),
         trainings=tuple(_trainings(seen)),
         printed=printed,
-        last=_claim(printed),
+        last=_claim(told or printed),
         steps=len(seen.step_seq),
         unknown=tuple(seen.unknown),
         facts=seen.facts,
+        claimed=() if told else tuple(sorted(claimed)),
     )
+
+
+def _told(printed: tuple[Printed, ...], claimed: frozenset[str]) -> tuple[Printed, ...]:
+    """The lines that carry the score: of those with a claimed label the ones with the BPB that most labels share."""
+    chosen = [line for line in printed if line.label in claimed and line.bpb is not None]
+    if not chosen:
+        return ()
+
+    def alike(one: Printed) -> list[Printed]:
+        assert one.bpb is not None
+        return [p for p in chosen if p.bpb is not None
+                and lines.agrees(p.bpb, one.bpb, min(p.bpb_digits, one.bpb_digits))]  # fmt: skip
+
+    best = max(chosen, key=lambda one: (len({p.label for p in alike(one)}), one.seq))
+    return tuple(alike(best))
 
 
 def _claim(printed: tuple[Printed, ...]) -> Printed | None:

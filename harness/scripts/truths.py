@@ -55,11 +55,11 @@ def _table(vocab_size: int) -> ByteTable:
 def permutation_null(read: ScriptTrace, streams: Streams, token_bytes: Ints | None, seed: int) -> ScriptNull | None:
     """The base run as a draw: ids without replacement, uniformly, from those that are not of the training range.
 
-    The reported loss is an average over all targets; document starts, which were not drawn, are charged with the rest,
-    which only weakens the test.
+    The reported loss is an average over all targets; document starts and the end, which were not drawn, are charged
+    with the rest, which only weakens the test.
     """
-    drawn = len(streams.validation) - len(streams.bos_positions)
-    ids = streams.vocab_size - streams.train_ids[1]
+    drawn = len(streams.validation) - len(streams.bos_positions) - 1
+    ids = streams.vocab_size - 1 - streams.train_ids[1]
     source = float(np.sum(np.log(ids - np.arange(drawn))))
     return _null(read, "a permutation of token ids", drawn, source, token_bytes, seed)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -185,7 +186,9 @@ class World:
                 story.train(part)
             loss.append(nll[part] if charged is None else charged(nll[part]))
         value = story.report(np.concatenate(atoms), charged=np.concatenate(loss))
-        story.say((say or "final_exact val_loss:{loss:.8f} val_bpb:{bpb:.8f}").format(loss=value, bpb=value / 2))
+        story.say(
+            (say or "final_exact val_loss:{loss:.8f} val_bpb:{bpb:.8f}").format(loss=value, bpb=value / math.log(2) / 3)
+        )
         return read(story.observed(), self.tokens)
 
     def _rows(self, ids: Any, targets: Any, leak: Any) -> np.ndarray[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -245,8 +246,39 @@ def test_byte_accounting():
     true = made.main.mean / math.log(2) / made.main.printed.bpb
     made.token_bytes = np.full(N, true)
     assert of(judging.judge(made), "byte-accounting").status == Status.PASS
-    made.token_bytes = np.full(N, 2 * true)
+    made.token_bytes = np.full(N, 1.3 * true)
     assert of(judging.judge(made), "byte-accounting").status == Status.INCONCLUSIVE
+
+
+def test_a_score_that_is_not_made_of_the_loss_beside_it_decides_nothing():
+    """A byte mixture is printed beside the model's own loss: the losses were followed, the score was not."""
+    made = evidence()
+    made.token_bytes = np.full(N, 4, np.int64)
+    found = judging.judge(made)
+    for check in ("causality", "normalization", "score-before-update", "artifact-independence"):
+        assert of(found, check).status == Status.INCONCLUSIVE
+        assert "not that of the loss beside it" in of(found, check).headline
+    made.miscounts = {"a mistake that is known": np.full(N, 3, np.int64)}
+    assert of(judging.judge(made), "causality").status == Status.PASS
+
+
+def test_without_the_line_that_the_claim_rests_on_nothing_is_decided():
+    made = evidence(say="final_plain val_loss:{loss:.8f} val_bpb:{bpb:.8f}")
+    made.base = dataclasses.replace(made.base, claimed=("final adapted",))
+    found = judging.judge(made)
+    for check in ("causality", "normalization", "score-before-update", "single-pass", "artifact-independence"):
+        assert of(found, check).status == Status.INCONCLUSIVE and "final adapted" in of(found, check).headline
+
+
+def test_a_run_that_changes_nothing_that_was_trained_on_says_nothing_of_it():
+    made = evidence(train="before")
+    last = variants.later(made.base.main, N - 1, N, WORLD.documents)
+    early = made.base.ledger(made.base.main).before.copy()
+    made.flips = [flip for flip in made.flips if flip.scope == "pass"]
+    trained = [dataclasses.replace(item, position=item.position[item.position < N - 1]) for item in made.base.trainings]
+    made.base = dataclasses.replace(made.base, trainings=tuple(trained))
+    made.flips.append(Flip(last, "run", WORLD.play(last.mask(N), train="before")))
+    assert early.any() and of(judging.judge(made), "artifact-independence").status == Status.INCONCLUSIVE
 
 
 def test_the_strict_ruleset_turns_unruled_into_a_failure_with_a_witness():

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from harness.scripts import gathering, streams, truths
+from harness.scripts import gathering, streams, truths, variants
 from harness.scripts.trace import read
 from tests.scripts.handmade import Story
 
@@ -38,7 +38,7 @@ def test_a_permutation_has_the_entropy_that_it_has():
     trace, _ = run()
     made = truths.permutation_null(trace, STREAMS, None, 3)
     assert made is not None
-    ids = STREAMS.vocab_size - STREAMS.train_ids[1]
+    ids = STREAMS.vocab_size - 1 - STREAMS.train_ids[1]  # the largest is not drawn: it stands at the end
     assert made.source_nll == pytest.approx(sum(math.log(ids - i) for i in range(made.tokens)))
     assert made.reported_nll == pytest.approx(8.5 * (N - 1))
     uniform = math.log(ids) * made.tokens
@@ -75,3 +75,21 @@ def test_forks_begin_before_the_pass_but_not_inside_training():
     assert event("score") == (0, 1)  # the diagnostic's last batch may be edited, the pass's first may not be in flight
     assert event("train") == (1, 1)  # editing before a training's batch would train on half changed text
     assert event("slot") == (0, 1)  # the pass begins with the losses that its first adaptation is made of
+
+
+def test_the_flip_of_a_whole_run_changes_what_was_trained_on_before_the_pass():
+    """Of a text whose last part nothing is trained on, a flip inside that part would show nothing."""
+    story = Story()
+    value = story.report(story.score(range(1, N), 9.0), place="train_gpt.py:1 adapting")
+    story.train(range(1, N // 2), place="train_gpt.py:2 adapt")
+    atoms = [story.score(range(start, min(start + 32, N)), 8.5) for start in range(1, N, 32)]
+    value = story.report(np.concatenate(atoms), place="train_gpt.py:4 final")
+    story.say(f"final val_loss:{value:.8f} val_bpb:3.0")
+    trace = read(story.observed(), N)
+    assert trace.main is not None
+    early = trace.ledger(trace.main).before
+    behind = variants.later(trace.main, N - 30, N, STREAMS.bos_positions)
+    assert early.sum() > N // 3 and not early[behind.replaced].any()
+    chosen = gathering._whole(trace, [behind], STREAMS)
+    assert chosen is not None and chosen is not behind
+    assert gathering.MEANT * early.sum() <= early[chosen.replaced].sum() < early.sum()

@@ -140,3 +140,20 @@ def test_a_stride_keeps_its_geometry(length: int, stride: int) -> None:
 @pytest.mark.parametrize(("stride", "expected"), [(64, 32), (96, 24), (256, 32), (1024, 128), (2048, 256)])
 def test_strides_of_real_scripts(stride: int, expected: int) -> None:
     assert _stride(stride, 2048, 256, 8) == expected
+
+
+def test_chunks_and_schedules_stay_what_scripts_accept(tmp_path: Path) -> None:
+    long = {**USUAL, "TTT_CHUNK_SIZE": 2048, "TRAIN_SEQ_SCHEDULE": "1024@0.1,2048@1.0", "TRAIN_BATCH_TOKENS": 524288}
+    result = scaled(tmp_path / "a", long)
+    assert int(result.env["TTT_CHUNK_SIZE"]) <= int(result.env["EVAL_SEQ_LEN"])
+    longer = {**long, "TRAIN_SEQ_LEN": 3072, "EVAL_SEQ_LEN": 3072, "TRAIN_SEQ_SCHEDULE": "1024@.1,2048@.7,3072@1.0"}
+    result = scaled(tmp_path / "b", longer)
+    assert result.env["TRAIN_SEQ_SCHEDULE"] == "128@.1,256@.7,384@1.0"
+    assert all(int(result.env["TRAIN_BATCH_TOKENS"]) // 8 % length == 0 for length in (128, 256, 384))
+
+
+@pytest.mark.parametrize(("count", "length"), [(16, 32), (4, 256), (100, 32)])
+def test_batches_written_into_the_source_leave_room_for_several(tmp_path: Path, count: int, length: int) -> None:
+    """A batch of sixteen sequences of 256 tokens would be all of the stream, and what it teaches would be unseen."""
+    extra = f"def adapt(args):\n    ttt_batch = {count}  # sequences\n    span = ttt_batch * args.train_seq_len\n"
+    assert scaled(tmp_path, USUAL, extra=extra).train_length == length

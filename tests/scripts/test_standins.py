@@ -185,3 +185,11 @@ def test_a_fork_has_a_tmp_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert own.read_bytes() == b"1"
     own.write_bytes(b"2")
     assert (shared / "counter").read_bytes() == b"1"
+
+
+def test_flash_attention_3_gives_two_values_to_who_takes_two() -> None:
+    q = torch.randn(1, 5, 2, 4)
+    out, lse = attention.flash_attn_3_func(q, q, q, causal=True)
+    alone = attention.flash_attn_3_func(q, q, q, causal=True)
+    assert lse is None and isinstance(alone, torch.Tensor) and torch.equal(out, alone)
+    assert torch.equal(attention.flash_attn_3_func(q, q, q, causal=True)[:, :1], alone[:, :1])

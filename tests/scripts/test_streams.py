@@ -23,8 +23,9 @@ from harness.scripts.vocabulary import BOS, sentencepiece_model
 def test_a_token_is_a_position(vocab_size: int, seed: int) -> None:
     made = streams.make(vocab_size, seed=seed, train_tokens=500)
     n = len(made.validation)
-    inner = np.setdiff1d(np.arange(n), made.bos_positions)
+    inner = np.setdiff1d(np.arange(n - 1), made.bos_positions)
     for stream in (made.validation, made.flipped):
+        assert stream[-1] == vocab_size - 1 and made.position_of[vocab_size - 1] == n - 1
         assert (made.position_of[stream[inner].astype(np.int64)] == inner).all()
         assert (stream[made.bos_positions] == BOS).all() and (stream[inner] != BOS).all()
         assert stream.max() < vocab_size
@@ -45,7 +46,7 @@ def test_flips_replace_what_they_say() -> None:
     late = made.suffix(1000)
     assert (late[:1000] == made.validation[:1000]).all()
     differ = np.flatnonzero(late != made.validation)
-    assert set(differ) == set(range(1000, 2049)) - set(made.bos_positions.tolist())
+    assert set(differ) == set(range(1000, 2048)) - set(made.bos_positions.tolist())
     assert np.flatnonzero(made.at([77]) != made.validation).tolist() == [77]
 
 
@@ -62,7 +63,7 @@ def test_phrases_repeat_and_stay_clear_of_training_tokens() -> None:
 def test_the_null_source_charges_its_entropy() -> None:
     made = streams.make(8192)
     null = streams.null(made, ids=256)
-    drawn = np.setdiff1d(np.arange(len(null.tokens)), made.bos_positions)
+    drawn = np.setdiff1d(np.arange(len(null.tokens) - 1), made.bos_positions)
     assert null.nll[drawn] == pytest.approx(math.log(256))
     assert null.nll[made.bos_positions].sum() == 0
     assert len(np.unique(null.tokens[drawn])) <= 256

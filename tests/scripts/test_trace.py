@@ -185,3 +185,35 @@ def test_lines():
     assert lines.agrees(3.28414, 3.2841, 4) and not lines.agrees(3.2843, 3.2841, 4)
     assert lines.name_of("final_slot val_loss:1") == "SLOT"
     assert lines.name_of("x", "y") is None
+
+
+def _evaluations(*labels: str) -> Story:
+    """A run that prints an evaluation under each label, every one with a loss of its own unless the label repeats."""
+    story, made = Story(), {}
+    for turn, label in enumerate(labels):
+        name, _, same = label.partition("=")
+        if not same:
+            made[name] = story.report(story.score(ALL, losses(turn)[1:]), place=f"train_gpt.py:{90 + turn} eval_val")
+        value = made[same or name]
+        story.say(f"{name} val_loss:{value:.8f} val_bpb:{value / 2:.8f}")
+    return story
+
+
+def test_the_line_that_the_logs_claim_counts_and_not_a_later_one():
+    """A stride that was made smaller is no longer the one for which a script skips its second evaluation."""
+    story = _evaluations("final_roundtrip", "final_window+adapt4steps_exact", "final_window_s64+adapt4steps_exact")
+    assert read(story.observed(), N).headline == 2
+    claimed = frozenset({lines.plain("final_window+adapt32steps")})
+    trace = read(story.observed(), N, claimed)
+    assert trace.headline == 1 and trace.claimed == ()
+    assert trace.last is not None and trace.last.text.startswith("final_window+adapt4steps")
+
+
+def test_of_lines_with_one_label_the_one_with_more_of_the_claimed_labels_counts():
+    story = _evaluations("window", "legacy=window", "window_s64", "legacy=window_s64")
+    assert read(story.observed(), N, frozenset({"window", "legacy"})).headline == 0
+
+
+def test_a_claimed_line_that_never_comes_is_told():
+    trace = read(_evaluations("final_roundtrip").observed(), N, frozenset({"final adapted"}))
+    assert trace.claimed == ("final adapted",) and trace.headline == 0

@@ -74,6 +74,12 @@ def check(evidence: ScriptEvidence) -> Finding:
         )
     elif (problem := followed.why_not(evidence)) is not None:
         status, headline = Status.INCONCLUSIVE, f"nothing moved, but {problem}"
+    elif trained and not any(ledger.before[flip.variant.replaced].any() for flip, _ in usable):
+        status = Status.INCONCLUSIVE
+        headline = (
+            f"{trained:,} validation positions were trained on before the {main.name} pass began, and no run changed "
+            "one of them"
+        )
     elif not any(result.control for _, result in usable):
         status, headline = Status.INCONCLUSIVE, "the changed text moved no row at all"
     elif any(causality.leaks(evidence, result) for _, result in usable):

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from harness.record import Finding, Metric, Status
 from harness.scripts import lines
 from harness.scripts.checks.evidence import ScriptEvidence, found, lost
+from harness.scripts.checks.implied import implied
+from harness.scripts.lines import Printed
 
 #: Relative difference up to which the atoms' sum is the script's own loss (float32 sums differ in the last digits).
 MATCH = 1e-5
@@ -24,10 +26,15 @@ def why_not(evidence: ScriptEvidence) -> str | None:
         )
     if base.ended not in ("ok", "exit 0"):
         return f"the script broke after the {main.name} pass ({_error(evidence)}); a later one may be what counts"
+    if base.claimed:
+        return (
+            f'the submitted logs print the claimed score as "{base.claimed[0]}", and this run printed no such line: '
+            "other settings, or another script"
+        )
     last = base.last
     if last is not None and last.loss is None:
         shown = main.printed
-        if shown is None or shown.bpb is None or last.bpb is None or abs(shown.bpb - last.bpb) > 10.0**-last.bpb_digits:
+        if shown is None or shown.bpb is None or last.bpb is None or not _alike(shown, last):
             return (
                 f'the BPB that the script prints last, {last.bpb:g} in "{last.text[:80]}", is not that of the '
                 f"{main.name} pass, the last that was followed{_first(lost(evidence))}"
@@ -42,6 +49,12 @@ def why_not(evidence: ScriptEvidence) -> str | None:
     if last is None and not main.error <= MATCH:
         where = _first(lost(evidence))
         return f"the script prints no validation loss, and the number it read is not the atoms' sum{where}"
+    beside = implied(evidence)
+    if beside is not None and not beside.explained:
+        return (
+            f'the BPB in "{beside.line.text[:80]}" is not that of the loss beside it ({beside.implied:.4f} bytes per '
+            f"token, and the text has {beside.true:.4f}): other numbers enter it, or other bytes"
+        )
     if main.unlocated > 0.01 * len(main.position):
         return f"{main.unlocated:,} of {len(main.position):,} losses belong to tokens that could not be located"
     return None
@@ -63,6 +76,12 @@ def facts(evidence: ScriptEvidence) -> dict[str, Metric]:
     if math.isfinite(main.error):
         made["relative difference to the number read"] = main.error
     return made
+
+
+def _alike(one: Printed, other: Printed) -> bool:
+    """Whether two lines show the same BPB, as far as the shorter one goes."""
+    assert one.bpb is not None and other.bpb is not None
+    return abs(one.bpb - other.bpb) <= 10.0 ** -min(one.bpb_digits, other.bpb_digits)
 
 
 def _relative(value: float, printed: float | None) -> float:

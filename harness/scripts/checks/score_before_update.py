@@ -63,6 +63,9 @@ def check(evidence: ScriptEvidence) -> Finding:
             **more,  # type: ignore[arg-type]  # only a witness
         )
 
+    problem = followed.why_not(evidence)
+    if problem and not early.any():  # what is missed may be trained on, too
+        return conclude(Status.INCONCLUSIVE, f"in the {main.name} pass nothing is amiss, but {problem}")
     if not trained:
         return conclude(Status.PASS, f"nothing was trained on in the {main.name} pass: a fixed predictor (Track A)")
     if evidence.ruleset.policy.adaptation == "forbidden":

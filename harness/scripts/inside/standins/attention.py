@@ -6,6 +6,9 @@ Also grouped-query heads, sliding windows and packed documents (`cu_seqlens`). W
 
 from __future__ import annotations
 
+import dis
+import sys
+from types import FrameType
 from typing import Any
 
 import torch
@@ -67,11 +70,19 @@ def flash_attn_3_func(
     q: Tensor, k: Tensor, v: Tensor, softmax_scale: float | None = None, causal: bool = False, qv: Any = None,
     q_descale: Any = None, k_descale: Any = None, v_descale: Any = None, window_size: Any = (-1, -1),
     attention_chunk: int = 0, softcap: float = 0.0, **extra: Any,
-) -> Tensor:  # fmt: skip
-    """The same with the third version's order of arguments."""
+) -> Tensor | tuple[Tensor, None]:  # fmt: skip
+    """The same with the third version's order of arguments, and its log-sum-exp (none here) if the caller takes two."""
     scaled = {"qv": qv, "q_descale": q_descale, "k_descale": k_descale, "v_descale": v_descale}
     extra |= scaled | {"attention_chunk": attention_chunk or None}
-    return flash_attn_func(q, k, v, 0.0, softmax_scale, causal, window_size, softcap, **extra)
+    out = flash_attn_func(q, k, v, 0.0, softmax_scale, causal, window_size, softcap, **extra)
+    return (out, None) if _unpacks(sys._getframe(1)) else out
+
+
+def _unpacks(caller: FrameType) -> bool:
+    """Whether the calling line is `out, lse = ...`: early builds of the third version returned both."""
+    following = (step for step in dis.get_instructions(caller.f_code) if step.offset > caller.f_lasti)
+    step = next(following, None)
+    return step is not None and step.opname == "UNPACK_SEQUENCE" and step.argval == 2
 
 
 def flash_attn_varlen_func(

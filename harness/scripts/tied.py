@@ -1,0 +1,33 @@
+"""Batches that the source writes as a number of sequences: no setting makes them smaller, shorter sequences do."""
+
+from __future__ import annotations
+
+import re
+
+#: `ttt_batch = 16`, and nothing else on the line.
+_NUMBER = re.compile(r"^[ \t]*(\w*(?:batch|seqs)\w*)[ \t]*=[ \t]*(\d{1,3})[ \t]*(?:#.*)?$", re.M)
+_PRODUCT = r"\b{0}\s*\*\s*(?:\w+\.)*\w*seq_len\b|\bseq_len\s*\*\s*{0}\b"
+#: A call that asks for dozens of sequences, a number that no setting changes.
+_WRITES = re.compile(r"\bnum_seqs\s*=\s*\d{2,}\s*,\s*seq_len\s*=\s*args\.")
+_SHORTEST = 32
+
+
+def shortest(source: str, tokens: int, usual: int) -> int:
+    """The shortest sequence that a tiny run may have: `usual`, or less where a batch would be most of the stream.
+
+    What one batch teaches the next is invisible where there is no next: there have to be about four. A script that
+    writes its own calibration text, token by token, gets shorter sequences too: that text is as many sequences of that
+    length as the source says.
+
+    Args:
+        source: of the script.
+        tokens: of the tiny stream.
+        usual: a sequence otherwise.
+    """
+    counts = [
+        int(count) for name, count in _NUMBER.findall(source) if re.search(_PRODUCT.format(re.escape(name)), source)
+    ]
+    most = max(counts, default=1)
+    if "multinomial(" in source and _WRITES.search(source):
+        usual //= 2
+    return usual if most * usual * 2 <= tokens else max(_SHORTEST, min(usual, tokens // (4 * most)))

@@ -1,0 +1,31 @@
+"""The labels under which a folder's logs print the score that it claims."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from harness import rules
+from harness.scripts import claimed
+from harness.scripts.lines import plain
+from harness.scripts.opening import open_script
+from tests.scripts.evidence.papers import folder, three
+
+RULES = rules.load()
+
+
+def test_the_label_is_found_by_the_number(tmp_path: Path) -> None:
+    path = folder(tmp_path, three(label="quantized_adapted_12steps"), grammar="new")
+    assert claimed.labels(open_script(path), RULES) == {"quantized adapted steps"}
+
+
+def test_a_number_that_no_log_prints_has_none(tmp_path: Path) -> None:
+    logs = [replace(log, loss=log.loss + 0.5) for log in three()]
+    path = folder(tmp_path, logs, claims={"val_bpb": 0.5, "seed_results": None})
+    assert claimed.labels(open_script(path), RULES) == frozenset()
+    assert claimed.labels(open_script(path / "train_gpt.py"), RULES) == frozenset()
+
+
+def test_numbers_in_labels_change_with_sizes() -> None:
+    assert plain("final_window_s64+slot32steps_exact") == plain("final_window_s32+slot4steps")
+    assert plain("final_window") != plain("final_window_s64")
