@@ -85,6 +85,12 @@ def check(evidence: Evidence) -> Finding:
             f"{made_of} during evaluation; the ruleset admits fixed predictors only (Track A)",
             _first_update(updates[0]) if updates else states.first_change(),
         )
+    if not updates and not states.flips:
+        return conclude(
+            Status.INCONCLUSIVE,
+            f"no optimizer step was made during evaluation; registered state or parameters changed {states.changes:,} "
+            "times, and no flip says whether an unscored token had a part in it",
+        )
     if not updates:
         return conclude(
             Status.PASS,
@@ -154,6 +160,9 @@ def _first_update(event: Update) -> Witness:
 class _States:
     """What the digests say: `changes` in the scored run, and the earliest commit before which the state `moved`.
 
+    `flips` is how many probes could have moved it; none of them compares anything where all that a commit may not know
+    was still unread in the process that was split.
+
     `moved` is a probe's result, and first position, last position and parts of that commit; None also where two
     identical runs do not agree on their states, so that a difference means nothing.
     """
@@ -163,6 +172,7 @@ class _States:
         self.agree = again is None or trace.states == again.states
         made = [result for result in evidence.probes if result.ran and self.agree]
         results = [result for result in made if _keeps_documents(evidence, result.probe)]
+        self.flips = len(results)
         self.compared = sum(result.states for result in results)
         judged = [_judged(state.digests) for state in trace.states]
         changed = [index for index, (a, b) in enumerate(zip(judged, judged[1:], strict=False), 1) if a != b]
