@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.measure import Report
 from harness.batch import repository
 from harness.scripts.inside import standins
 
@@ -40,6 +41,14 @@ def script(repo: Path, path: str, target: Path) -> Path:
         UsageError: no such clone or file.
     """
     return repository.export(repo, "HEAD", path, target)
+
+
+def wanted(args: argparse.Namespace, path: str, target: Path, report: Report, what: str) -> Path | None:
+    """The contest's file if the user has named a clone; None otherwise, and the report says what is left out."""
+    if args.contest is None:
+        report.omit(f"{what}: name a clone of its repository with --contest REPO")
+        return None
+    return script(args.contest, path, target)
 
 
 def dress(float32: bool) -> None:

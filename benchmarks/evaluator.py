@@ -23,7 +23,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
 import tempfile
 import time
 import types
@@ -39,7 +38,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks import contest
-from benchmarks.measure import ROOT, Report, child, data_folder, forward_flops, parser, peak_gemm, ratios, tokens
+from benchmarks.measure import (
+    ROOT,
+    Report,
+    answered,
+    child,
+    data_folder,
+    forward_flops,
+    parser,
+    peak_gemm,
+    ratios,
+    tokens,
+)
 from harness.folder import Folder, open_folder
 from harness.kit.artifact import pack, unpack
 from harness.kit.config import ModelConfig, QuantizeConfig, TrainConfig
@@ -291,21 +301,14 @@ def table(
 def main() -> None:
     made = parser(__doc__, rounds=3, contest=True)
     made.add_argument("--only", nargs="+", choices=["sliding", "record", "adaptive"], default=[])
-    made.add_argument("--side", help=argparse.SUPPRESS)
     args = made.parse_args()
-    if args.side:
-        order = json.loads(args.side)
-        print(json.dumps((contest_side if order["kind"] == "contest" else plain_side)(order)))
+    if answered(args, lambda order: (contest_side if order["kind"] == "contest" else plain_side)(order)):
         return
     report = Report("evaluator")
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="golf-bench-") as scratch:
         Path(scratch).chmod(0o755)  # the box may run as another user
-        script = None
-        if args.contest is None:
-            report.omit("the contest's own sliding evaluation: name a clone of its repository with --contest REPO")
-        else:
-            script = contest.script(args.contest, contest.SLIDING, Path(scratch))
+        script = contest.wanted(args, contest.SLIDING, Path(scratch), report, "the contest's own sliding evaluation")
         for case in cases(args.only or ["sliding", "record", "adaptive"], args.quick):
             measure(report, case, args, script, Path(scratch))
     report.save(args)

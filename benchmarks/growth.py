@@ -14,7 +14,6 @@ and for the last two sizes; what is fixed, such as starting a box, makes the fir
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 import time
@@ -24,7 +23,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.measure import Report, child, data_folder, parser, slope
+from benchmarks.measure import Report, answered, child, data_folder, parser, slope
 from harness import audit
 from harness.corpus.dataset import prepare
 from harness.folder import Folder, open_folder
@@ -153,10 +152,8 @@ def main() -> None:
     made = parser(__doc__, rounds=1)
     made.add_argument("--only", nargs="+", choices=names, default=names)
     made.add_argument("--large", action="store_true", help="longer streams: many minutes")
-    made.add_argument("--side", help=argparse.SUPPRESS)
     args = made.parse_args()
-    if args.side:
-        print(json.dumps(one(json.loads(args.side))))
+    if answered(args, one):
         return
     report = Report("growth")
     small = args.quick

@@ -160,11 +160,19 @@ def parser(text: str | None, *, rounds: int, contest: bool = False) -> argparse.
     made.add_argument("--quick", action="store_true", help="tiny sizes, seconds: whether it runs, not how fast")
     made.add_argument("--json", type=Path, help="append the run to this file instead of benchmarks/results/")
     made.add_argument("--date", default="", help="of the run; today unless given")
+    made.add_argument("--side", type=json.loads, help=argparse.SUPPRESS)
     if contest:
         made.add_argument(
             "--contest", type=Path, metavar="REPO", help="a clone of the contest's repository, bare or not"
         )
     return made
+
+
+def answered(args: argparse.Namespace, side: Callable[[dict[str, Any]], dict[str, Any]]) -> bool:
+    """Whether this process is a `child`: then it has measured its side, and printed what it found."""
+    if args.side:
+        print(json.dumps(side(args.side)))
+    return bool(args.side)
 
 
 def command() -> str:

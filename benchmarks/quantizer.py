@@ -15,7 +15,6 @@ Contest and kit take turns. The goals: no slower than the contest's, no larger e
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -25,7 +24,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import contest
-from benchmarks.measure import Report, child, parser, ratios, timed
+from benchmarks.measure import Report, answered, child, parser, ratios, timed
 from harness.kit.config import QuantizeConfig
 from harness.kit.gptq import gptq
 from harness.kit.quantize import quantize
@@ -150,19 +149,13 @@ def measure(report: Report, rows: int, columns: int, args: argparse.Namespace, s
 def main() -> None:
     made = parser(__doc__, rounds=3, contest=True)
     made.add_argument("--threads", type=int, default=1)
-    made.add_argument("--side", help=argparse.SUPPRESS)
     args = made.parse_args()
-    if args.side:
-        print(json.dumps(contest_side(json.loads(args.side))))
+    if answered(args, contest_side):
         return
     torch.set_num_threads(args.threads)
     report = Report("quantizer")
     with tempfile.TemporaryDirectory() as scratch:
-        script = None
-        if args.contest is None:
-            report.omit("the contest's own GPTQ: name a clone of its repository with --contest REPO")
-        else:
-            script = contest.script(args.contest, contest.GPTQ, Path(scratch))
+        script = contest.wanted(args, contest.GPTQ, Path(scratch), report, "the contest's own GPTQ")
         for rows, columns in QUICK if args.quick else SHAPES:
             measure(report, rows, columns, args, script)
     report.save(args)

@@ -16,7 +16,6 @@ torch's scaled_dot_product_attention on both. The goal is at least as many token
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import subprocess
 import sys
@@ -29,7 +28,7 @@ from typing import Any
 import torch
 
 from benchmarks import contest
-from benchmarks.measure import Report, child, data_folder, environment, parser, ratios, train_flops
+from benchmarks.measure import Report, answered, child, data_folder, environment, parser, ratios, train_flops
 from harness.kit.config import ModelConfig, TrainConfig, record_model, smoke_model
 from harness.kit.model import GPT
 from harness.kit.trainer import train
@@ -171,18 +170,12 @@ def main() -> None:
     made = parser(__doc__, rounds=3, contest=True)
     made.add_argument("--shapes", nargs="+", choices=list(SHAPES), default=list(SHAPES))
     made.add_argument("--threads", type=int, default=1)
-    made.add_argument("--side", help=argparse.SUPPRESS)
     args = made.parse_args()
-    if args.side:
-        print(json.dumps(kit_side(json.loads(args.side))))
+    if answered(args, kit_side):
         return
     report = Report("trainer")
     with tempfile.TemporaryDirectory() as scratch:
-        script = None
-        if args.contest is None:
-            report.omit("the contest's side and all ratios: name a clone of its repository with --contest REPO")
-        else:
-            script = contest.script(args.contest, contest.BASELINE, Path(scratch))
+        script = contest.wanted(args, contest.BASELINE, Path(scratch), report, "the contest's side and all ratios")
         for name in args.shapes:
             measure(report, name, (QUICK if args.quick else SHAPES)[name], args, script)
     report.save(args)

@@ -133,7 +133,7 @@ def gather(
         if blind and blind.first:
             blind.play()
         with EvaluationBox(job, out / "evaluation.log") as box:
-            trace, clock = _scored_run(box, tokens, progress)
+            trace, clock = _whole_run(box, tokens, progress, "score", f"scoring {len(tokens) - 1:,} tokens")
             level = box.box.level
         peak = box.box.exit.max_rss_bytes if box.box.exit else 0
         if blind and not blind.first:
@@ -141,7 +141,7 @@ def gather(
         if unsplit:
             if second:
                 with EvaluationBox(job, out / "audit.log") as box:
-                    again = _same_again(box, tokens, progress)
+                    again, _ = _whole_run(box, tokens, progress, "audit", "second run in a fresh box")
         elif second or ("normalization" in options.checks and Rows.REALISED in trace.kinds):
             with EvaluationBox(job, out / "audit.log") as box:
                 again, results = _split_run(box, trace, tokens, dataset, seed, options, progress, probes)
@@ -189,8 +189,11 @@ def _unsplit(options: Options) -> str:
     return "" if options.device == "cpu" else "a process that uses a GPU cannot be split"
 
 
-def _scored_run(box: EvaluationBox, tokens: Tokens, progress: Progress) -> tuple[Trace, dict[str, float]]:
-    progress.phase("score", f"scoring {len(tokens) - 1:,} tokens")
+def _whole_run(
+    box: EvaluationBox, tokens: Tokens, progress: Progress, phase: str, what: str
+) -> tuple[Trace, dict[str, float]]:
+    """An evaluation that is told the truth and never split: its trace, and seconds on the parent's clock."""
+    progress.phase(phase, what)
     started = time.monotonic()
     trace = Trace(len(tokens))
     evaluation = box.start_ranks(Real(tokens), trace)
@@ -201,16 +204,6 @@ def _scored_run(box: EvaluationBox, tokens: Tokens, progress: Progress) -> tuple
         raise SubmissionError("evaluation failed: evaluate() ended without committing a row")
     progress.done(f"{np.nanmean(trace.nll):.4f} nats per token in {clock['loop']:.1f} s")
     return full_trace(evaluation, trace), clock
-
-
-def _same_again(box: EvaluationBox, tokens: Tokens, progress: Progress) -> Trace:
-    """The scored run once more, by as many ranks: what differs is the noise floor."""
-    progress.phase("audit", "second run in a fresh box")
-    again = Trace(len(tokens))
-    evaluation = box.start_ranks(Real(tokens), again)
-    box.run(evaluation, lambda: evaluation.run(progress=progress.update))
-    progress.done("done")
-    return full_trace(evaluation, again)
 
 
 def _split_run(

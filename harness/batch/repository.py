@@ -33,11 +33,10 @@ def folders(repository: Path, revision: str, path: str) -> list[str]:
     """
     parent, _, pattern = path.rpartition("/")
     opened = Repository(repository)
+    commit = opened.commit(revision)
     try:
-        names = opened.folders(opened.commit(revision), parent)
-    except HarnessError as error:
-        if isinstance(error, UsageError):
-            raise
+        names = opened.folders(commit, parent)
+    except HarnessError:
         raise UsageError(f"{repository} has no {parent or 'files'} at {revision}") from None
     return [f"{parent}/{name}".lstrip("/") for name in names if fnmatchcase(name, pattern)]
 

@@ -21,17 +21,9 @@ import torch.distributed as dist
 from torch import Tensor
 from torch._C._distributed_c10d import HashStore
 
-from harness.sandbox.peers import Peers
+from harness.sandbox.peers import REDUCE, Peers
 
 BACKEND = "wires"
-
-_REDUCE: dict[str, Callable[[Tensor], Tensor]] = {
-    "SUM": lambda stacked: stacked.sum(0),
-    "AVG": lambda stacked: stacked.sum(0) / len(stacked),
-    "PRODUCT": lambda stacked: stacked.prod(0),
-    "MAX": lambda stacked: stacked.amax(0),
-    "MIN": lambda stacked: stacked.amin(0),
-}
 
 
 class _Done(dist.Work):
@@ -162,10 +154,11 @@ def _made(store: Any, rank: int, size: int, timeout: Any) -> WireGroup:
 
 def _reduce(parts: Sequence[Tensor], opts: Any) -> Tensor:
     wanted = dist.ReduceOp.SUM if opts is None else opts.reduceOp
-    for name, reduce in _REDUCE.items():
+    for name, reduce in REDUCE.items():
         if wanted == getattr(dist.ReduceOp, name):
-            return reduce(torch.stack(list(parts)))
-    raise ValueError(f"this reduction is not supported between ranks here; there are {', '.join(_REDUCE)}")
+            found: Tensor = reduce(torch.stack(list(parts)))
+            return found
+    raise ValueError(f"this reduction is not supported between ranks here; there are {', '.join(REDUCE)}")
 
 
 def _bytes(tensor: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -86,6 +86,7 @@ class Tape:
 class RankEvaluation(Evaluation):
     """One rank's end: it waits at exchanges, and is believed about history until its turn comes."""
 
+    sink: Tape
     waiting = False
 
     def go(self) -> None:
@@ -191,34 +192,29 @@ class RankedEvaluation:
 
     def _merge(self, after_commit: Callable[[], bool] | None) -> bool:
         """Tell the sink what is certain by now; True when `after_commit` has seen enough."""
-        tapes = [rank.sink for rank in self.ranks]
-        for rank, tape in zip(self.ranks, tapes, strict=True):
+        for rank in self.ranks:
             if rank.finished or rank.waiting:
-                assert isinstance(tape, Tape)
-                tape.cut()
+                rank.sink.cut()
         while True:
             heads = []
-            for index, (rank, tape) in enumerate(zip(self.ranks, tapes, strict=True)):
-                assert isinstance(tape, Tape)
-                if tape.ready:
-                    heads.append((tape.ready[0].low, index))
+            for index, rank in enumerate(self.ranks):
+                if rank.sink.ready:
+                    heads.append((rank.sink.ready[0].low, index))
                 elif not (rank.finished or rank.waiting):
                     return False  # whose turn it is depends on what this one does next
             if not heads:
                 return False
             index = self._next(sorted(heads))
-            tape = tapes[index]
-            assert isinstance(tape, Tape)
-            if self._tell(index, tape.ready.popleft()) and after_commit and after_commit():
+            group = self.ranks[index].sink.ready.popleft()
+            if self._tell(index, group) and after_commit and after_commit():
                 return True
 
     def _next(self, heads: Sequence[tuple[float, int]]) -> int:
         """The first rank by position whose history is there."""
         why = ""
         for _, index in heads:
-            tape = self.ranks[index].sink
-            assert isinstance(tape, Tape)
-            missing = next(filter(None, map(partial(not_history, self._scored), tape.ready[0].history)), None)
+            asked = self.ranks[index].sink.ready[0].history
+            missing = next(filter(None, map(partial(not_history, self._scored), asked)), None)
             if missing is None:
                 return index
             why = why or f"NotScoredYet: {missing} (rank {index})"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -19,6 +19,16 @@ from harness.sandbox.wire import Wire, WireError, text, untext
 
 _SHARE, _ENDED = 1, 2
 _LONGEST = 4000
+
+
+#: What collective operations make of all ranks' tensors, stacked along a new first dimension.
+REDUCE: dict[str, Callable[[Any], Any]] = {
+    "SUM": lambda stacked: stacked.sum(0),
+    "AVG": lambda stacked: stacked.sum(0) / len(stacked),
+    "PRODUCT": lambda stacked: stacked.prod(0),
+    "MAX": lambda stacked: stacked.amax(0),
+    "MIN": lambda stacked: stacked.amin(0),
+}
 
 
 class PeerEnded(RuntimeError):

@@ -14,17 +14,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from harness.sandbox.peers import REDUCE
 from harness.scripts.inside.atoms import Ints
 from harness.scripts.inside.sharing import Sharing
 from harness.scripts.inside.standins.groups import Done
 from harness.scripts.inside.standins.uses import missing, used
 
 _REDUCE: dict[str, Callable[[Tensor], Tensor]] = {
-    "SUM": lambda stacked: stacked.sum(0),
-    "AVG": lambda stacked: stacked.sum(0) / len(stacked),
-    "MAX": lambda stacked: stacked.amax(0),
-    "MIN": lambda stacked: stacked.amin(0),
-    "PRODUCT": lambda stacked: stacked.prod(0),
+    **REDUCE,
     "BAND": lambda stacked: stacked.all(0) if stacked.dtype == torch.bool else _missing_op("BAND"),
     "BOR": lambda stacked: stacked.any(0) if stacked.dtype == torch.bool else _missing_op("BOR"),
 }
