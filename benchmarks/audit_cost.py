@@ -13,7 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.measure import Report, parser, ratios
+from benchmarks.kept import Report, parser
+from benchmarks.measure import ratios
 from harness import audit
 from harness.corpus.dataset import Dataset, default_cache, prepare
 from harness.folder import Folder, open_folder

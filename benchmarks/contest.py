@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.measure import Report
+from benchmarks.kept import Report
 from harness.batch import repository
 from harness.scripts.inside import standins
 

@@ -38,18 +38,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks import contest
-from benchmarks.measure import (
-    ROOT,
-    Report,
-    answered,
-    child,
-    data_folder,
-    forward_flops,
-    parser,
-    peak_gemm,
-    ratios,
-    tokens,
-)
+from benchmarks.kept import ROOT, Report, answered, parser
+from benchmarks.measure import child, data_folder, forward_flops, peak_gemm, ratios, tokens
 from harness.folder import Folder, open_folder
 from harness.kit.artifact import pack, unpack
 from harness.kit.config import ModelConfig, QuantizeConfig, TrainConfig

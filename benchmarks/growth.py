@@ -23,7 +23,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.measure import Report, answered, child, data_folder, parser, slope
+from benchmarks.kept import Report, answered, parser
+from benchmarks.measure import child, data_folder, slope
 from harness import audit
 from harness.corpus.dataset import prepare
 from harness.folder import Folder, open_folder

@@ -24,7 +24,8 @@ import torch
 from torch import Tensor
 
 from benchmarks import contest
-from benchmarks.measure import Report, answered, child, parser, ratios, timed
+from benchmarks.kept import Report, answered, parser
+from benchmarks.measure import child, ratios, timed
 from harness.kit.config import QuantizeConfig
 from harness.kit.gptq import gptq
 from harness.kit.quantize import quantize

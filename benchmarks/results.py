@@ -18,7 +18,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from benchmarks.measure import RESULTS, ROOT, Row, figure
+from benchmarks.kept import RESULTS, ROOT, Row, figure
 from harness.report.svg import chart, el, num, text
 
 _TITLES = {

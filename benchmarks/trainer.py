@@ -28,7 +28,8 @@ from typing import Any
 import torch
 
 from benchmarks import contest
-from benchmarks.measure import Report, answered, child, data_folder, environment, parser, ratios, train_flops
+from benchmarks.kept import Report, answered, parser
+from benchmarks.measure import child, data_folder, environment, ratios, train_flops
 from harness.kit.config import ModelConfig, TrainConfig, record_model, smoke_model
 from harness.kit.model import GPT
 from harness.kit.trainer import train

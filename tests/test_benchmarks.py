@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from benchmarks import measure, quantizer, results, trainer
+from benchmarks import kept, measure, quantizer, results, trainer
 from harness.kit.config import ModelConfig, record_model
 from harness.kit.gptq import Gptq, gptq
 from harness.kit.model import GPT
@@ -40,7 +40,7 @@ def test_page_and_plot_of_kept_runs(tmp_path: Path) -> None:
         _run("bbb", 1.5),
         _run("ccc", 1.5, command="python benchmarks/trainer.py --rounds 9"),
     ):
-        measure.append(tmp_path / "trainer.json", "trainer", run)
+        kept.append(tmp_path / "trainer.json", "trainer", run)
     runs = results.read(tmp_path)
     assert [run.commit for run in runs] == ["aaa", "bbb", "ccc"]
     written = results.page(runs)
@@ -62,7 +62,7 @@ def test_a_broken_file_of_results_is_named(tmp_path: Path) -> None:
 
 
 def test_verdicts() -> None:
-    report = measure.Report("x")
+    report = kept.Report("x")
     assert report.add("g", "n", "x", [1.3, 1.0, 1.2], goal=1.1, better="less").verdict == "at most 1.1: missed"
     assert report.add("g", "n", "x", 1.0, goal=1.0, better="more").verdict == "at least 1: met"
     assert report.add("g", "n", "s", 2).verdict == ""
@@ -80,12 +80,12 @@ def test_the_command_says_nothing_of_the_machine(monkeypatch: pytest.MonkeyPatch
         "2",
     ]
     monkeypatch.setattr("sys.argv", words)
-    assert measure.command() == "python benchmarks/trainer.py --contest REPO --rounds 2"
-    assert set(measure.machine()) == {"cpu", "cores", "gpu", "software"}
+    assert kept.command() == "python benchmarks/trainer.py --contest REPO --rounds 2"
+    assert set(kept.machine()) == {"cpu", "cores", "gpu", "software"}
 
 
 def test_a_quick_run_is_kept_only_where_asked(tmp_path: Path) -> None:
-    report = measure.Report("x")
+    report = kept.Report("x")
     report.save(argparse.Namespace(json=None, quick=True, date=""))
     report.save(argparse.Namespace(json=tmp_path / "x.json", quick=True, date="2026-01-02"))
     assert json.loads((tmp_path / "x.json").read_text())["runs"][0]["date"] == "2026-01-02"
