@@ -102,12 +102,12 @@ class Folder:
 def is_adapter(path: Path) -> bool:
     """Whether a folder is built on the harness: it has a submission.py.
 
-    Contest folders may have one too, beside the script that it starts; such a one does not import the harness.
+    Contest folders may have one too, beside the script that it starts: code that does not import the harness.
     """
-    code = path / "submission.py"
-    if not code.is_file():
+    if not (path / "submission.py").is_file():
         return False
-    return not (path / "train_gpt.py").is_file() or bool(_HARNESS.search(code.read_bytes()))
+    code = (path / "submission.py").read_bytes()
+    return not ((path / "train_gpt.py").is_file() and code.strip() and not _HARNESS.search(code))
 
 
 def open_folder(path: Path) -> Folder:

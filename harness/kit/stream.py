@@ -53,6 +53,9 @@ class Stream:
     `rank` of `size`. `windows` deals its batches to the ranks in turn; a loop of your own does so with `deal`.
     """
 
+    rank = 0
+    size = 1
+
     def __init__(
         self,
         wire: Wire,
