@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from harness.audit.guard import guarded, settled
-from harness.record import Finding
+from harness.record import Finding, Status
 from harness.scripts.checks import (
     artifact_independence,
     byte_accounting,
@@ -33,6 +33,9 @@ CHECKS: dict[str, Callable[[ScriptEvidence], Finding | None]] = {
     "isolation": isolation.check,
 }
 
+#: Checks that are about the script itself, not about the evaluation that it made.
+_WHATEVER_IS_CLAIMED = ("isolation",)
+
 
 def judge(evidence: ScriptEvidence, names: Sequence[str] | None = None) -> list[Finding]:
     """Run the checks. One that breaks is an ERROR, and the others go on."""
@@ -41,8 +44,30 @@ def judge(evidence: ScriptEvidence, names: Sequence[str] | None = None) -> list[
         if name in CHECKS:
             finding = guarded(name, CHECKS[name], evidence)
             if finding is not None:
-                findings.append(settled(finding, evidence.ruleset))
+                findings.append(_if_claimed(settled(finding, evidence.ruleset), evidence))
     return findings
+
+
+def _if_claimed(found: Finding, evidence: ScriptEvidence) -> Finding:
+    """Not an accusation where the run printed no line that the claim stands on: what it evaluated was not submitted.
+
+    A feature that is on by default and was off in the logged runs (the n-gram pass of #1143) accuses nobody. What a
+    script does to the box it does whatever it evaluates.
+    """
+    if found.status != Status.FAIL or not evidence.base.claimed or found.id in _WHATEVER_IS_CLAIMED:
+        return found
+    label = evidence.base.claimed[0]
+    return found.model_copy(
+        update={
+            "status": Status.INCONCLUSIVE,
+            "headline": f'{found.headline}; but the submitted logs print the claimed score as "{label}", and this run '
+            "printed no such line: what was seen may not be what was submitted",
+            "witness": None,
+            "metrics": {**found.metrics, "seen": found.witness.summary if found.witness else found.headline},
+            "not_covered": [*found.not_covered, "the evaluation that is claimed (give its settings with --env)"],
+            "remedy": None,
+        }
+    )
 
 
 def merge(dynamic: Sequence[Finding], static: Sequence[Finding]) -> list[Finding]:

@@ -270,6 +270,19 @@ def test_without_the_line_that_the_claim_rests_on_nothing_is_decided():
         assert of(found, check).status == Status.INCONCLUSIVE and "final adapted" in of(found, check).headline
 
 
+def test_an_evaluation_that_the_logs_do_not_claim_is_not_accused_of_anything():
+    made = evidence(flips=True, leak=batch_mean)
+    assert of(judging.judge(made), "causality").status == Status.FAIL
+    made.confined = False
+    isolation = of(judging.judge(made), "isolation").status
+    made.base = dataclasses.replace(made.base, claimed=("final adapted",))
+    found = of(judging.judge(made), "causality")
+    assert found.status == Status.INCONCLUSIVE and found.witness is None
+    assert "final adapted" in found.headline and "replaced" in str(found.metrics["seen"])
+    assert of(judging.judge(made), "isolation").status == isolation
+    assert all(item.status != Status.FAIL for item in judging.judge(made) if item.id != "isolation")
+
+
 def test_a_run_that_changes_nothing_that_was_trained_on_says_nothing_of_it():
     made = evidence(train="before")
     last = variants.later(made.base.main, N - 1, N, WORLD.documents)
