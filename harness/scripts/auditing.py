@@ -98,7 +98,8 @@ def audit_script(path: Path, options: ScriptOptions, out: Path, progress: Progre
     started = time.monotonic()
     progress.phase("read", "source, settings and evidence")
     script = open_script(path)
-    settings = read_settings(script, options.env)
+    claim = claimed.find(script, options.ruleset)
+    settings = read_settings(script, options.env, claim.logs)
     small = tiny(settings, script)
     out.mkdir(parents=True, exist_ok=True)
     for stale in ("record.json", "report.html", "observed.npz"):
@@ -114,7 +115,7 @@ def audit_script(path: Path, options: ScriptOptions, out: Path, progress: Progre
         options.sandbox,
         out,
         options.ranks,
-        claimed=frozenset() if options.env else claimed.labels(script, options.ruleset),
+        claimed=frozenset() if options.env else claim.labels,
         note=lambda text: progress.note(text),
     )
     gathered = gather(runner, options.ruleset, seed=options.seed, flips=options.flips, adapted=len(small.changed))

@@ -2,10 +2,12 @@
 
 A script prints many evaluations, and a tiny run more than the submitted one (a stride that was made smaller is no
 longer the stride that the script skips a second pass for). The line that counts is the one that the submitted logs
-give the claimed number on.
+give the claimed number on, and the settings are those of a run that printed it.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 from harness.rules import Ruleset
 from harness.scripts.evidence.linting import open_case
@@ -13,17 +15,34 @@ from harness.scripts.lines import plain
 from harness.scripts.opening import Script
 
 
-def labels(script: Script, ruleset: Ruleset) -> frozenset[str]:
-    """Labels of the lines with the claimed score, as `lines.plain` gives them; none where no number fits the claim."""
+@dataclass(frozen=True)
+class Claim:
+    """Where a folder's logs print the claimed score; empty where no number fits the claim.
+
+    Attributes:
+        labels: of the lines, as `lines.plain` gives them.
+        logs: names of the logs that have such a line and tell of training as well (a log of an evaluation alone says
+            how a second process was run).
+    """
+
+    labels: frozenset[str] = frozenset()
+    logs: frozenset[str] = frozenset()
+
+
+def find(script: Script, ruleset: Ruleset) -> Claim:
+    """The claim of a script's folder; a bare file has none."""
     if script.path.is_file():
-        return frozenset()
+        return Claim()
     case = open_case(script.folder, ruleset)
     if not case.headline.matched:
-        return frozenset()
+        return Claim()
     found: set[str] = set()
+    logs: set[str] = set()
     for one in case.headline.carried:
         same = [
             m for m in one.run.results if abs(m.bpb.value - one.metric.bpb.value) <= m.bpb.half + one.metric.bpb.half
         ]
         found |= {plain(metric.label) for metric in same}
-    return frozenset(found - {"", "info"})
+        if one.run.steps or one.run.stop or one.run.train_ms:
+            logs.add(one.run.file)
+    return Claim(frozenset(found - {"", "info"}), frozenset(logs))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
@@ -95,12 +95,15 @@ class Settings:
         ]  # fmt: skip
 
 
-def read_settings(script: Script, overrides: Mapping[str, str] | None = None) -> Settings:
+def read_settings(
+    script: Script, overrides: Mapping[str, str] | None = None, claimed: Collection[str] = ()
+) -> Settings:
     """The settings that a script was submitted with.
 
     Args:
         script: the opened script.
         overrides: {name: value} that is asked for now; wins over everything.
+        claimed: names of the logs that show the claimed score: their settings before those of other logs.
 
     Raises:
         UsageError: an override names something that the script never reads.
@@ -115,7 +118,7 @@ def read_settings(script: Script, overrides: Mapping[str, str] | None = None) ->
     notes: list[str] = []
     texts = [(name, script.text(name)) for name in script.logs]
     dumps = {name: read_dump(text, name, reads) for name, text in texts}
-    dump, others = _chosen_log(dumps.values(), notes)
+    dump, others = _chosen_log(dumps.values(), notes, claimed)
     commands, listed = _commands(script)
     stages, chosen = documented(commands, known, notes)
     if len(stages) == 1 and (later := logged(texts, known, dumps, dump)):
@@ -166,8 +169,10 @@ def _trees(script: Script) -> Iterator[tuple[str | None, ast.Module]]:
                 queue.append((code[name], side))
 
 
-def _chosen_log(found: Iterable[Dumped], notes: list[str]) -> tuple[Dumped | None, list[Dumped]]:
-    """The log whose settings most of the logs share, a full dump before header lines; and the other logs."""
+def _chosen_log(
+    found: Iterable[Dumped], notes: list[str], claimed: Collection[str]
+) -> tuple[Dumped | None, list[Dumped]]:
+    """Of the logs that show the claim the one whose settings most share, full dumps first; and the other logs."""
     dumps = [dump for dump in found if dump.values]
     if not dumps:
         return None, []
@@ -176,8 +181,12 @@ def _chosen_log(found: Iterable[Dumped], notes: list[str]) -> tuple[Dumped | Non
         return tuple(sorted((name, value) for name, (value, _) in dump.values.items()
                             if name != "SEED" and not is_place(name)))  # fmt: skip
 
-    counts = Counter(facts(dump) for dump in dumps)
-    best = min(dumps, key=lambda dump: (not dump.full, dump.file.count("/"), -counts[facts(dump)], dump.file))
+    meant = [dump for dump in dumps if dump.file in claimed] or dumps
+    counts = Counter(facts(dump) for dump in meant)
+    best = min(
+        dumps,
+        key=lambda dump: (not dump.full, dump not in meant, dump.file.count("/"), -counts[facts(dump)], dump.file),
+    )
     others = [dump for dump in dumps if dump is not best and dump.full == best.full
               and dump.file.count("/") == best.file.count("/")]  # fmt: skip
     different = [dump.file for dump in others if facts(dump) != facts(best)]

@@ -137,6 +137,14 @@ def test_the_log_that_most_agree_with_is_taken(tmp_path: Path) -> None:
     assert found.conflicts[0].name == "MATRIX_LR" and "a.log" in found.notes[0]
 
 
+def test_the_log_that_shows_the_claimed_score_is_taken_before_what_most_agree_on(tmp_path: Path) -> None:
+    other = DUMP.replace("matrix_lr: 0.02", "matrix_lr: 0.09")
+    settings(tmp_path, a__log=other, b__log=DUMP, c__log=DUMP.replace("seed: 7", "seed: 8"))
+    found = read_settings(open_script(tmp_path), None, {"a.log"})
+    assert found.get("MATRIX_LR") == "0.09" and found.values["MATRIX_LR"].file == "a.log"
+    assert read_settings(open_script(tmp_path), None, {"nowhere.log"}).get("MATRIX_LR") == "0.02"
+
+
 def test_a_stated_configuration_counts_where_nothing_better_is_known(tmp_path: Path) -> None:
     readme = "```\nMATRIX\\_LR=0.06 SLOT\\_ENABLED=1\n```\n" + COMMAND.replace("MATRIX_LR=0.03 ", "")
     assert settings(tmp_path, README__md=readme).submitted == {"SLOT_ENABLED": "1", "MATRIX_LR": "0.06", "SEED": "42"}
