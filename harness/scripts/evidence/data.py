@@ -10,13 +10,15 @@ import re
 from harness.record import Finding, Status
 from harness.scripts.evidence import known
 from harness.scripts.evidence.case import Case, finding
-from harness.scripts.evidence.reading import Number, Quote
+from harness.scripts.evidence.reading import Number, Paper, Quote
 
 CHECK, RULE = "data-split", "data"
 _CASEOPS = next(one for one in known.EXPORTS if one.name.startswith("CaseOps"))
 #: Training shards of a local export that held out 10,000 documents, as issue #2127 found them.
 _OVERLAP_SHARDS = 1499
 _HELD_OUT = re.compile(r"--val[-_]docs[= ]?\s*10[_,]?000\b")
+#: A validation shard that is linked or copied under the name of a training shard (#44).
+_RENAMED = re.compile(r"\b(?:ln|cp|mv|rsync)\b.*\bfineweb_val_\w*\.bin\s+\S*\bfineweb_train_\w*\.bin")
 _NEGATED = re.compile(r"\bnot\b|instead|default|prevent|leak|fix|inherit|\bwas\b|never|no ", re.I)
 _PRE_QUANT = "pre-quantization adaptation"
 _NOT_COVERED = ["any overlap that leaves no mark in a log", "calibration on validation tokens that a log does not name"]
@@ -38,6 +40,9 @@ def check(case: Case) -> Finding:
     if whole and (said := _said(case)) is not None:
         marks.append("a command prepares training data with 10,000 documents held out, and 50,000 are scored")
         quotes += [said, whole[0].val_tokens]
+    if (renamed := _renamed(case)) is not None:
+        marks.append("a command puts a validation shard in the place of a training shard (#44)")
+        quotes.append(renamed)
     adapted = [run for run in runs if _PRE_QUANT in run.marks]
     if adapted:
         marks.append(
@@ -51,15 +56,28 @@ def check(case: Case) -> Finding:
         )
     if not runs:
         return finding(case, CHECK, RULE, Status.NOT_RUN, "there is no log to look at", not_covered=_NOT_COVERED)
-    headline = f"none of three known marks of an overlap stands in {len(runs)} logs; nothing more is shown"
-    power = {"marks looked for": 3}
+    headline = f"none of four known marks of an overlap stands in {len(runs)} logs; nothing more is shown"
+    power = {"marks looked for": 4}
     return finding(case, CHECK, RULE, Status.PASS, headline, power=power, not_covered=_NOT_COVERED)
+
+
+def _told(case: Case) -> list[Paper]:
+    """Where commands stand: all but Python code and logs."""
+    return [*case.papers.metadata, *case.papers.prose, *(p for p in case.papers.code if p.name.endswith(".sh"))]
+
+
+def _renamed(case: Case) -> Quote | None:
+    """A command that passes a validation shard off as a training shard."""
+    for paper in _told(case):
+        for index, line in enumerate(paper.lines):
+            if _RENAMED.search(line):
+                return paper.quote(index)
+    return None
 
 
 def _said(case: Case) -> Quote | None:
     """A line outside of code that gives the option, and does not speak against it."""
-    papers = [*case.papers.metadata, *case.papers.prose, *(p for p in case.papers.code if p.name.endswith(".sh"))]
-    for paper in papers:
+    for paper in _told(case):
         for index, line in enumerate(paper.lines):
             match = _HELD_OUT.search(line)
             if match and not _NEGATED.search(line[max(0, match.start() - 120) : match.end() + 120]):

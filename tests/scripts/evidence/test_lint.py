@@ -224,6 +224,26 @@ def test_copies_are_seen_among_several_folders(tmp_path: Path) -> None:
     assert finding(linted[1], "claims").status == Status.INCONCLUSIVE
 
 
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("ln -s data/fineweb_val_000000.bin alias/fineweb_train_000000.bin", Status.INCONCLUSIVE),
+        ("cp -r data/fineweb_val_000000.bin alias/fineweb_val_000000.bin", Status.PASS),
+        ("ln -s data/fineweb_train_000000.bin alias/fineweb_train_000000.bin", Status.PASS),
+    ],
+)
+def test_a_validation_shard_under_a_training_shards_name_is_named(
+    tmp_path: Path, command: str, expected: Status
+) -> None:
+    path = folder(tmp_path)
+    readme = path / "README.md"
+    readme.write_text(f"{readme.read_text()}\n```bash\n{command}\n```\n")
+    found = finding(lint(path, RULES), "data-split")
+    assert found.status == expected
+    if expected == Status.INCONCLUSIVE:
+        assert any("README.md:" in str(line) and command in str(line) for line in found.metrics["evidence"])
+
+
 @pytest.mark.parametrize(("shards", "expected"), [(80, Status.PASS), (1499, Status.INCONCLUSIVE)])
 def test_marks_of_an_overlap(tmp_path: Path, shards: int, expected: Status) -> None:
     logs = three(tokens=47_851_520, text_bytes=151_074_499, loss=2.33, shards=shards)
