@@ -29,6 +29,7 @@ from harness.report import html
 from harness.rules import Ruleset
 from harness.sandbox.box import Limits, Sandbox
 from harness.scripts import claimed, judging, lines, streams
+from harness.scripts.evidence import linting
 from harness.scripts.explaining import explain, with_quotes
 from harness.scripts.gathering import Gathered, Runner, gather
 from harness.scripts.opening import Script, open_script
@@ -98,14 +99,15 @@ def audit_script(path: Path, options: ScriptOptions, out: Path, progress: Progre
     started = time.monotonic()
     progress.phase("read", "source, settings and evidence")
     script = open_script(path)
-    claim = claimed.find(script, options.ruleset)
+    case = claimed.case_of(script, options.ruleset)
+    claim = claimed.find(case)
     settings = read_settings(script, options.env, claim.logs)
     small = tiny(settings, script)
     out.mkdir(parents=True, exist_ok=True)
     for stale in ("record.json", "report.html", "observed.npz"):
         (out / stale).unlink(missing_ok=True)
     made = streams.make(small.vocab_size, options.tokens, seed=options.seed)
-    static = _lint(script, options.ruleset)
+    static = linting.judge(case).findings if case is not None else []
     progress.done(f"{len(settings.submitted)} settings differ from the defaults, {len(small.changed)} made small")
     progress.phase("run", "the unmodified script at a tiny size")
     runner = Runner(
@@ -149,17 +151,6 @@ def _playable(script: Script, small: Tiny) -> Playable:
         argv=small.argv,
         paths={name: role for name, (role, _) in small.paths.items()},
     )
-
-
-def _lint(script: Script, ruleset: Ruleset) -> list[Finding]:
-    """What the folder's own evidence says; a bare file has none."""
-    if script.path.is_file():
-        return []
-    try:
-        from harness.scripts.evidence.linting import lint
-    except ImportError:
-        return []
-    return list(lint(script.folder, ruleset).findings)
 
 
 def _record(

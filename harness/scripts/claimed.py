@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.rules import Ruleset
+from harness.scripts.evidence.case import Case
 from harness.scripts.evidence.linting import open_case
 from harness.scripts.lines import plain
 from harness.scripts.opening import Script
@@ -29,12 +30,14 @@ class Claim:
     logs: frozenset[str] = frozenset()
 
 
-def find(script: Script, ruleset: Ruleset) -> Claim:
-    """The claim of a script's folder; a bare file has none."""
-    if script.path.is_file():
-        return Claim()
-    case = open_case(script.folder, ruleset)
-    if not case.headline.matched:
+def case_of(script: Script, ruleset: Ruleset) -> Case | None:
+    """What stands beside a script in its folder; None for a bare file."""
+    return None if script.path.is_file() else open_case(script.folder, ruleset)
+
+
+def find(case: Case | None) -> Claim:
+    """The claim of a folder; a bare file has none."""
+    if case is None or not case.headline.matched:
         return Claim()
     found: set[str] = set()
     logs: set[str] = set()

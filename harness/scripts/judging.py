@@ -11,6 +11,7 @@ from harness.scripts.checks import (
     byte_accounting,
     causality,
     determinism,
+    followed,
     isolation,
     normalization,
     null_stream,
@@ -54,14 +55,13 @@ def _if_claimed(found: Finding, evidence: ScriptEvidence) -> Finding:
     A feature that is on by default and was off in the logged runs (the n-gram pass of #1143) accuses nobody. What a
     script does to the box it does whatever it evaluates.
     """
-    if found.status != Status.FAIL or not evidence.base.claimed or found.id in _WHATEVER_IS_CLAIMED:
+    why = followed.unclaimed(evidence)
+    if found.status != Status.FAIL or why is None or found.id in _WHATEVER_IS_CLAIMED:
         return found
-    label = evidence.base.claimed[0]
     return found.model_copy(
         update={
             "status": Status.INCONCLUSIVE,
-            "headline": f'{found.headline}; but the submitted logs print the claimed score as "{label}", and this run '
-            "printed no such line: what was seen may not be what was submitted",
+            "headline": f"{found.headline}; but {why}",
             "witness": None,
             "metrics": {**found.metrics, "seen": found.witness.summary if found.witness else found.headline},
             "not_covered": [*found.not_covered, "the evaluation that is claimed (give its settings with --env)"],

@@ -16,14 +16,14 @@ RULES = rules.load()
 
 def test_the_label_is_found_by_the_number(tmp_path: Path) -> None:
     path = folder(tmp_path, three(label="quantized_adapted_12steps"), grammar="new")
-    assert claimed.find(open_script(path), RULES).labels == {"quantized adapted steps"}
+    assert claimed.find(claimed.case_of(open_script(path), RULES)).labels == {"quantized adapted steps"}
 
 
 def test_a_number_that_no_log_prints_has_none(tmp_path: Path) -> None:
     logs = [replace(log, loss=log.loss + 0.5) for log in three()]
     path = folder(tmp_path, logs, claims={"val_bpb": 0.5, "seed_results": None})
-    assert claimed.find(open_script(path), RULES) == claimed.Claim()
-    assert claimed.find(open_script(path / "train_gpt.py"), RULES) == claimed.Claim()
+    assert claimed.find(claimed.case_of(open_script(path), RULES)) == claimed.Claim()
+    assert claimed.find(claimed.case_of(open_script(path / "train_gpt.py"), RULES)) == claimed.Claim()
 
 
 def test_settings_come_from_the_logs_that_show_the_claim_and_train(tmp_path: Path) -> None:
@@ -31,11 +31,11 @@ def test_settings_come_from_the_logs_that_show_the_claim_and_train(tmp_path: Pat
     other = replace(three()[0], seed=7, loss=2.9)
     (path / "train_seed7.log").write_text(other.new)
     names = {f"train_seed{log.seed}.log" for log in three()}
-    assert claimed.find(open_script(path), RULES).logs == names
+    assert claimed.find(claimed.case_of(open_script(path), RULES)).logs == names
     alone = path / "train_seed42.log"
     lines = [line for line in alone.read_text().splitlines() if "/20000" not in line]
     alone.write_text("\n".join(lines))  # an evaluation that was made in a process of its own
-    found = claimed.find(open_script(path), RULES)
+    found = claimed.find(claimed.case_of(open_script(path), RULES))
     assert found.logs == names - {"train_seed42.log"} and found.labels
 
 

@@ -26,11 +26,8 @@ def why_not(evidence: ScriptEvidence) -> str | None:
         )
     if base.ended not in ("ok", "exit 0"):
         return f"the script broke after the {main.name} pass ({_error(evidence)}); a later one may be what counts"
-    if base.claimed:
-        return (
-            f'the submitted logs print the claimed score as "{base.claimed[0]}", and this run printed no such line: '
-            "other settings, or another script"
-        )
+    if (other := unclaimed(evidence)) is not None:
+        return other
     last = base.last
     if last is not None and last.loss is None:
         shown = main.printed
@@ -58,6 +55,16 @@ def why_not(evidence: ScriptEvidence) -> str | None:
     if main.unlocated > 0.01 * len(main.position):
         return f"{main.unlocated:,} of {len(main.position):,} losses belong to tokens that could not be located"
     return None
+
+
+def unclaimed(evidence: ScriptEvidence) -> str | None:
+    """That the run printed no line on which the claim stands, one clause; None where it did, or none is known."""
+    if not evidence.base.claimed:
+        return None
+    return (
+        f'the submitted logs print the claimed score as "{evidence.base.claimed[0]}", and this run printed no such '
+        "line: other settings, or another script"
+    )
 
 
 def facts(evidence: ScriptEvidence) -> dict[str, Metric]:

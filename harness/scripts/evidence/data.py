@@ -6,11 +6,12 @@ A log cannot prove an overlap, and none of its lines excludes one: the strongest
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from harness.record import Finding, Status
 from harness.scripts.evidence import known
 from harness.scripts.evidence.case import Case, finding
-from harness.scripts.evidence.reading import Number, Paper, Quote
+from harness.scripts.evidence.reading import Number, Quote
 
 CHECK, RULE = "data-split", "data"
 _CASEOPS = next(one for one in known.EXPORTS if one.name.startswith("CaseOps"))
@@ -37,10 +38,10 @@ def check(case: Case) -> Finding:
             "export that held out 10,000 of them and trains on the other 40,000 (issue #2127)"
         )
         quotes += [odd[0].train_shards, odd[0].val_tokens]
-    if whole and (said := _said(case)) is not None:
+    if whole and (said := _said(case, _held_out)) is not None:
         marks.append("a command prepares training data with 10,000 documents held out, and 50,000 are scored")
         quotes += [said, whole[0].val_tokens]
-    if (renamed := _renamed(case)) is not None:
+    if (renamed := _said(case, _RENAMED.search)) is not None:
         marks.append("a command puts a validation shard in the place of a training shard (#44)")
         quotes.append(renamed)
     adapted = [run for run in runs if _PRE_QUANT in run.marks]
@@ -61,25 +62,13 @@ def check(case: Case) -> Finding:
     return finding(case, CHECK, RULE, Status.PASS, headline, power=power, not_covered=_NOT_COVERED)
 
 
-def _told(case: Case) -> list[Paper]:
-    """Where commands stand: all but Python code and logs."""
-    return [*case.papers.metadata, *case.papers.prose, *(p for p in case.papers.code if p.name.endswith(".sh"))]
+def _said(case: Case, means: Callable[[str], object]) -> Quote | None:
+    """The first line that means it, of where commands stand: all but Python code and logs."""
+    papers = [*case.papers.metadata, *case.papers.prose, *(p for p in case.papers.code if p.name.endswith(".sh"))]
+    return next((paper.quote(i) for paper in papers for i, line in enumerate(paper.lines) if means(line)), None)
 
 
-def _renamed(case: Case) -> Quote | None:
-    """A command that passes a validation shard off as a training shard."""
-    for paper in _told(case):
-        for index, line in enumerate(paper.lines):
-            if _RENAMED.search(line):
-                return paper.quote(index)
-    return None
-
-
-def _said(case: Case) -> Quote | None:
-    """A line outside of code that gives the option, and does not speak against it."""
-    for paper in _told(case):
-        for index, line in enumerate(paper.lines):
-            match = _HELD_OUT.search(line)
-            if match and not _NEGATED.search(line[max(0, match.start() - 120) : match.end() + 120]):
-                return paper.quote(index)
-    return None
+def _held_out(line: str) -> bool:
+    """The line gives the option, and does not speak against it."""
+    match = _HELD_OUT.search(line)
+    return match is not None and not _NEGATED.search(line[max(0, match.start() - 120) : match.end() + 120])
