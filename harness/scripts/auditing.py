@@ -101,7 +101,7 @@ def audit_script(path: Path, options: ScriptOptions, out: Path, progress: Progre
     script = open_script(path)
     case = claimed.case_of(script, options.ruleset)
     claim = claimed.find(case)
-    settings = read_settings(script, options.env, claim.logs)
+    settings = read_settings(script, options.env, claim)
     small = tiny(settings, script)
     out.mkdir(parents=True, exist_ok=True)
     for stale in ("record.json", "report.html", "observed.npz"):

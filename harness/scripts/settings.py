@@ -1,4 +1,4 @@
-"""Which settings were really submitted: what is asked for now, else the log, else the command, else the default."""
+"""Which settings were really submitted: what is asked for now, else log, command, printed label, default."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from harness.errors import UsageError
+from harness.scripts import switches
+from harness.scripts.claimed import Claim
 from harness.scripts.commands import Command, Listed, from_markdown, from_shell
 from harness.scripts.dumps import Dumped, read_dump, same
 from harness.scripts.opening import Script
@@ -18,7 +20,9 @@ from harness.scripts.reads import Read, find_reads
 from harness.scripts.stages import Stage, documented, logged
 from harness.scripts.unwrap import parse
 
-Origin = Literal["override", "log", "command", "default"]
+NOTHING_CLAIMED = Claim()
+
+Origin = Literal["override", "log", "command", "printed", "default"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Setting:
         name: environment variable or flag.
         value: its text; None where nobody sets it and the script's default is computed.
         default: the script's own.
-        origin: who says so.
+        origin: who says so; "printed" where only the label of the claimed score does (see `switches`).
         file: where it is said; line likewise. None for an override.
     """
 
@@ -96,19 +100,21 @@ class Settings:
 
 
 def read_settings(
-    script: Script, overrides: Mapping[str, str] | None = None, claimed: Collection[str] = ()
+    script: Script, overrides: Mapping[str, str] | None = None, claim: Claim = NOTHING_CLAIMED
 ) -> Settings:
     """The settings that a script was submitted with.
 
     Args:
         script: the opened script.
         overrides: {name: value} that is asked for now; wins over everything.
-        claimed: names of the logs that show the claimed score: their settings before those of other logs.
+        claim: settings of the logs that show the claimed score come before those of other logs, and what nobody says
+            is set as the label of that score needs it.
 
     Raises:
         UsageError: an override names something that the script never reads.
     """
-    reads = find_reads(_trees(script))
+    trees = tuple(_trees(script))
+    reads = find_reads(trees)
     known = reads.by_name()
     for name in overrides or {}:
         if name not in known:
@@ -118,7 +124,7 @@ def read_settings(
     notes: list[str] = []
     texts = [(name, script.text(name)) for name in script.logs]
     dumps = {name: read_dump(text, name, reads) for name, text in texts}
-    dump, others = _chosen_log(dumps.values(), notes, claimed)
+    dump, others = _chosen_log(dumps.values(), notes, claim.logs)
     commands, listed = _commands(script)
     stages, chosen = documented(commands, known, notes)
     if len(stages) == 1 and (later := logged(texts, known, dumps, dump)):
@@ -138,6 +144,13 @@ def read_settings(
                     if not any(same(source[0], before[0]) for before in sources[:index])]  # fmt: skip
         if len(distinct) > 1 and name != "SEED" and not is_place(name):
             conflicts.append(Conflict(name, tuple(distinct), str(values[name].value)))
+    current = {name: setting.value for name, setting in values.items()}
+    told = {name for name, setting in values.items() if setting.origin != "default"}
+    for name, switch in switches.implied(trees, known, current, told, claim.labels).items():
+        place = switch.file or script.entry
+        values[name] = Setting(name, switch.value, known[name].default, "printed", place, switch.line)
+        notes.append(f'{name}={switch.value} is concluded: the logs show the score as "{switch.label}", which '
+                     f"{place}:{switch.line} prints only then")  # fmt: skip
     unread = {name: value for command in chosen for name, value in command.env.items()
               if name not in known and not is_place(name)}  # fmt: skip
     return Settings(values, reads.reads, stages, tuple(conflicts), unread, reads.constants, tuple(notes))

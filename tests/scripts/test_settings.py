@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import UsageError
+from harness.scripts.claimed import Claim
 from harness.scripts.commands import from_markdown, from_shell
 from harness.scripts.opening import open_script
 from harness.scripts.reads import Read, find_reads
@@ -140,9 +141,9 @@ def test_the_log_that_most_agree_with_is_taken(tmp_path: Path) -> None:
 def test_the_log_that_shows_the_claimed_score_is_taken_before_what_most_agree_on(tmp_path: Path) -> None:
     other = DUMP.replace("matrix_lr: 0.02", "matrix_lr: 0.09")
     settings(tmp_path, a__log=other, b__log=DUMP, c__log=DUMP.replace("seed: 7", "seed: 8"))
-    found = read_settings(open_script(tmp_path), None, {"a.log"})
+    found = read_settings(open_script(tmp_path), None, Claim(logs=frozenset({"a.log"})))
     assert found.get("MATRIX_LR") == "0.09" and found.values["MATRIX_LR"].file == "a.log"
-    assert read_settings(open_script(tmp_path), None, {"nowhere.log"}).get("MATRIX_LR") == "0.02"
+    assert read_settings(open_script(tmp_path), None, Claim(logs=frozenset({"nowhere.log"}))).get("MATRIX_LR") == "0.02"
 
 
 def test_a_stated_configuration_counts_where_nothing_better_is_known(tmp_path: Path) -> None:
