@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.rules import Ruleset
 from harness.sandbox.box import Level, Limits, Sandbox
+from harness.scripts import recurring, trace, variants
 from harness.scripts import streams as data
-from harness.scripts import trace, variants
 from harness.scripts.checks.evidence import Flip, ScriptEvidence
 from harness.scripts.checks.followed import why_not
 from harness.scripts.observed import Observed
@@ -68,7 +70,16 @@ class Runner:
     claimed: frozenset[str] = frozenset()
     note: Note = field(default=lambda text: None)
 
-    def play(self, name: str, streams: Streams, forks: list[ForkPoint] | None = None, *, peak_bytes: int = 0) -> Played:
+    def play(
+        self,
+        name: str,
+        streams: Streams,
+        forks: list[ForkPoint] | None = None,
+        *,
+        peak_bytes: int = 0,
+        replay: Sequence[NDArray[Any]] = (),
+        draw: bool = False,
+    ) -> Played:
         """One run; its output goes to NAME.log. A forked one gets room for the copies of one of `peak_bytes`."""
         room = self.ranks * max(self.limits.memory_bytes, int(FORKED * peak_bytes))
         return play(
@@ -76,6 +87,8 @@ class Runner:
             streams,
             log=self.logs / f"{name}.log",
             forks=forks or [],
+            replay=replay,
+            draw=draw,
             ranks=self.ranks,
             limits=dataclasses.replace(self.limits, memory_bytes=room),
             sandbox=self.sandbox,
@@ -140,6 +153,11 @@ def gather(runner: Runner, ruleset: Ruleset, *, seed: int = 0, flips: bool = Tru
             text = true_bytes(data.with_validation(streams, drawn.tokens))
             null = drawn_null(trace.read(played.observed, tokens, runner.claimed), drawn, text, seed)
             evidence.nulls = [*evidence.nulls, *([null] if null else [])]
+        if runner.ranks == 1 and not evidence.base.claimed and recurring.counts(runner.script):
+            runner.note("runs on text in which phrases recur: the script counts tokens")
+            evidence.recurring = recurring.gather(runner.play, evidence, base, streams, seed)
+            if evidence.recurring is not None:
+                seconds["runs on recurring text"] = evidence.recurring.seconds
     seconds["all runs"] = time.monotonic() - started
     evidence.seconds = {name: round(value, 2) for name, value in seconds.items()}
     return Gathered(evidence, base.observed, base.level)

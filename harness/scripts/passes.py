@@ -37,6 +37,7 @@ class Pass:
         charged: float64 [n], nats, what the position added to the reported loss; differs from `nll` in mixtures.
         lse: float64 [n], see `Observed.atom_lse`.
         alternative: float64 [n], NLL of the alternative token in the same row.
+        drawn: int64 [n], a token drawn from the row, -1 for none.
         event: int64 [n], index of the tensor operation.
         event_seq: int64 [n], when that was.
         grad: bool [n], made while gradients were on.
@@ -58,6 +59,7 @@ class Pass:
     charged: Floats
     lse: Floats
     alternative: Floats
+    drawn: Ints
     event: Ints
     event_seq: Ints
     grad: NDArray[np.bool_]
@@ -77,6 +79,11 @@ class Pass:
     def modified(self) -> int:
         """Atoms whose contribution is not their row's NLL: a mixture, a cap, a choice between two."""
         return int((np.abs(self.charged - self.nll) > MIXED * (1 + np.abs(self.nll))).sum())
+
+    @property
+    def lowered(self) -> NDArray[np.bool_]:
+        """Bool [n]: atoms that were charged less than their row gives."""
+        return np.asarray(self.charged < self.nll - MIXED * (1 + np.abs(self.nll)))
 
     @property
     def unlocated(self) -> int:
@@ -234,6 +241,7 @@ def _pass(group: _Group, seen: Observed) -> Pass:
         charged=charged,
         lse=seen.atom_lse[atoms],
         alternative=seen.atom_alternative[atoms],
+        drawn=seen.atom_drawn[atoms],
         event=event,
         event_seq=seen.event_seq[event],
         grad=seen.event_grad[event].astype(bool),

@@ -136,6 +136,7 @@ def play(
     stop_after_forks: bool = False,
     record: bool = True,
     replay: Sequence[NDArray[Any]] = (),
+    draw: bool = False,
     ranks: int = 1,
     limits: Limits = LIMITS,
     sandbox: Sandbox = "auto",
@@ -152,6 +153,7 @@ def play(
         record: watch tensor operations; without, only `facts` and the log tell.
         replay: `locations` of a run on a stream of unique tokens, for one on a stream whose tokens repeat: the script
             must take the same path, whatever the tokens are.
+        draw: whether to draw a token from each row that is read (`Observed.atom_drawn`).
         ranks: processes that play the script together, as a launcher would start them; more than one is never forked
             for flips, and rank 0 answers for all.
         limits: of the box; forks share them.
@@ -172,7 +174,7 @@ def play(
         layout = furnish(folder, script, streams)
         wires = [pair(max_bytes=_MOST_BYTES) for _ in variants]
         try:
-            order = _order(script, streams, layout, forks, stop_after_forks, record, ranks)
+            order = _order(script, streams, layout, forks, stop_after_forks, record, draw, ranks)
             box.wire.send(Kind.PLAY, *order, *replay, fds=[theirs.fileno() for _, theirs in wires], timeout=30.0)
         except WireError:
             pass  # it ended before it began; the exit says why
@@ -214,6 +216,7 @@ def _order(
     forks: Sequence[ForkPoint],
     stop: bool,
     record: bool,
+    draw: bool,
     ranks: int,
 ) -> list[NDArray[Any]]:
     """What `order.Order.of` unpacks."""
@@ -233,6 +236,7 @@ def _order(
         "vocab_size": streams.vocab_size,
         "bos": BOS,
         "record": record,
+        "draw": draw,
         "ranks": ranks,
         "forks": points,
     }

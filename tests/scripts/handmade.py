@@ -55,6 +55,7 @@ class Story:
                 atom_nll=float(value),
                 atom_lse=lse,
                 atom_alternative=float(alt),
+                atom_drawn=-1,
                 atom_event=event,
             )
         return np.arange(first, first + len(positions))

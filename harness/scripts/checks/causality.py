@@ -11,7 +11,7 @@ from typing import Any
 from harness.record import Finding, Metric, Status, Witness
 from harness.scripts.checks import followed
 from harness.scripts.checks.comparing import Comparison
-from harness.scripts.checks.evidence import COUNTERFACTUAL, Flip, ScriptEvidence, found
+from harness.scripts.checks.evidence import COUNTERFACTUAL, RECURS, Flip, ScriptEvidence, found
 
 CHECK, RULE = "causality", "C1"
 _AFFECTED = 20
@@ -21,8 +21,9 @@ _NOT_COVERED = [
     "leaks that act only at positions that were not probed, or only at full size",
     "rows that are causal but not a distribution (normalization)",
     "text that the artifact brings along (its training data were the harness's own)",
-    "what needs a token to come again: a bias per token that a few steps fit, counts (here every token occurs once)",
+    "what needs a token to come again: a bias per token that a few steps fit",
 ]
+_COUNTS = "counts of tokens that come again (here every token occurs once)"
 
 Made = tuple[Flip, Comparison]
 
@@ -48,22 +49,26 @@ def check(evidence: ScriptEvidence) -> Finding:
     leaking = [item for item in forked if leaks(evidence, item[1])]
     if not leaking and (not forked or not evidence.base.ledger(evidence.main).before.any()):
         leaking = [item for item in whole if leaks(evidence, item[1])]
+    counted = evidence.recurring.compared() if evidence.recurring is not None else []
+    if not leaking and not evidence.base.ledger(evidence.main).before.any():
+        leaking = [item for item in counted if leaks(evidence, item[1])]
     toothless = [item for item in made if item[1].aligned and not item[1].control]
     power: dict[str, Metric] = {
         "flips planned": len(flips),
         "flips made": len(made),
         "of them whole runs": len(whole),
         "flips with a positive control": sum(bool(item[1].control) for item in made),
+        **({"flips on recurring text": len(counted)} if counted else {}),
         "rows compared": sum(item[1].compared for item in made),
         "noise floor, nats": evidence.tolerance,
     }
     metrics: dict[str, Metric] = {**followed.facts(evidence)}
     figures = {"flips": _figure(evidence, made)} if made else {}
     if leaking:
-        return _leak(evidence, leaking, len(made), bool(forked), metrics, power, figures)
+        return _leak(evidence, leaking, len(made) + len(counted), bool(forked), metrics, power, figures)
     metrics["rows that moved before a flip"] = 0
     strayed = sum(not item[1].aligned for item in made)
-    not_covered = list(_NOT_COVERED)
+    not_covered = [*_NOT_COVERED, *([] if counted else [_COUNTS])]
     if not forked:
         not_covered.append("single tokens, and batches one by one: only whole runs on changed text were made")
     broken = [flip for flip in flips if flip.trace is None or flip.edited == 0]
@@ -136,8 +141,12 @@ def witness(evidence: ScriptEvidence, flip: Flip, result: Comparison) -> Witness
         "reported at": main.place,
         "tolerance": evidence.tolerance,
         "affected": [{"position": p, "before": b, "after": a} for p, b, a in rows],
+        **({"text": RECURS} if flip.variant.why == RECURS else {}),
     }
+    few = len(flip.variant.replaced)
     which = "everything processed from" if flip.variant.kind == "suffix" else "the single token at"
+    if flip.variant.kind == "swap" and few > 1:
+        which = f"{few} single tokens from"
     when = "as the pass began" if flip.scope == "pass" else "before the run began"
     if rows:
         position, before, after = rows[0]
@@ -180,7 +189,8 @@ def _leak(
         "largest change, nats": size_of(evidence, result),
         "reach of the leak, tokens": reach,
     }
-    what = "the tokens from" if flip.variant.kind == "suffix" else "token"
+    several = flip.variant.kind == "suffix" or len(flip.variant.replaced) > 1
+    what = "the tokens from" if several else "token"
     seen = witness(evidence, flip, result)
     parts = [f"moved {len(result.moved(evidence.tolerance)):,} rows that are scored before it"]
     if result.own_moved(max(COUNTERFACTUAL, evidence.tolerance)):
@@ -189,7 +199,9 @@ def _leak(
         f"replacing {what} {flip.variant.position:,} {' and '.join(parts)}, by up to {size_of(evidence, result):.3g} "
         f"nats; {len(leaking)} of {made} flips leak"
     )
-    if all(item[0].scope == "run" for item in leaking):
+    if flip.variant.why == RECURS:
+        headline += f" ({RECURS})"
+    elif all(item[0].scope == "run" for item in leaking):
         headline += (
             " (they are used before the pass begins: forked flips are clean)" if forks_clean else " (no fork was made)"
         )

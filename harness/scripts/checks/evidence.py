@@ -21,6 +21,9 @@ from harness.scripts.variants import Variant
 #: the row itself, the flipped run's from the loss that the script calls.
 COUNTERFACTUAL = 1e-3
 
+#: What is special about a flip on recurring text.
+RECURS = "on text in which phrases recur"
+
 
 @dataclass(frozen=True)
 class Flip:
@@ -67,6 +70,50 @@ class ScriptNull:
         return self.source_nll - self.reported_nll
 
 
+@dataclass(frozen=True)
+class Substituted:
+    """A run on recurring text in which single tokens were replaced by tokens that their rows gave.
+
+    Attributes:
+        places: int64 [k], positions of the replaced tokens, sorted.
+        tokens: uint16 [k], what stands there now.
+        scored: the pass that counts.
+    """
+
+    places: Ints
+    tokens: NDArray[np.uint16]
+    scored: Pass
+
+
+@dataclass(frozen=True)
+class Recurring:
+    """Runs on text in which phrases recur: what counts do is seen there, and nothing of it where every token is new.
+
+    Attributes:
+        text: uint16 [tokens].
+        scored: the pass that counts on it.
+        substituted: runs with some tokens replaced.
+        seconds: wall time of all of them.
+    """
+
+    text: NDArray[np.uint16]
+    scored: Pass
+    substituted: tuple[Substituted, ...]
+    seconds: float = 0.0
+
+    def compared(self) -> list[tuple[Flip, Comparison]]:
+        """The substitutions as flips, each against the run without it; ids say nothing of a token's own row here."""
+        found = []
+        for made in self.substituted:
+            mask = np.zeros(len(self.text), bool)
+            mask[made.places] = True
+            result = compare(self.scored, made.scored, mask)
+            first = int(self.scored.position[min(result.cut, len(self.scored.position) - 1)])
+            variant = Variant("swap", first, made.places, RECURS)
+            found.append((Flip(variant, "run", None), result))
+        return found
+
+
 @dataclass
 class ScriptEvidence:
     """Everything that an audit of one script gathered.
@@ -78,6 +125,7 @@ class ScriptEvidence:
         again: the same in a fresh box, the run that was forked; None when there was none.
         flips: what replacing tokens did, forks and whole runs.
         nulls: reports on streams of known entropy.
+        recurring: runs on recurring text, for scripts that count tokens; None where none were made.
         token_bytes: int64 [tokens], true bytes of each target (0 for BOS); None where they are not known.
         sidecar_bytes: int64 [tokens], what the byte side-car beside the tokens promises, for scripts that read one.
         miscounts: int64 [tokens] by name: the bytes that a known mistake would count.
@@ -97,6 +145,7 @@ class ScriptEvidence:
     again: ScriptTrace | None = None
     flips: Sequence[Flip] = ()
     nulls: Sequence[ScriptNull] = ()
+    recurring: Recurring | None = None
     token_bytes: Ints | None = None
     sidecar_bytes: Ints | None = None
     miscounts: Mapping[str, Ints] = field(default_factory=dict)

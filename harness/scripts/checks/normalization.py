@@ -1,13 +1,20 @@
-"""normalization: the row behind every scored token is a distribution, and what is charged is what the row gives."""
+"""normalization: the row behind every scored token is a distribution, and what is charged is what the row gives.
+
+Where it is not what the row gives (a mixture with counts), tokens that did not come are put into a text in which
+phrases recur: what the mixture adds to one token it must take from others (see `substitution`).
+"""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
 from harness.record import Finding, Metric, Status, Witness
-from harness.scripts.checks import followed
-from harness.scripts.checks.evidence import ScriptEvidence, found
-from harness.scripts.passes import MIXED
+from harness.referee.null import CERTAIN
+from harness.scripts.checks import followed, substitution
+from harness.scripts.checks.evidence import RECURS, ScriptEvidence, found
+from harness.scripts.checks.substitution import Sum
 
 CHECK, RULE = "normalization", "C2"
 
@@ -33,14 +40,13 @@ def check(evidence: ScriptEvidence) -> Finding:
     excess = np.where(seen & ~main.logit, main.lse, 0.0)
     over = int((excess > TOLERANCE).sum())
     worst = int(np.argmax(excess))
-    below = main.charged < main.nll - MIXED * (1 + np.abs(main.nll))
     metrics: dict[str, Metric] = {
         "rows": count,
         "rows whose sum was seen": int(seen.sum()),
         "rows that sum to more than 1": over,
         "largest sum of a row": float(np.exp(min(float(excess[worst]), 690.0))),
         "charges that differ from the row's NLL": main.modified,
-        "of them lower": int(below.sum()),
+        "of them lower": int(main.lowered.sum()),
     }
     power: dict[str, Metric] = {"rows checked": int(seen.sum()), "tolerance of a row's log-sum, nats": TOLERANCE}
     not_covered = ["rows are those of the loss's own softmax; what is mixed into logits before it is not undone"]
@@ -63,11 +69,31 @@ def check(evidence: ScriptEvidence) -> Finding:
             power=power,
             not_covered=not_covered,
         )
-    if main.modified:
+    mixture = None
+    mixed = evidence.recurring.scored.modified if evidence.recurring is not None else 0
+    if evidence.recurring is not None and mixed:
+        mixture = substitution.total(evidence.recurring)
+        metrics |= _metrics(mixture, mixed)
+    if mixture is not None and mixture.wealth >= CERTAIN:
+        status = Status.FAIL
+        headline = (
+            f"{RECURS}, what is charged sums to more than 1 over the vocabulary: on average over {len(mixture.places)} "
+            f"positions to {1 + mixture.excess:.3f} or more (by chance: below 1e-{int(mixture.wealth / math.log(10))})"
+        )
+        not_covered.append("what it is worth on natural text")
+    elif main.modified:
+        status = Status.INCONCLUSIVE
+        lower = int(main.lowered.sum())
+        headline = (
+            f"{main.modified:,} of {count:,} charges are not their row's NLL ({lower:,} are lower): a mixture whose "
+            "sum over the vocabulary was not seen"
+        )
+        not_covered.append("the sum of the mixture over all tokens")
+    elif mixed:
         status = Status.INCONCLUSIVE
         headline = (
-            f"{main.modified:,} of {count:,} charges are not their row's NLL ({int(below.sum()):,} are lower): a "
-            "mixture whose sum over the vocabulary was not seen"
+            f"{RECURS}, {mixed:,} charges are not their row's NLL: a mixture, which was not seen to add more to the "
+            "tokens that came than it takes from others"
         )
         not_covered.append("the sum of the mixture over all tokens")
     elif problem:
@@ -78,4 +104,47 @@ def check(evidence: ScriptEvidence) -> Finding:
     else:
         status = Status.PASS
         headline = f"all {count:,} charges are the NLL of a softmax over the whole row"
-    return found(evidence, CHECK, RULE, status, headline, metrics=metrics, power=power, not_covered=not_covered)
+    return found(
+        evidence,
+        CHECK,
+        RULE,
+        status,
+        headline,
+        metrics=metrics,
+        witness=_witness(mixture, main.place) if mixture is not None and status == Status.FAIL else None,
+        power=power,
+        not_covered=not_covered,
+    )
+
+
+def _metrics(total: Sum, mixed: int) -> dict[str, Metric]:
+    made: dict[str, Metric] = {f"charges that differ {RECURS}": mixed, "tokens replaced there": len(total.places)}
+    if len(total.places):
+        made |= {
+            "added to the token that came, mean": float(total.gained.mean()),
+            "taken from the others, mean": float(-total.taken.mean()),
+            "other mixtures that the replaced tokens changed, share": total.strayed,
+            "bets on a sum above 1, log of what they won": total.wealth,
+        }
+    return made
+
+
+def _witness(total: Sum, place: str) -> Witness:
+    worst = int(np.argmax(total.gained + total.taken))
+    position = int(total.places[worst])
+    return Witness(
+        kind="substitution",
+        summary=(
+            f"at position {position:,} the token that came gets {total.gained[worst]:.4g} more probability than its "
+            f"row gives; token {int(total.drawn[worst])} in its place, drawn from the row, keeps "
+            f"{1 + total.taken[worst]:.4g} of what the row gives; likewise at {len(total.places)} positions"
+        ),
+        data={
+            "place": place,
+            "positions": total.places.tolist(),
+            "tokens": total.drawn.tolist(),
+            "added": total.gained.tolist(),
+            "kept": (1 + total.taken).tolist(),
+            "strayed": total.strayed,
+        },
+    )

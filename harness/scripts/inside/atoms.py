@@ -51,6 +51,7 @@ class Atoms:
         self.nll = Column(np.float64)
         self.lse = Column(np.float64)
         self.alternative = Column(np.float64)
+        self.drawn = Column(np.int64)
         self.event = Column(np.int64)
         self._start = Column(np.int64)  # composite k has children start[k] .. start[k + 1]
         self._start.extend([0])
@@ -60,7 +61,15 @@ class Atoms:
         self._count = Column(np.float64)  # atoms below
         self._expanded: dict[int, tuple[Ints, Floats]] = {}
 
-    def mint(self, position: Ints, nll: Floats, lse: Floats | None, alternative: Floats | None, event: int) -> Ints:
+    def mint(
+        self,
+        position: Ints,
+        nll: Floats,
+        lse: Floats | None,
+        alternative: Floats | None,
+        event: int,
+        drawn: Ints | None = None,
+    ) -> Ints:
         """New atoms, all of one length [n]; returns their marks, -1 where the position is unknown (< 0)."""
         count = len(position)
         first = self.position.size
@@ -69,6 +78,7 @@ class Atoms:
         self.nll.extend(nll)
         self.lse.extend(unknown if lse is None else lse)
         self.alternative.extend(unknown if alternative is None else alternative)
+        self.drawn.extend(np.full(count, -1) if drawn is None else drawn)
         self.event.extend(np.full(count, event))
         return np.where(position >= 0, np.arange(first, first + count), -1)
 

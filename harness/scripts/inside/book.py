@@ -91,6 +91,7 @@ class Book:
         lse: Floats | None,
         alternative: Floats | None,
         keep: Ints | None = None,
+        drawn: Ints | None = None,
     ) -> Ints:
         """One event. All arrays of one shape, which is also that of the marks; `keep` false: masked, no atom."""
         hook = self.hooks.pop(self.events, None)
@@ -103,13 +104,15 @@ class Book:
         shape = positions.shape
         kept = np.ones(positions.size, bool) if keep is None else keep.reshape(-1).astype(bool)
 
-        def flat(values: Floats | None) -> Floats | None:
+        def flat(values: NDArray[Any] | None) -> NDArray[Any] | None:
             return None if values is None else values.reshape(-1)[kept]
 
         event = self._add_event(self.tick(), self.kind(kind), self.places.here(), int(torch.is_grad_enabled()))
         marks = np.full(positions.size, -1, np.int64)
         values = nll.reshape(-1)[kept]
-        marks[kept] = self.atoms.mint(positions.reshape(-1)[kept], values, flat(lse), flat(alternative), event)
+        marks[kept] = self.atoms.mint(
+            positions.reshape(-1)[kept], values, flat(lse), flat(alternative), event, flat(drawn)
+        )
         return marks.reshape(shape)
 
     def _add_event(self, *row: int) -> int:
@@ -210,6 +213,7 @@ class Book:
             atom_nll=atoms.nll.values.copy(),
             atom_lse=atoms.lse.values.copy(),
             atom_alternative=atoms.alternative.values.copy(),
+            atom_drawn=atoms.drawn.values.copy(),
             atom_event=atoms.event.values.copy(),
             event_seq=self._event[0].values.copy(),
             event_kind=self._event[1].values.copy(),

@@ -54,6 +54,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         locations: positions by call, from `locations` of an earlier run of the same script: for streams whose tokens
             repeat.
         rank: of this process, where there are several.
+        draw: whether to draw a token from each row that is read.
     """
 
     def __init__(
@@ -62,11 +63,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         script: str | Sequence[str] = "train_gpt.py",
         locations: Sequence[Location] | None = None,
         rank: int = 0,
+        draw: bool = False,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._locator = Locator(tokens, locations)
         self.book = Book(self._locator, Places((script,) if isinstance(script, str) else script), rank)
-        self.seeds = Seeds(self.book)
+        self.seeds = Seeds(self.book, draw)
         self.operations = 0
         self._plans: dict[Any, _Plan] = {}
         self._undo: Callable[[], None] | None = None

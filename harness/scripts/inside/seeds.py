@@ -30,13 +30,15 @@ class _Rows:
     nll: Floats
     lse: Floats
     alternative: Floats
+    drawn: Ints | None = None
 
 
 class Seeds:
     """Handlers of seeding operations; each returns True where it made (or could have made) atoms of the result."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: Book, draw: bool = False) -> None:
         self.book = book
+        self._draws = np.random.default_rng(0) if draw else None
         self._normal: deque[tuple[int, StorageWeakRef, int, int, str]] = deque(maxlen=8)
 
     # rows known to be normalised -------------------------------------------------------------------------------------
@@ -83,12 +85,20 @@ class Seeds:
                 found = "log-probability" if near else "logit"
         base = lse if found == "logit" else np.zeros(ids.shape)
         alternative = np.where((other >= 0) & (other < size) & (ids >= 0), base - second, np.nan)
-        return _Rows(kind or found, base - value, lse, alternative)
+        return _Rows(kind or found, base - value, lse, alternative, self._drawn(wide, found))
+
+    def _drawn(self, rows: Tensor, kind: str) -> Ints | None:
+        """A token from each row [..., V], int64 [...], as likely as the row has it; None where not asked for."""
+        if self._draws is None or kind == "count":
+            return None
+        below = (rows if kind == "probability" else torch.softmax(rows, -1)).cumsum(-1)
+        at = torch.from_numpy(self._draws.random(tuple(rows.shape[:-1]))).to(below) * below[..., -1]
+        return np.minimum(integers((below <= at.unsqueeze(-1)).sum(-1)), self.book.locator.tokens.vocab_size - 1)
 
     def _mint(self, how: str, positions: Ints, read: _Rows) -> Ints:
         if read.kind == "logit":
             self.book.pending.add(self.book.events)
-        return self.book.mint(f"{how} {read.kind}", positions, read.nll, read.lse, read.alternative)
+        return self.book.mint(f"{how} {read.kind}", positions, read.nll, read.lse, read.alternative, drawn=read.drawn)
 
     # operations ------------------------------------------------------------------------------------------------------
 
@@ -102,7 +112,7 @@ class Seeds:
         rows = rows.movedim(1, -1) if "2d" in name else rows
         read = self._read(rows, ids, "nll_loss")
         keep = ids != ignored
-        marks = self.book.mint("nll_loss", positions, read.nll, read.lse, read.alternative, keep)
+        marks = self.book.mint("nll_loss", positions, read.nll, read.lse, read.alternative, keep, read.drawn)
         if reduction == 0:
             self.book.shadows.put(out[0], marks)
             return True
@@ -172,14 +182,15 @@ class Seeds:
             t for t in tensors if t.is_floating_point() and t.shape[:-1] == target.shape and t.dim() == target.dim() + 1
         ]
         rows = [item for item in rows if self._vocabulary(item.shape[-1])]
-        nll, lse, alternative = floats(found[0]), None, None
+        nll, lse, alternative, drawn = floats(found[0]), None, None, None
         if rows:
             read = self._read(rows[0], ids)
             errors = [float(np.nanmean(np.abs(floats(item) - read.nll))) for item in found]
             best = int(np.argmin(errors))
             if errors[best] < 1e-2:  # otherwise something between (a soft-cap): the first output, as it is
                 found, nll, lse, alternative = [found[best]], floats(found[best]), read.lse, read.alternative
-        marks = self.book.mint(name, positions, nll, lse, alternative)
+                drawn = read.drawn
+        marks = self.book.mint(name, positions, nll, lse, alternative, drawn=drawn)
         self.book.shadows.put(found[0], marks)
         return True
 

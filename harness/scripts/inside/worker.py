@@ -93,7 +93,7 @@ def _dress(order: Order, run: str, outlet: Outlet, peers: Peers) -> tuple[Any, A
             bos_positions=order.bos_positions.tolist(),
             vocab_size=int(facts["vocab_size"]),
         )
-        recorder = Recorder(tokens, facts["scripts"], unpacked(order.locations), peers.rank)
+        recorder = Recorder(tokens, facts["scripts"], unpacked(order.locations), peers.rank, bool(facts["draw"]))
         recorder.install()
         outlet.extra = lambda: packed(recorder.locations)
         server = Server(order, outlet, run)

@@ -1,0 +1,99 @@
+"""What a mixture gives to the tokens that did not come: its sum over the vocabulary, by drawing instead of adding.
+
+A mixture charges q(x) for the token that came, and its row has p(x). That q is a distribution means that what it adds
+here it takes elsewhere: q(x) - p(x) <= sum over v of max(p(v) - q(v), 0) = E[max(1 - q(u)/p(u), 0)] for u drawn from p.
+So D = q(x) - p(x) + min(q(u)/p(u) - 1, 0) lies in [-1, 1] and its mean is not above 0, whatever the mixture: bets on D
+are a supermartingale, and by Ville's inequality a wealth of 1e9 comes by chance once in 1e9.
+
+q(u) is seen by putting u into the text and running again; many places at once, far apart. Counts change a little by
+that, so the share of other charges that lost their gain is taken off every D.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.scripts.checks.evidence import Recurring, Substituted
+from harness.scripts.observed import Floats, Ints
+from harness.scripts.passes import Pass
+
+_BETS = (0.2, 0.5, 0.8, 0.95)
+
+
+@dataclass(frozen=True)
+class Sum:
+    """What the substitutions say of the sum over the vocabulary.
+
+    Attributes:
+        places: int64 [n], where a token was replaced whose charge was below its row's.
+        gained: float64 [n], q(x) - p(x), probability that the mixture added to the token that came.
+        taken: float64 [n], min(q(u)/p(u) - 1, 0) for the drawn token.
+        drawn: int64 [n], the token.
+        strayed: share of the other lowered charges that were not lowered any more, at most 1.
+        wealth: log of what bets on a sum above 1 have won, nats; 21 or more comes by chance once in 1e9.
+    """
+
+    places: Ints
+    gained: Floats
+    taken: Floats
+    drawn: Ints
+    strayed: float
+    wealth: float
+
+    @property
+    def excess(self) -> float:
+        """By how much the sum is above 1 at these places, at least, on average; what strayed is taken off."""
+        return float((self.gained + self.taken).mean()) - self.strayed if len(self.places) else 0.0
+
+
+def total(recurring: Recurring) -> Sum:
+    """The sum over the vocabulary of what is charged on recurring text, as far as the substitutions show it."""
+    first = recurring.scored
+    parts: list[tuple[Ints, Floats, Floats, Ints]] = []
+    lost = kept = 0
+    for made in recurring.substituted:
+        rank = first.rank(len(recurring.text))
+        other = made.scored.rank(len(recurring.text))
+        places = made.places[(rank[made.places] >= 0) & (other[made.places] >= 0)]
+        before, after = rank[places], other[places]
+        lower = first.lowered[before]
+        places, before, after = places[lower], before[lower], after[lower]
+        gained = np.exp(-first.charged[before]) - np.exp(-first.nll[before])
+        with np.errstate(over="ignore"):
+            ratio = np.exp(made.scored.nll[after] - made.scored.charged[after])
+        parts.append((places, gained, np.clip(np.nan_to_num(ratio, nan=0.0) - 1, -1.0, 0.0), _tokens(made, places)))
+        still = _others(first, rank, made.places)
+        both = still[other[still] >= 0]
+        was = first.nll[rank[both]] - first.charged[rank[both]]
+        now = made.scored.nll[other[both]] - made.scored.charged[other[both]]
+        lost += int((now < 0.5 * was).sum()) + len(still) - len(both)
+        kept += len(both)
+    if not parts:
+        nothing = np.zeros(0)
+        return Sum(nothing.astype(np.int64), nothing, nothing, nothing.astype(np.int64), 0.0, 0.0)
+    places, gained, taken, drawn = (np.concatenate(part) for part in zip(*parts, strict=True))
+    strayed = lost / max(lost + kept, 1)
+    return Sum(places, gained, taken, drawn, strayed, _wealth((gained + taken - strayed) / (1 + strayed)))
+
+
+def _others(scored: Pass, rank: Ints, replaced: Ints) -> Ints:
+    """Positions behind the first replaced one that were not replaced, and whose charge was lowered."""
+    if not len(replaced):
+        return np.zeros(0, np.int64)
+    known = np.flatnonzero(rank > rank[replaced].min())
+    known = np.setdiff1d(known, replaced)
+    return known[scored.lowered[rank[known]]]
+
+
+def _tokens(made: Substituted, places: Ints) -> Ints:
+    return made.tokens[np.searchsorted(made.places, places)].astype(np.int64)
+
+
+def _wealth(values: Floats) -> float:
+    """Log of the mean wealth of bettors who stake fixed shares of it on each value in [-1, 1]; 0 without values."""
+    logs = [float(np.log1p(bet * values).sum()) for bet in _BETS]
+    peak = max(logs)
+    return peak + math.log(sum(math.exp(value - peak) for value in logs) / len(logs))

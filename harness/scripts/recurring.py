@@ -1,0 +1,130 @@
+"""Runs on text in which phrases recur, for scripts that count tokens: counts do nothing where every token is new.
+
+Two or three runs: the script on recurring text, then the same with single tokens replaced, far from each other, by
+tokens that were drawn from the rows that scored them. That flips tokens for causality on text where counts act, and it
+shows what a mixture gives to the tokens that did not come (see `checks.substitution`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from harness.scripts import streams as data
+from harness.scripts import trace
+from harness.scripts.checks.evidence import Recurring, ScriptEvidence, Substituted, counterpart
+from harness.scripts.passes import Pass
+from harness.scripts.running import Playable, Played
+from harness.scripts.streams import Streams
+from harness.scripts.trace import ScriptTrace
+from harness.scripts.vocabulary import BOS
+
+#: Words of scripts that count tokens. A hashed bigram embedding, which most scripts have, is learned and no count.
+_COUNTS = re.compile(
+    r"n_?-?gram|\bppm|ppm_|back_?off|suffix_(?:tree|array|automaton)|(?:hash|count|phrase)\w*_cache|\btilt|tilt_|"
+    r"kneser|krause|skip_?gram|follower_counts|copy_(?:model|expert)",
+    re.I,
+)
+
+#: A script that really counts says so more than once or twice.
+_OFTEN = 3
+
+#: Tokens between two replaced ones: the context of one ends before the next, at the orders that scripts use.
+APART = 12
+#: Runs with replaced tokens, each of other places; they go side by side.
+ROUNDS = 2
+#: Tokens that one round replaces.
+MOST = 120
+
+Play = Callable[..., Played]
+_CODE = (".py", ".c", ".cc", ".cpp", ".cu", ".h")
+
+
+def counts(script: Playable) -> bool:
+    """Whether a script's own source has words of counting tokens."""
+    texts = [script.source]
+    if script.folder is not None:
+        side = [script.folder / name for name in script.side if name.endswith(_CODE)]
+        texts += [path.read_text(errors="replace") for path in side if path.is_file()]
+    return sum(len(_COUNTS.findall(text)) for text in texts) >= _OFTEN
+
+
+def gather(play: Play, evidence: ScriptEvidence, base: Played, streams: Streams, seed: int) -> Recurring | None:
+    """The runs; None where the script took another path on recurring text, so that positions could not be told.
+
+    Args:
+        play: `gathering.Runner.play`.
+        evidence: with the base run.
+        base: the base run as it was played, whose positions the others get.
+        streams: its data.
+        seed: of the text and of the places.
+    """
+    tokens = len(streams.validation)
+    text, _ = data.repeated(streams, seed)
+    first = play("recurring", data.with_validation(streams, text), replay=base.locations, draw=True)
+    read = trace.read(first.observed, tokens)
+    scored = _pass(evidence.base, read)
+    if scored is None:
+        return None
+    chosen = places(scored, text, streams, seed)
+    if not chosen:
+        return Recurring(text, scored, (), first.seconds)
+
+    def again(index: int) -> tuple[ScriptTrace, float]:
+        made = text.copy()
+        made[chosen[index]] = drawn_at(scored, chosen[index])
+        played = play(f"substituted-{index}", data.with_validation(streams, made), replay=base.locations)
+        return trace.read(played.observed, tokens), played.seconds
+
+    with ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(again, range(len(chosen))))
+    made = [
+        Substituted(at, drawn_at(scored, at), other)
+        for at, (run, _) in zip(chosen, runs, strict=True)
+        if (other := _pass(evidence.base, run)) is not None
+    ]
+    return Recurring(text, scored, tuple(made), first.seconds + max(seconds for _, seconds in runs))
+
+
+def places(scored: Pass, text: data.Tokens, streams: Streams, seed: int) -> list[data.Ints]:
+    """Where to replace tokens, a list for each round: in the later half, charges that a mixture lowered first."""
+    rng = np.random.default_rng((seed, 3))
+    rank = scored.rank(len(text))
+    usable = np.zeros(len(text), bool)
+    drawn = np.full(len(text), -1, np.int64)
+    first = rank[rank >= 0]
+    at = np.flatnonzero(rank >= 0)
+    drawn[at] = scored.drawn[first]
+    usable[at] = (drawn[at] > BOS) & (drawn[at] != text[at]) & (drawn[at] < streams.vocab_size - 1)
+    usable[at] &= rank[at] >= len(scored.position) // 2
+    usable[streams.bos_positions] = usable[-1] = False
+    lowered = np.zeros(len(text), bool)
+    lowered[at] = scored.lowered[first]
+    taken = np.zeros(len(text), bool)
+    order = rng.permutation(np.flatnonzero(usable))
+    order = order[np.argsort(~lowered[order], kind="stable")]
+    rounds: list[list[int]] = [[] for _ in range(ROUNDS)]
+    for place in order:
+        for chosen in rounds:
+            if len(chosen) < MOST and not taken[place] and all(abs(place - other) >= APART for other in chosen):
+                chosen.append(int(place))
+                taken[place] = True
+    return [np.array(sorted(chosen), np.int64) for chosen in rounds if chosen]
+
+
+def drawn_at(scored: Pass, positions: data.Ints) -> data.Tokens:
+    """The tokens that were drawn from the rows of these positions, uint16."""
+    rank = scored.rank(int(scored.position.max()) + 1)
+    return scored.drawn[rank[positions]].astype(np.uint16)
+
+
+def _pass(base: ScriptTrace, other: ScriptTrace) -> Pass | None:
+    """The pass that counts, in a run whose positions came from the base run; ids say nothing there."""
+    if any("replay" in str(item.get("name")) for item in other.unknown):
+        return None
+    found = counterpart(base, other)
+    return None if found is None else dataclasses.replace(found, alternative=np.full(len(found.position), np.nan))
