@@ -97,11 +97,15 @@ class Geometry:
 
 
 def _stride(real: int, length: int, tiny_length: int, factor: int) -> int:
-    """The stride at the tiny size: the same share of the window, unless that gives too many windows."""
+    """The stride at the tiny size: the same share of the window, unless that gives too many windows.
+
+    Windows that overlap still do: scripts skip a sliding pass whose stride is the window.
+    """
     if not real:
         return 0
     stride = max(1, round(real / factor))
-    while TOKENS / stride > _WINDOWS and stride * 2 <= tiny_length:
+    widest = tiny_length // 2 if real < length else tiny_length
+    while TOKENS / stride > _WINDOWS and stride * 2 <= widest:
         stride *= 2
     if length % real == 0:
         while tiny_length % stride:

@@ -142,6 +142,11 @@ def test_strides_of_real_scripts(stride: int, expected: int) -> None:
     assert _stride(stride, 2048, 256, 8) == expected
 
 
+def test_windows_that_overlap_still_do_where_sequences_are_very_short() -> None:
+    assert _stride(64, 2048, 32, 64) == 16
+    assert _stride(2048, 2048, 32, 64) == 32
+
+
 def test_chunks_and_schedules_stay_what_scripts_accept(tmp_path: Path) -> None:
     long = {**USUAL, "TTT_CHUNK_SIZE": 2048, "TRAIN_SEQ_SCHEDULE": "1024@0.1,2048@1.0", "TRAIN_BATCH_TOKENS": 524288}
     result = scaled(tmp_path / "a", long)
