@@ -100,7 +100,8 @@ def places(scored: Pass, text: data.Tokens, streams: Streams, seed: int) -> list
     at = np.flatnonzero(rank >= 0)
     drawn[at] = scored.drawn[first]
     usable[at] = (drawn[at] > BOS) & (drawn[at] != text[at]) & (drawn[at] < streams.vocab_size - 1)
-    usable[at] &= rank[at] >= len(scored.position) // 2
+    usable[at] &= rank[at] >= len(scored.position) // 2  # late both as the script scores and in the stream
+    usable[: len(text) // 2] = False
     usable[streams.bos_positions] = usable[-1] = False
     lowered = np.zeros(len(text), bool)
     lowered[at] = scored.lowered[first]

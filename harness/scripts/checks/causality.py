@@ -59,6 +59,7 @@ def check(evidence: ScriptEvidence) -> Finding:
         "of them whole runs": len(whole),
         "flips with a positive control": sum(bool(item[1].control) for item in made),
         **({"flips on recurring text": len(counted)} if counted else {}),
+        **({"rows compared there": sum(item[1].compared for item in counted)} if counted else {}),
         "rows compared": sum(item[1].compared for item in made),
         "noise floor, nats": evidence.tolerance,
     }
@@ -69,6 +70,9 @@ def check(evidence: ScriptEvidence) -> Finding:
     metrics["rows that moved before a flip"] = 0
     strayed = sum(not item[1].aligned for item in made)
     not_covered = [*_NOT_COVERED, *([] if counted else [_COUNTS])]
+    if evidence.recurring is not None and (crossed := evidence.recurring.crossed(evidence.tolerance)):
+        metrics["rows that depend on text that is earlier in the stream and scored later"] = crossed
+        not_covered.append("whether counts in stream order go with adaptation in another order: no rule says")
     if not forked:
         not_covered.append("single tokens, and batches one by one: only whole runs on changed text were made")
     broken = [flip for flip in flips if flip.trace is None or flip.edited == 0]

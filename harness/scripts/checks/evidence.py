@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -102,16 +102,30 @@ class Recurring:
     seconds: float = 0.0
 
     def compared(self) -> list[tuple[Flip, Comparison]]:
-        """The substitutions as flips, each against the run without it; ids say nothing of a token's own row here."""
+        """The substitutions as flips, each against the run without it.
+
+        Only rows count that come before the replaced tokens both as the script scores and in the stream: counts of what
+        stands earlier in the stream are legal, even where the script scores documents in another order.
+        """
         found = []
-        for made in self.substituted:
-            mask = np.zeros(len(self.text), bool)
-            mask[made.places] = True
-            result = compare(self.scored, made.scored, mask)
-            first = int(self.scored.position[min(result.cut, len(self.scored.position) - 1)])
-            variant = Variant("swap", first, made.places, RECURS)
-            found.append((Flip(variant, "run", None), result))
+        for made, result in self._results():
+            rows = result.position < made.places.min()
+            change = np.nan_to_num(np.abs(result.after[rows] - result.before[rows]), nan=np.inf)
+            before = replace(result, position=result.position[rows], before=result.before[rows],
+                             after=result.after[rows], largest=float(change.max(initial=0.0)))  # fmt: skip
+            variant = Variant("swap", int(made.places.min()), made.places, RECURS)
+            found.append((Flip(variant, "run", None), before))
         return found
+
+    def crossed(self, tolerance: float) -> int:
+        """Rows that depend on tokens which stand earlier in the stream and are scored later: two orders at once."""
+        moved = [(p, made) for made, result in self._results() for p, *_ in result.moved(tolerance)]
+        return sum(position > made.places.min() for position, made in moved)
+
+    def _results(self) -> list[tuple[Substituted, Comparison]]:
+        masks = [np.isin(np.arange(len(self.text)), made.places) for made in self.substituted]
+        return [(made, compare(self.scored, made.scored, mask))
+                for made, mask in zip(self.substituted, masks, strict=True)]  # fmt: skip
 
 
 @dataclass
