@@ -1,6 +1,6 @@
 """Runs on text in which phrases recur, for scripts that count tokens: counts do nothing where every token is new.
 
-Two or three runs: the script on recurring text, then the same with single tokens replaced, far from each other, by
+Three or five runs: the script on recurring text, then the same with single tokens replaced, far from each other, by
 tokens that were drawn from the rows that scored them. That flips tokens for causality on text where counts act, and it
 shows what a mixture gives to the tokens that did not come (see `checks.substitution`).
 """
@@ -14,8 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from harness.referee.null import CERTAIN
 from harness.scripts import streams as data
 from harness.scripts import trace
+from harness.scripts.checks import substitution
 from harness.scripts.checks.evidence import Recurring, ScriptEvidence, Substituted, counterpart
 from harness.scripts.passes import Pass
 from harness.scripts.running import Playable, Played
@@ -33,10 +35,9 @@ _COUNTS = re.compile(
 #: A script that really counts says so more than once or twice.
 _OFTEN = 3
 
-#: Tokens between two replaced ones: the context of one ends before the next, at the orders that scripts use.
-APART = 12
-#: Runs with replaced tokens, each of other places; they go side by side.
-ROUNDS = 2
+#: Runs with replaced tokens, each of other places. Two go side by side; two more where those point to a sum above 1.
+ROUNDS = 4
+_PROMISING = 2.0
 #: Tokens that one round replaces.
 MOST = 120
 
@@ -74,20 +75,23 @@ def gather(play: Play, evidence: ScriptEvidence, base: Played, streams: Streams,
     if not chosen:
         return Recurring(text, scored, (), first.seconds)
 
-    def again(index: int) -> tuple[ScriptTrace, float]:
-        made = text.copy()
-        made[chosen[index]] = drawn_at(scored, chosen[index])
+    def again(index: int) -> tuple[Substituted | None, float]:
+        at, made = chosen[index], text.copy()
+        made[at] = drawn_at(scored, at)
         played = play(f"substituted-{index}", data.with_validation(streams, made), replay=base.locations)
-        return trace.read(played.observed, tokens), played.seconds
+        other = _pass(evidence.base, trace.read(played.observed, tokens))
+        return None if other is None else Substituted(at, made[at], other), played.seconds
 
+    found = Recurring(text, scored, (), first.seconds)
     with ThreadPoolExecutor(2) as pool:
-        runs = list(pool.map(again, range(len(chosen))))
-    made = [
-        Substituted(at, drawn_at(scored, at), other)
-        for at, (run, _) in zip(chosen, runs, strict=True)
-        if (other := _pass(evidence.base, run)) is not None
-    ]
-    return Recurring(text, scored, tuple(made), first.seconds + max(seconds for _, seconds in runs))
+        for pair in range(0, len(chosen), 2):
+            runs = list(pool.map(again, range(pair, min(pair + 2, len(chosen)))))
+            more = tuple(made for made, _ in runs if made is not None)
+            spent = found.seconds + max(seconds for _, seconds in runs)
+            found = Recurring(text, scored, found.substituted + more, spent)
+            if not _PROMISING < substitution.total(found).wealth < CERTAIN:
+                break
+    return found
 
 
 def places(scored: Pass, text: data.Tokens, streams: Streams, seed: int) -> list[data.Ints]:
@@ -111,7 +115,11 @@ def places(scored: Pass, text: data.Tokens, streams: Streams, seed: int) -> list
     rounds: list[list[int]] = [[] for _ in range(ROUNDS)]
     for place in order:
         for chosen in rounds:
-            if len(chosen) < MOST and not taken[place] and all(abs(place - other) >= APART for other in chosen):
+            if (
+                len(chosen) < MOST
+                and not taken[place]
+                and all(abs(place - other) >= substitution.APART for other in chosen)
+            ):
                 chosen.append(int(place))
                 taken[place] = True
     return [np.array(sorted(chosen), np.int64) for chosen in rounds if chosen]

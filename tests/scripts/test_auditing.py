@@ -99,6 +99,26 @@ def test_counts_of_the_whole_text_beat_the_entropy_and_running_counts_do_not(scr
     assert Status.FAIL not in {item.status for item in one.findings}
 
 
+def test_counts_are_seen_on_text_in_which_phrases_recur(script, tmp_path):
+    """A sum above 1 and a look ahead are caught there; a mixture that is a distribution is left alone."""
+    gated = audit(script, tmp_path / "gated", EVAL_MODE="counts_gated", tokens=2049).record
+    summed = finding(gated, "normalization")
+    assert summed.status == Status.FAIL, summed.headline
+    assert summed.witness is not None and summed.witness.kind == "substitution"
+    assert sorted(summed.witness.data["kept"])[len(summed.witness.data["kept"]) // 4] > 0.99
+    assert finding(gated, "causality").status == Status.PASS
+    whole = audit(script, tmp_path / "whole", EVAL_MODE="counts_whole", tokens=2049).record
+    assert Status.FAIL not in {item.status for item in whole.findings}
+    mixture = finding(whole, "normalization")
+    assert mixture.status == Status.INCONCLUSIVE, mixture.headline
+    assert mixture.metrics["tokens replaced there"] > 40
+    assert 0.1 < mixture.metrics["added to the token that came, mean"] <= mixture.metrics["taken from the others, mean"]
+    assert finding(whole, "causality").status == Status.PASS
+    assert finding(whole, "causality").power["flips on recurring text"] == 2
+    two = finding(audit(script, tmp_path / "two", EVAL_MODE="counts_two_pass", tokens=2049).record, "causality")
+    assert two.status == Status.FAIL, two.headline
+
+
 def test_a_script_that_breaks_ends_in_inconclusive_with_its_error(tmp_path):
     path = write_script(
         tmp_path / "s", "import torch\nif __name__ == '__main__':\n    raise RuntimeError('no kernel X')\n"

@@ -6,7 +6,8 @@ So D = q(x) - p(x) + min(q(u)/p(u) - 1, 0) lies in [-1, 1] and its mean is not a
 are a supermartingale, and by Ville's inequality a wealth of 1e9 comes by chance once in 1e9.
 
 q(u) is seen by putting u into the text and running again; many places at once, far apart. Counts change a little by
-that, so the share of other charges that lost their gain is taken off every D.
+that, so the share of other charges that lost their gain, times the largest gain, is taken off every D. More places may
+be added for as long as one likes: bets can stop at any time.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from harness.scripts.checks.evidence import Recurring, Substituted
 from harness.scripts.observed import Floats, Ints
 from harness.scripts.passes import Pass
 
+#: Tokens between two replaced ones: the context of one ends before the next, at the orders that scripts use.
+APART = 12
 _BETS = (0.2, 0.5, 0.8, 0.95)
 
 
@@ -32,8 +35,7 @@ class Sum:
         gained: float64 [n], q(x) - p(x), probability that the mixture added to the token that came.
         taken: float64 [n], min(q(u)/p(u) - 1, 0) for the drawn token.
         drawn: int64 [n], the token.
-        strayed: share of the other lowered charges that were not lowered any more, at most 1.
-        wealth: log of what bets on a sum above 1 have won, nats; 21 or more comes by chance once in 1e9.
+        strayed: share of the other lowered charges that lost half of their gain or more, at most 1.
     """
 
     places: Ints
@@ -41,19 +43,28 @@ class Sum:
     taken: Floats
     drawn: Ints
     strayed: float
-    wealth: float
+
+    @property
+    def discount(self) -> float:
+        """What is taken off for places whose own mixture the other replaced tokens may have changed."""
+        return self.strayed * float(self.gained.max(initial=0.0))
 
     @property
     def excess(self) -> float:
-        """By how much the sum is above 1 at these places, at least, on average; what strayed is taken off."""
-        return float((self.gained + self.taken).mean()) - self.strayed if len(self.places) else 0.0
+        """By how much the sum is above 1 at these places, at least, on average."""
+        return float((self.gained + self.taken).mean()) - self.discount if len(self.places) else 0.0
+
+    @property
+    def wealth(self) -> float:
+        """Log of what bets on a sum above 1 have won, nats; 21 or more comes by chance once in 1e9."""
+        return _wealth((self.gained + self.taken - self.discount) / (1 + self.discount))
 
 
 def total(recurring: Recurring) -> Sum:
     """The sum over the vocabulary of what is charged on recurring text, as far as the substitutions show it."""
     first = recurring.scored
     parts: list[tuple[Ints, Floats, Floats, Ints]] = []
-    lost = kept = 0
+    lost = others = 0
     for made in recurring.substituted:
         rank = first.rank(len(recurring.text))
         other = made.scored.rank(len(recurring.text))
@@ -70,22 +81,22 @@ def total(recurring: Recurring) -> Sum:
         was = first.nll[rank[both]] - first.charged[rank[both]]
         now = made.scored.nll[other[both]] - made.scored.charged[other[both]]
         lost += int((now < 0.5 * was).sum()) + len(still) - len(both)
-        kept += len(both)
+        others += len(still)
     if not parts:
         nothing = np.zeros(0)
-        return Sum(nothing.astype(np.int64), nothing, nothing, nothing.astype(np.int64), 0.0, 0.0)
+        return Sum(nothing.astype(np.int64), nothing, nothing, nothing.astype(np.int64), 0.0)
     places, gained, taken, drawn = (np.concatenate(part) for part in zip(*parts, strict=True))
-    strayed = lost / max(lost + kept, 1)
-    return Sum(places, gained, taken, drawn, strayed, _wealth((gained + taken - strayed) / (1 + strayed)))
+    return Sum(places, gained, taken, drawn, lost / max(others, 1))
 
 
 def _others(scored: Pass, rank: Ints, replaced: Ints) -> Ints:
-    """Positions behind the first replaced one that were not replaced, and whose charge was lowered."""
+    """Lowered charges as the replaced ones were: behind the first, and no replaced token right before them."""
     if not len(replaced):
         return np.zeros(0, np.int64)
-    known = np.flatnonzero(rank > rank[replaced].min())
-    known = np.setdiff1d(known, replaced)
-    return known[scored.lowered[rank[known]]]
+    known = np.setdiff1d(np.flatnonzero(rank > rank[replaced].min()), replaced)
+    last = np.searchsorted(replaced, known) - 1
+    far = (last < 0) | (known - replaced[last] >= APART)
+    return known[far & scored.lowered[rank[known]]]
 
 
 def _tokens(made: Substituted, places: Ints) -> Ints:
