@@ -35,6 +35,7 @@ class Geometry:
         heads: (query heads, key-value heads) as submitted.
         ranks: {name of a LoRA rank: its value}.
         scheduled: tiny lengths of a schedule of training sequences.
+        share: the most that the source divides a training batch by.
     """
 
     factor: int
@@ -48,6 +49,7 @@ class Geometry:
     heads: tuple[int, int]
     ranks: dict[str, int]
     scheduled: tuple[int, ...] = ()
+    share: int = 1
 
     @classmethod
     def of(cls, settings: Settings, source: str = "") -> Geometry:
@@ -81,6 +83,7 @@ class Geometry:
             factor, train, train // factor, window, window // window_factor, stride, tiny,
             settings.get("MODEL_DIM") is not None, (number("NUM_HEADS"), number("NUM_KV_HEADS")), ranks,
             tuple(_shorter(int(one), factor) for one in _SCHEDULED.findall(settings.get("TRAIN_SEQ_SCHEDULE") or "")),
+            tied.share(source),
         )  # fmt: skip
 
     @property
@@ -186,9 +189,12 @@ def _length(real: float, geometry: Geometry) -> float:
 
 
 def _batch_tokens(real: float, geometry: Geometry) -> float:
-    """A sequence for each of eight micro-batches; scripts with a schedule want every length of it to divide those."""
+    """A sequence for each of eight micro-batches; scripts with a schedule want every length of it to divide those.
+
+    Where the source makes batches of a share of it (for calibration), that share holds them too.
+    """
     whole = math.lcm(geometry.train_tiny, *geometry.scheduled)
-    return 8 * (whole if whole <= 4 * geometry.train_tiny else geometry.train_tiny)
+    return 8 * geometry.share * (whole if whole <= 4 * geometry.train_tiny else geometry.train_tiny)
 
 
 def _window(real: float, geometry: Geometry) -> float:

@@ -10,6 +10,13 @@ _PRODUCT = r"\b{0}\s*\*\s*(?:\w+\.)*\w*seq_len\b|\bseq_len\s*\*\s*{0}\b"
 #: A call that asks for dozens of sequences, a number that no setting changes.
 _WRITES = re.compile(r"\bnum_seqs\s*=\s*\d{2,}\s*,\s*seq_len\s*=\s*args\.")
 _SHORTEST = 32
+#: `train_batch_tokens // 4`: batches that some part of the script makes of a share of the training batch.
+_SHARE = re.compile(r"\b(?:train_)?batch_tokens\s*//\s*(\d{1,2})\b")
+
+
+def share(source: str) -> int:
+    """The most that a script divides its training batch by, a number that the source writes; 1 where it does not."""
+    return max([1, *(int(found) for found in _SHARE.findall(source))])
 
 
 def shortest(source: str, tokens: int, usual: int) -> int:

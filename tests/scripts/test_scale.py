@@ -123,6 +123,14 @@ def test_command_line_flags(tmp_path: Path) -> None:
     assert result.argv == ("--slot-steps", "4", "--seed", "3", "--iterations", "3") and result.env == {}
 
 
+def test_a_share_of_the_training_batch_still_holds_a_sequence_for_each_micro_batch(tmp_path: Path) -> None:
+    plain = scaled(tmp_path / "a", {"TRAIN_BATCH_TOKENS": 786432, "TRAIN_SEQ_LEN": 2048})
+    assert plain.env["TRAIN_BATCH_TOKENS"] == "2048"
+    extra = "def calibrate(loader, args):\n    return loader.next_batch(args.train_batch_tokens // 4, 1, 8)\n"
+    shared = scaled(tmp_path / "b", {"TRAIN_BATCH_TOKENS": 786432, "TRAIN_SEQ_LEN": 2048}, extra=extra)
+    assert shared.env["TRAIN_BATCH_TOKENS"] == "8192"
+
+
 @given(st.sampled_from([1024, 1408, 2048, 2560, 4096]), st.integers(1, 4096))
 def test_a_stride_keeps_its_geometry(length: int, stride: int) -> None:
     factor = 1
