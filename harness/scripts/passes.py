@@ -37,6 +37,7 @@ class Pass:
         charged: float64 [n], nats, what the position added to the reported loss; differs from `nll` in mixtures.
         lse: float64 [n], see `Observed.atom_lse`.
         alternative: float64 [n], NLL of the alternative token in the same row.
+        rival: float64 [n], see `Observed.atom_rival`.
         drawn: int64 [n], a token drawn from the row, -1 for none.
         event: int64 [n], index of the tensor operation.
         event_seq: int64 [n], when that was.
@@ -59,6 +60,7 @@ class Pass:
     charged: Floats
     lse: Floats
     alternative: Floats
+    rival: Floats
     drawn: Ints
     event: Ints
     event_seq: Ints
@@ -241,6 +243,7 @@ def _pass(group: _Group, seen: Observed) -> Pass:
         charged=charged,
         lse=seen.atom_lse[atoms],
         alternative=seen.atom_alternative[atoms],
+        rival=seen.atom_rival[atoms],
         drawn=seen.atom_drawn[atoms],
         event=event,
         event_seq=seen.event_seq[event],

@@ -185,6 +185,27 @@ def test_a_script_that_broke_decides_nothing_and_says_why():
     assert not [item for item in found if item.status in (Status.PASS, Status.FAIL, Status.ERROR)]
 
 
+def test_the_lower_of_two_losses_is_no_distribution_unless_it_was_paid_for():
+    made = evidence()
+    main = made.base.main
+    assert main is not None and made.base.headline is not None
+    rival = np.where(np.arange(len(main.nll)) % 3 == 0, main.nll + 0.5, np.nan)
+
+    def judged(**changed: Any) -> Finding:
+        passes = list(made.base.passes)
+        passes[made.base.headline or 0] = dataclasses.replace(main, rival=rival, **changed)
+        facts = {**made.base.facts, "choices": [{"name": "minimum", "count": 9, "place": "train_gpt.py:70 best"}]}
+        base = dataclasses.replace(made.base, passes=tuple(passes), facts=facts)
+        return of(judging.judge(dataclasses.replace(made, base=base)), "normalization")
+
+    caught = judged()
+    assert caught.status == Status.FAIL and caught.witness is not None
+    assert caught.metrics["charges that are the better of two"] == math.ceil(len(main.nll) / 3)
+    assert "train_gpt.py:70 best" in caught.witness.summary and len(caught.witness.data["chosen"]) == 20
+    paid = judged(charged=main.charged + math.log(2))  # both get half of the probability: a distribution
+    assert paid.status != Status.FAIL, paid.headline
+
+
 def test_normalization():
     over = of(judging.judge(evidence(lse=0.7)), "normalization")
     assert over.status == Status.FAIL

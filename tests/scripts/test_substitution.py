@@ -19,8 +19,8 @@ def scored(nll: np.ndarray, charged: np.ndarray, drawn: np.ndarray) -> Pass:
     """A pass over positions 1 .. n, one operation each."""
     n = len(nll)
     at = np.arange(n)
-    place, off, zero = "train_gpt.py:9 f", np.zeros(n, bool), np.zeros(n)
-    return Pass("mixture", place, place, n, 1, at + 1, nll, charged, zero, nll * np.nan, drawn, at, at, off, off,
+    place, off, none = "train_gpt.py:9 f", np.zeros(n, bool), np.full(n, np.nan)
+    return Pass("mixture", place, place, n, 1, at + 1, nll, charged, np.zeros(n), none, none, drawn, at, at, off, off,
                 ("gather",), float(charged.mean()), 0.0)  # fmt: skip
 
 

@@ -9,17 +9,21 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.record import Finding, Metric, Status, Witness
 from harness.referee.null import CERTAIN
 from harness.scripts.checks import followed, substitution
 from harness.scripts.checks.evidence import RECURS, ScriptEvidence, found
 from harness.scripts.checks.substitution import Sum
+from harness.scripts.passes import MIXED, Pass
 
 CHECK, RULE = "normalization", "C2"
 
 #: Rows in bfloat16 sum to 1 within about 1e-2 at V = 8,192.
 TOLERANCE = 2e-2
+#: Choices that a witness shows.
+_SHOWN = 20
 
 
 def check(evidence: ScriptEvidence) -> Finding:
@@ -69,6 +73,20 @@ def check(evidence: ScriptEvidence) -> Finding:
             power=power,
             not_covered=not_covered,
         )
+    preferred = np.isfinite(main.rival) & (main.charged <= main.nll + MIXED * (1 + main.nll)) & (excess <= TOLERANCE)
+    if preferred.any():
+        return found(
+            evidence,
+            CHECK,
+            RULE,
+            Status.FAIL,
+            f"{int(preferred.sum()):,} of {count:,} charges are the lower of two losses of the same token: the larger "
+            "of two probabilities, token by token, sums to more than 1 wherever the two rows differ",
+            metrics={**metrics, "charges that are the better of two": int(preferred.sum())},
+            witness=_choice(evidence, main, preferred),
+            power=power,
+            not_covered=not_covered,
+        )
     mixture = None
     mixed = evidence.recurring.scored.modified if evidence.recurring is not None else 0
     if evidence.recurring is not None and mixed:
@@ -114,6 +132,27 @@ def check(evidence: ScriptEvidence) -> Finding:
         witness=_witness(mixture, main.place) if mixture is not None and status == Status.FAIL else None,
         power=power,
         not_covered=not_covered,
+    )
+
+
+def _choice(evidence: ScriptEvidence, main: Pass, preferred: NDArray[np.bool_]) -> Witness:
+    at = np.flatnonzero(preferred)
+    at = at[np.argsort(main.nll[at] - main.rival[at], kind="stable")][:_SHOWN]
+    made = evidence.base.facts.get("choices") or [{}]
+    where = made[0].get("place", "an unknown place") if isinstance(made[0], dict) else "an unknown place"
+    return Witness(
+        kind="choice",
+        summary=(
+            f"position {int(main.position[at[0]]):,} is charged {main.nll[at[0]]:.6f} nats, the lower of two losses; "
+            f"the other is {main.rival[at[0]]:.6f}; chosen at {where}"
+        ),
+        data={
+            "place": where,
+            "chosen": [
+                {"position": int(main.position[i]), "charged": float(main.nll[i]), "other": float(main.rival[i])}
+                for i in at
+            ],
+        },
     )
 
 

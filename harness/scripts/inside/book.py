@@ -49,6 +49,7 @@ class Book:
         self.pending: set[int] = set()  # events that read logits, whose normaliser is not known yet
         self.hooks: dict[int, Callable[[], None]] = {}
         self.unknown: Counter[tuple[str, int]] = Counter()
+        self.choices: Counter[tuple[str, int]] = Counter()  # by the better of two readings of one target
         self._kinds: dict[str, int] = {}
         self.events = 0
         self._event = [Column(np.int64) for _ in range(4)]  # seq, kind, place, grad
@@ -74,6 +75,11 @@ class Book:
     def miss(self, name: str) -> None:
         """Something that atoms went into, or the recorder itself, could not be followed."""
         self.unknown[name, self.places.here()] += 1
+
+    def prefer(self, name: str, atoms: Ints, rival: Floats) -> None:
+        """Atoms [n] won against another reading of the same target, whose NLL was `rival` [n]."""
+        self.atoms.rival.values[atoms] = rival
+        self.choices[name, self.places.here()] += len(atoms)
 
     def locate(self, ids: Ints) -> Ints | None:
         """Positions of target ids at the place that runs now; None where none is located."""
@@ -200,6 +206,10 @@ class Book:
         """The script printed or logged a line."""
         self._printed.append((self.tick(), text))
 
+    def _rows(self, counted: Counter[tuple[str, int]]) -> list[dict[str, Any]]:
+        return [{"name": name, "count": count, "place": self.places.texts[place]}
+                for (name, place), count in counted.most_common()]  # fmt: skip
+
     def observed(self) -> Observed:
         """Everything so far, as the contract wants it."""
         atoms = self.atoms
@@ -213,6 +223,7 @@ class Book:
             atom_nll=atoms.nll.values.copy(),
             atom_lse=atoms.lse.values.copy(),
             atom_alternative=atoms.alternative.values.copy(),
+            atom_rival=atoms.rival.values.copy(),
             atom_drawn=atoms.drawn.values.copy(),
             atom_event=atoms.event.values.copy(),
             event_seq=self._event[0].values.copy(),
@@ -236,11 +247,11 @@ class Book:
             kinds=list(self._kinds),
             places=list(self.places.texts),
             printed=[row[1] for row in self._printed],
-            unknown=[
-                {"name": name, "count": count, "place": self.places.texts[place]}
-                for (name, place), count in self.unknown.most_common()
-            ],
-            facts={"reports_left_out": dropped} if dropped else {},
+            unknown=self._rows(self.unknown),
+            facts={
+                **({"reports_left_out": dropped} if dropped else {}),
+                **({"choices": self._rows(self.choices)} if self.choices else {}),
+            },
         )
 
     def _expanded(self) -> tuple[list[tuple[tuple[int, Ints, Floats, float, int], Ints, Floats]], int]:
