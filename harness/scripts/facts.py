@@ -80,6 +80,7 @@ _SHAPES: dict[str, Callable[[Any], Any]] = {
     "standins": _counts,
     "missing": _rows(name=_text, why=_text, place=_text),
     "files": _rows(name=_text, opened=_count, bytes=_count),
+    "choices": _rows(name=_text, count=_count, place=_text),
     "edited": _counts,
     "fork": _count,
     "reports_left_out": _count,
