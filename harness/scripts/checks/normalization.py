@@ -99,20 +99,9 @@ def check(evidence: ScriptEvidence) -> Finding:
             f"positions to {1 + mixture.excess:.3f} or more (by chance: below 1e-{int(mixture.wealth / math.log(10))})"
         )
         not_covered.append("what it is worth on natural text")
-    elif main.modified:
+    elif main.modified or mixed:
         status = Status.INCONCLUSIVE
-        lower = int(main.lowered.sum())
-        headline = (
-            f"{main.modified:,} of {count:,} charges are not their row's NLL ({lower:,} are lower): a mixture whose "
-            "sum over the vocabulary was not seen"
-        )
-        not_covered.append("the sum of the mixture over all tokens")
-    elif mixed:
-        status = Status.INCONCLUSIVE
-        headline = (
-            f"{RECURS}, {mixed:,} charges are not their row's NLL: a mixture, which was not seen to add more to the "
-            "tokens that came than it takes from others"
-        )
+        headline = _mixed(main, mixture, mixed)
         not_covered.append("the sum of the mixture over all tokens")
     elif problem:
         status, headline = Status.INCONCLUSIVE, f"the rows that were seen sum to 1, but {problem}"
@@ -153,6 +142,23 @@ def _choice(evidence: ScriptEvidence, main: Pass, preferred: NDArray[np.bool_]) 
                 for i in at
             ],
         },
+    )
+
+
+def _mixed(main: Pass, mixture: Sum | None, mixed: int) -> str:
+    """What is known of a mixture that was not seen to sum to more than 1."""
+    text = f"{RECURS}, {mixed:,} charges are not their row's NLL: a mixture"
+    if main.modified:
+        text = (
+            f"{main.modified:,} of {len(main.position):,} charges are not their row's NLL ({int(main.lowered.sum()):,} "
+            "are lower): a mixture whose sum over the vocabulary was not seen"
+        )
+    if mixture is None or not len(mixture.places):
+        return text
+    where = "there" if text.startswith(RECURS) else RECURS
+    return (
+        f"{text}; {where} it adds {float(mixture.gained.mean()):.2g} to a token that came and takes "
+        f"{float(-mixture.taken.mean()):.2g} from the others, on average over {len(mixture.places)} positions"
     )
 
 
