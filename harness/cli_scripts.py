@@ -17,8 +17,9 @@ from harness.record import Record
 from harness.report import terminal
 from harness.sandbox.box import Sandbox
 from harness.scripts import judging
-from harness.scripts.auditing import ScriptOptions, audit_script, replay_script
+from harness.scripts.auditing import ScriptOptions, audit_script
 from harness.scripts.opening import is_script
+from harness.scripts.replaying import replay_script
 
 __all__ = ["audit_scripts", "is_script", "overrides", "replay_script_record"]
 
