@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import SubmissionError
+from harness.referee import frames
 from harness.referee.rows import Floats, score_rows
 from harness.referee.sinks import Ints, RowSink, Sink, StateSink
 from harness.referee.source import Source
 from harness.referee.trace import Trace
 from harness.sandbox.protocol import STATE, Kind, Purpose, Rows
-from harness.sandbox.wire import Frame, Wire, WireClosed, WireError, WireTimeout, pair, text, untext
+from harness.sandbox.wire import Frame, Wire, WireClosed, WireError, WireTimeout, pair, text
 
 
 class Finished(Protocol):
@@ -67,6 +68,7 @@ class Evaluation:
         self._projection = projection
         self._deadline = deadline
         self._closed = closed
+        self._owed: list[Callable[[], None]] = []  # what the sink has yet to be told, in order
 
     @property
     def vocab_size(self) -> int:
@@ -88,25 +90,43 @@ class Evaluation:
 
         Args:
             before_answer: called with the ranges of every read before they are answered; may fork.
-            after_commit: called after every commit; returning True ends the evaluation there.
+            after_commit: called after every commit; returning True ends the evaluation there. Without it a commit is
+                scored while the submission already works on what it reads next; its rows are here by then.
             progress: called with (positions scored, positions to score).
 
         Raises:
             SubmissionError: the submission failed, hung, or sent something that cannot be scored.
         """
         done = 0
-        while not self.finished:
-            new = self.step(before_answer)
-            if new is None:
-                continue
-            done += new
-            if progress:
-                progress(done, len(self._targets) - 1)
-            if after_commit and after_commit():
-                return
+        try:
+            while not self.finished:
+                new = self.step(before_answer, at_once=after_commit is not None)
+                if new is None:
+                    continue
+                done += new
+                if progress:
+                    progress(done, len(self._targets) - 1)
+                if after_commit and after_commit():
+                    return
+        except SubmissionError:
+            self.settle()  # what came before is kept; if that cannot be scored, it is why this ended
+            raise
 
-    def step(self, before_answer: Callable[[Ints], None] | None = None) -> int | None:
+    def settle(self) -> None:
+        """Score what is not scored yet, and tell the sink; whoever looks at the sink in between calls this first.
+
+        Raises:
+            SubmissionError: a row cannot be scored.
+        """
+        while self._owed:
+            self._owed.pop(0)()
+
+    def step(self, before_answer: Callable[[Ints], None] | None = None, *, at_once: bool = True) -> int | None:
         """Serve one frame.
+
+        Args:
+            before_answer: as in `run`.
+            at_once: whether a commit is scored before anything else; else the next read is answered first.
 
         Returns:
             Positions that a commit scored for the first time; None for any other frame.
@@ -117,24 +137,29 @@ class Evaluation:
         frame = self._next()
         if frame.kind == Kind.READ:
             self._read(frame, before_answer)
-        elif frame.kind == Kind.COMMIT:
-            return self._commit(frame)
-        elif frame.kind == Kind.UPDATE:
-            steps, backwards = self._numbers(frame, 0, (2,))
+            return None
+        self.settle()
+        if frame.kind == Kind.COMMIT:
+            new = self._commit(frame)
+            if at_once:
+                self.settle()
+            return new
+        if frame.kind == Kind.UPDATE:
+            steps, backwards = frames.numbers(frame, (2,))
             self.sink.update(int(steps), int(backwards))
         elif frame.kind == Kind.STATE:
-            digests = self._numbers(frame, 0, (len(STATE),))
+            digests = frames.numbers(frame, (len(STATE),))
             if isinstance(self.sink, StateSink):
                 self.sink.state(tuple(int(digest) for digest in digests))
         elif frame.kind == Kind.NOTICE:
             if len(self.notices) < 100:
-                self.notices.append(self._text(frame))
+                self.notices.append(frames.words(frame))
         elif frame.kind == Kind.MEET:
             self._met()
         elif frame.kind == Kind.DONE:
             self.finished = True
         elif frame.kind == Kind.FAILED:
-            raise SubmissionError(self._text(frame))
+            raise SubmissionError(frames.words(frame))
         else:
             raise SubmissionError(f"the evaluation sent a frame of unknown kind {frame.kind}")
         return None
@@ -146,6 +171,7 @@ class Evaluation:
 
     def fork(self, count: int) -> list[Wire]:
         """Split the process, which must be waiting for an answer, into count + 1; returns the new ones' wires."""
+        self.settle()
         pairs = [pair() for _ in range(count)]
         try:
             self._send(Kind.FORK, fds=[theirs.fileno() for _, theirs in pairs])
@@ -174,15 +200,19 @@ class Evaluation:
         self._send(Kind.TOKENS, np.concatenate(parts) if parts else np.zeros(0, np.uint16))
 
     def _read(self, frame: Frame, before_answer: Callable[[Ints], None] | None) -> None:
-        ranges, purpose = self._ranges(frame)
+        ranges, purpose = frames.ranges(frame, len(self._targets))
         missing = self._unscored(ranges) if purpose == Purpose.HISTORY else None
         if missing:
             self._send(Kind.REFUSED, text(missing))
             return
-        self.sink.read(ranges, purpose)
+        if self._owed:
+            self._owed.append(lambda: self.sink.read(ranges, purpose))
+        else:
+            self.sink.read(ranges, purpose)
         if before_answer:
             before_answer(ranges)
         self.answer(ranges)
+        self.settle()
 
     def _unscored(self, ranges: Ints) -> str | None:
         """Why the ranges are not history, in words; None if they are."""
@@ -193,32 +223,18 @@ class Evaluation:
         self._send(Kind.GO)
 
     def _commit(self, frame: Frame) -> int:
-        if len(frame.arrays) != 3:
-            raise SubmissionError("a commit must carry positions, rows and their kind")
-        positions, rows, code = frame.arrays
-        if positions.dtype != np.int64 or positions.ndim != 1 or len(positions) == 0:
-            raise SubmissionError("a commit needs at least one position, as int64")
-        if not _is_code(code) or code[0] not in set(Rows):
-            raise SubmissionError("a commit of an unknown kind of rows")
-        kind = Rows(int(code[0]))
-        columns = 1 if kind == Rows.REALISED else self.vocab_size
-        if rows.dtype != np.float32 or rows.shape != (len(positions), columns):
-            raise SubmissionError(
-                f"rows of shape {list(rows.shape)} for {len(positions)} positions; "
-                f"expected [{len(positions)}, {columns}]"
-                + (" (one column per token of the vocabulary)" if columns > 1 else " (the claimed log-probability)")
-            )
-        if positions.min() < 1 or positions.max() >= len(self._targets):
-            outside = positions[(positions < 1) | (positions >= len(self._targets))][0]
-            raise SubmissionError(f"position {outside} is outside the stream (1 to {len(self._targets) - 1})")
-        if isinstance(self.sink, RowSink):
-            self.sink.rows(positions, rows, kind)
-        else:
-            targets = self._targets[positions].astype(np.int64)
-            self.sink.commit(positions, score_rows(rows, targets, kind, self._projection, positions), kind)
+        positions, rows, kind = frames.commit(frame, len(self._targets), self.vocab_size)
+        self._owed.append(lambda: self._score(positions, rows, kind))
         new = int((~self.scored[positions]).sum())
         self.scored[positions] = True
         return new
+
+    def _score(self, positions: Ints, rows: NDArray[np.float32], kind: Rows) -> None:
+        if isinstance(self.sink, RowSink):
+            self.sink.rows(positions, rows, kind)
+            return
+        targets = self._targets[positions].astype(np.int64)
+        self.sink.commit(positions, score_rows(rows, targets, kind, self._projection, positions), kind)
 
     def _next(self) -> Frame:
         with self._explained():
@@ -245,36 +261,6 @@ class Evaluation:
         except WireError as error:
             raise SubmissionError(f"the evaluation broke the wire's format: {error}") from None
 
-    def _ranges(self, frame: Frame) -> tuple[Ints, Purpose]:
-        if len(frame.arrays) != 2:
-            raise SubmissionError("a read must carry ranges and a purpose")
-        ranges, code = frame.arrays
-        if ranges.dtype != np.int64 or ranges.ndim != 2 or ranges.shape[1] != 2 or not _is_code(code):
-            raise SubmissionError("a read must carry int64 [k, 2] ranges and one purpose")
-        bad = (ranges[:, 0] < 0) | (ranges[:, 1] < ranges[:, 0]) | (ranges[:, 1] > len(self._targets))
-        if bad.any():
-            start, stop = ranges[bad][0]
-            raise SubmissionError(f"read of tokens {start} to {stop}: the stream has {len(self._targets)}")
-        if len(ranges) + int((ranges[:, 1] - ranges[:, 0]).sum()) > 4 * len(self._targets) + (1 << 20):
-            raise SubmissionError("one read asks for more tokens or ranges than four times the stream")
-        try:
-            return ranges, Purpose(int(code[0]))
-        except ValueError:
-            raise SubmissionError(f"a read with unknown purpose {int(code[0])}") from None
-
-    def _numbers(self, frame: Frame, index: int, shape: tuple[int, ...]) -> Ints:
-        if len(frame.arrays) <= index or frame.arrays[index].shape != shape or frame.arrays[index].dtype != np.int64:
-            raise SubmissionError("the evaluation sent a malformed frame")
-        if frame.arrays[index].min() < 0:
-            what = "digest" if frame.kind == Kind.STATE else "number of updates"
-            raise SubmissionError(f"the evaluation reported a negative {what}")
-        return frame.arrays[index]
-
-    def _text(self, frame: Frame) -> str:
-        if not frame.arrays or frame.arrays[0].dtype != np.uint8:
-            raise SubmissionError("the evaluation sent a malformed frame")
-        return "".join(c if c.isprintable() else " " for c in untext(frame.arrays[0], 500))  # no terminal escapes
-
 
 def not_history(scored: NDArray[np.bool_], ranges: Ints) -> str | None:
     """The first position in int64 [k, 2] ranges that is not scored (bool [tokens]), in words; None without one."""
@@ -283,10 +269,6 @@ def not_history(scored: NDArray[np.bool_], ranges: Ints) -> str | None:
         if len(unscored):
             return f"history({start}, {stop}): position {start + int(unscored[0])} is not scored yet"
     return None
-
-
-def _is_code(array: NDArray[Any]) -> bool:
-    return array.dtype == np.uint8 and array.shape == (1,)
 
 
 def full_trace(evaluation: Finished, trace: Trace) -> Trace:
