@@ -23,7 +23,6 @@ from harness.scripts.passes import Pass
 from harness.scripts.running import Playable, Played
 from harness.scripts.streams import Streams
 from harness.scripts.trace import ScriptTrace
-from harness.scripts.vocabulary import BOS
 
 #: Words of scripts that count tokens. A hashed bigram embedding, which most scripts have, is learned and no count.
 _COUNTS = re.compile(
@@ -103,7 +102,7 @@ def places(scored: Pass, text: data.Tokens, streams: Streams, seed: int) -> list
     first = rank[rank >= 0]
     at = np.flatnonzero(rank >= 0)
     drawn[at] = scored.drawn[first]
-    usable[at] = (drawn[at] > BOS) & (drawn[at] != text[at]) & (drawn[at] < streams.vocab_size - 1)
+    usable[at] = (drawn[at] >= 0) & (drawn[at] != text[at]) & ~substitution.special(drawn[at], text)
     usable[at] &= rank[at] >= len(scored.position) // 2  # late both as the script scores and in the stream
     usable[: len(text) // 2] = False
     usable[streams.bos_positions] = usable[-1] = False

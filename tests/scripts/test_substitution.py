@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -53,7 +55,7 @@ def runs(
     n = places * (APART + 4)
     p = rng.dirichlet(np.full(VOCAB, sharp), n)
     hint = np.zeros((n, VOCAB))
-    text = rng.integers(0, VOCAB, n)
+    text = rng.integers(0, VOCAB, n)  # tokens are shifted by two below: 0 and 1 are special
     hint[np.arange(n), np.where(rng.random(n) < 0.8, text, rng.integers(0, VOCAB, n))] = 1.0
     drawn = np.array([rng.choice(VOCAB, p=row / row.sum()) for row in p])
     at = np.arange(APART, n, APART + 4)
@@ -63,14 +65,14 @@ def runs(
         own = np.arange(n)
         return -np.log(p[own, tokens] + 1e-300), -np.log(q[own, tokens] + 1e-300)
 
-    first = scored(*charge(mix(p, hint, weight), text), drawn)
+    first = scored(*charge(mix(p, hint, weight), text), drawn + 2)
     changed = text.copy()
     changed[at] = drawn[at]
     hint[rng.random(n) < stray] = 0.0
     keeps = np.where(hint.sum(-1, keepdims=True) > 0, mix(p, hint, weight), p)
     other = scored(*charge(keeps, changed), np.full(n, -1))
-    stream = np.concatenate([[0], text]).astype(np.uint16)
-    return Recurring(stream, first, (Substituted(at + 1, drawn[at].astype(np.uint16), other),))
+    stream = np.concatenate([[0], text + 2, [VOCAB + 2]]).astype(np.uint16)
+    return Recurring(stream, first, (Substituted(at + 1, (drawn[at] + 2).astype(np.uint16), other),))
 
 
 @settings(max_examples=60, deadline=None)
@@ -97,7 +99,17 @@ def test_bets_win_nothing_on_average_where_the_sum_is_one() -> None:
 def test_a_gate_that_the_realised_token_opens_is_certain(mix, stray: float) -> None:
     found = total(runs(mix, 1, stray=stray))
     assert found.wealth > CERTAIN and 0.1 < found.excess < 0.6
-    assert found.strayed == pytest.approx(stray, abs=0.05)
+    assert found.strayed == pytest.approx(stray, abs=0.05) and found.special == 0
+
+
+def test_what_was_not_tried_counts_as_taken() -> None:
+    made = runs(gated, 1)
+    hidden = made.scored.drawn.copy()
+    hidden[::2] = 1
+    half = total(dataclasses.replace(made, scored=dataclasses.replace(made.scored, drawn=hidden)))
+    assert half.special == pytest.approx(0.5, abs=0.05) and half.wealth < 1
+    alone = total(dataclasses.replace(made, scored=dataclasses.replace(made.scored, nll=made.scored.charged)))
+    assert alone.strayed == 1 and alone.wealth == 0
 
 
 def test_without_places_or_without_gains_nothing_is_said() -> None:

@@ -169,6 +169,7 @@ def _metrics(total: Sum, mixed: int) -> dict[str, Metric]:
             "added to the token that came, mean": float(total.gained.mean()),
             "taken from the others, mean": float(-total.taken.mean()),
             "other mixtures that the replaced tokens changed, share": total.strayed,
+            "draws that cannot stand in a text, share": total.special,
             "bets on a sum above 1, log of what they won": total.wealth,
         }
     return made
@@ -191,5 +192,6 @@ def _witness(total: Sum, place: str) -> Witness:
             "added": total.gained.tolist(),
             "kept": (1 + total.taken).tolist(),
             "strayed": total.strayed,
+            "special": total.special,
         },
     )

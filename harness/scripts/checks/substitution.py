@@ -6,8 +6,9 @@ So D = q(x) - p(x) + min(q(u)/p(u) - 1, 0) lies in [-1, 1] and its mean is not a
 are a supermartingale, and by Ville's inequality a wealth of 1e9 comes by chance once in 1e9.
 
 q(u) is seen by putting u into the text and running again; many places at once, far apart. Counts change a little by
-that, so the share of other charges that lost their gain, times the largest gain, is taken off every D. More places may
-be added for as long as one likes: bets can stop at any time.
+that, so the share of other charges that lost their gain, times the largest gain, is taken off every D; and so is the
+share of draws that cannot be put into a text (where documents start, the last token), as if they were given nothing.
+More places may be added for as long as one likes: bets can stop at any time.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.scripts.checks.evidence import Recurring, Substituted
 from harness.scripts.observed import Floats, Ints
 from harness.scripts.passes import Pass
+from harness.scripts.vocabulary import BOS
 
 #: Tokens between two replaced ones: the context of one ends before the next, at the orders that scripts use.
 APART = 12
@@ -35,7 +38,8 @@ class Sum:
         gained: float64 [n], q(x) - p(x), probability that the mixture added to the token that came.
         taken: float64 [n], min(q(u)/p(u) - 1, 0) for the drawn token.
         drawn: int64 [n], the token.
-        strayed: share of the other lowered charges that lost half of their gain or more, at most 1.
+        strayed: share of the other lowered charges that lost half of their gain or more; 1 where there are no others.
+        special: share of the draws that cannot stand in a text.
     """
 
     places: Ints
@@ -43,11 +47,12 @@ class Sum:
     taken: Floats
     drawn: Ints
     strayed: float
+    special: float = 0.0
 
     @property
     def discount(self) -> float:
-        """What is taken off for places whose own mixture the other replaced tokens may have changed."""
-        return self.strayed * float(self.gained.max(initial=0.0))
+        """What is taken off for mixtures that other replaced tokens changed, and for tokens that were not tried."""
+        return self.strayed * float(self.gained.max(initial=0.0)) + self.special
 
     @property
     def excess(self) -> float:
@@ -80,13 +85,25 @@ def total(recurring: Recurring) -> Sum:
         both = still[other[still] >= 0]
         was = first.nll[rank[both]] - first.charged[rank[both]]
         now = made.scored.nll[other[both]] - made.scored.charged[other[both]]
-        lost += int((now < 0.5 * was).sum()) + len(still) - len(both)
+        lost += int((~(now >= 0.5 * was)).sum()) + len(still) - len(both)
         others += len(still)
     if not parts:
         nothing = np.zeros(0)
-        return Sum(nothing.astype(np.int64), nothing, nothing, nothing.astype(np.int64), 0.0)
+        return Sum(nothing.astype(np.int64), nothing, nothing, nothing.astype(np.int64), 1.0)
     places, gained, taken, drawn = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return Sum(places, gained, taken, drawn, lost / max(others, 1))
+    return Sum(places, gained, taken, drawn, (lost + 1) / (others + 1), _special(recurring))
+
+
+def _special(recurring: Recurring) -> float:
+    """Share of the draws at lowered charges that are special tokens."""
+    drawn = recurring.scored.drawn[recurring.scored.lowered]
+    drawn = drawn[drawn >= 0]
+    return float(special(drawn, recurring.text).mean()) if len(drawn) else 0.0
+
+
+def special(tokens: Ints, text: NDArray[np.uint16]) -> NDArray[np.bool_]:
+    """Bool, where tokens are those that only stand where documents start, or at the end of a text."""
+    return (tokens <= BOS) | (tokens >= int(text[-1]))
 
 
 def _others(scored: Pass, rank: Ints, replaced: Ints) -> Ints:
