@@ -108,19 +108,13 @@ def places(scored: Pass, text: data.Tokens, streams: Streams, seed: int) -> list
     usable[streams.bos_positions] = usable[-1] = False
     lowered = np.zeros(len(text), bool)
     lowered[at] = scored.lowered[first]
-    taken = np.zeros(len(text), bool)
     order = rng.permutation(np.flatnonzero(usable))
     order = order[np.argsort(~lowered[order], kind="stable")]
     rounds: list[list[int]] = [[] for _ in range(ROUNDS)]
     for place in order:
-        for chosen in rounds:
-            if (
-                len(chosen) < MOST
-                and not taken[place]
-                and all(abs(place - other) >= substitution.APART for other in chosen)
-            ):
-                chosen.append(int(place))
-                taken[place] = True
+        free = (c for c in rounds if len(c) < MOST and all(abs(place - other) >= substitution.APART for other in c))
+        if (chosen := next(free, None)) is not None:
+            chosen.append(int(place))
     return [np.array(sorted(chosen), np.int64) for chosen in rounds if chosen]
 
 

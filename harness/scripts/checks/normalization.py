@@ -54,50 +54,32 @@ def check(evidence: ScriptEvidence) -> Finding:
     }
     power: dict[str, Metric] = {"rows checked": int(seen.sum()), "tolerance of a row's log-sum, nats": TOLERANCE}
     not_covered = ["rows are those of the loss's own softmax; what is mixed into logits before it is not undone"]
-    if over:
-        position = int(main.position[worst])
-        total = float(np.exp(min(float(excess[worst]), 690.0)))
-        witness = Witness(
-            kind="row",
-            summary=f"the probabilities in the row for position {position} sum to {total:.6g}",
-            data={"position": position, "sum": total, "tolerance": TOLERANCE, "place": main.place},
-        )
-        return found(
-            evidence,
-            CHECK,
-            RULE,
-            Status.FAIL,
-            f"{over:,} of {count:,} rows sum to more than 1, the worst to {total:.4g}",
-            metrics=metrics,
-            witness=witness,
-            power=power,
-            not_covered=not_covered,
-        )
-    preferred = np.isfinite(main.rival) & (main.charged <= main.nll + MIXED * (1 + main.nll)) & (excess <= TOLERANCE)
-    if preferred.any():
-        return found(
-            evidence,
-            CHECK,
-            RULE,
-            Status.FAIL,
-            f"{int(preferred.sum()):,} of {count:,} charges are the lower of two losses of the same token: the larger "
-            "of two probabilities, token by token, sums to more than 1 wherever the two rows differ",
-            metrics={**metrics, "charges that are the better of two": int(preferred.sum())},
-            witness=_choice(evidence, main, preferred),
-            power=power,
-            not_covered=not_covered,
-        )
-    mixture = None
+    witness = mixture = None
     mixed = evidence.recurring.scored.modified if evidence.recurring is not None else 0
-    if evidence.recurring is not None and mixed:
+    preferred = np.isfinite(main.rival) & (main.charged <= main.nll + MIXED * (1 + main.nll)) & (excess <= TOLERANCE)
+    if evidence.recurring is not None and mixed and not over and not preferred.any():
         mixture = substitution.total(evidence.recurring)
         metrics |= _metrics(mixture, mixed)
-    if mixture is not None and mixture.wealth >= CERTAIN:
+    if over:
+        status = Status.FAIL
+        total = float(np.exp(min(float(excess[worst]), 690.0)))
+        headline = f"{over:,} of {count:,} rows sum to more than 1, the worst to {total:.4g}"
+        witness = _row(main, worst, total)
+    elif preferred.any():
+        status = Status.FAIL
+        headline = (
+            f"{int(preferred.sum()):,} of {count:,} charges are the lower of two losses of the same token: the larger "
+            "of two probabilities, token by token, sums to more than 1 wherever the two rows differ"
+        )
+        metrics["charges that are the better of two"] = int(preferred.sum())
+        witness = _choice(evidence, main, preferred)
+    elif mixture is not None and mixture.wealth >= CERTAIN:
         status = Status.FAIL
         headline = (
             f"{RECURS}, what is charged sums to more than 1 over the vocabulary: on average over {len(mixture.places)} "
             f"positions to {1 + mixture.excess:.3f} or more (by chance: below 1e-{int(mixture.wealth / math.log(10))})"
         )
+        witness = _witness(mixture, main.place)
         not_covered.append("what it is worth on natural text")
     elif main.modified or mixed:
         status = Status.INCONCLUSIVE
@@ -118,9 +100,18 @@ def check(evidence: ScriptEvidence) -> Finding:
         status,
         headline,
         metrics=metrics,
-        witness=_witness(mixture, main.place) if mixture is not None and status == Status.FAIL else None,
+        witness=witness,
         power=power,
         not_covered=not_covered,
+    )
+
+
+def _row(main: Pass, worst: int, total: float) -> Witness:
+    position = int(main.position[worst])
+    return Witness(
+        kind="row",
+        summary=f"the probabilities in the row for position {position} sum to {total:.6g}",
+        data={"position": position, "sum": total, "tolerance": TOLERANCE, "place": main.place},
     )
 
 
