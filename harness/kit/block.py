@@ -8,11 +8,7 @@ from torch import Tensor, nn
 
 from harness.kit.attention import Past, causal_attention, rotate, without_own_value
 from harness.kit.config import ModelConfig
-
-
-def rms_norm(x: Tensor) -> Tensor:
-    """Divide the last axis by its root mean square (no weight; epsilon is the dtype's machine epsilon)."""
-    return F.rms_norm(x, (x.size(-1),))
+from harness.kit.fused import rms_norm, squared_relu
 
 
 class Attention(nn.Module):
@@ -75,8 +71,8 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map float [..., D] to float [..., D]."""
         hidden = self.up(x)
-        hidden = F.leaky_relu(hidden, self.slope) if self.slope else hidden.relu()
-        out: Tensor = self.proj(hidden.square())
+        hidden = F.leaky_relu(hidden, self.slope).square() if self.slope else squared_relu(hidden)
+        out: Tensor = self.proj(hidden)
         return out
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from harness.kit.block import rms_norm
+from harness.kit.fused import rms_norm
 from harness.kit.model import GPT
 from harness.kit.parts import REACH
 

@@ -26,8 +26,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.kit.attention import Past, rotary_tables, stretched_base
-from harness.kit.block import Block, rms_norm
+from harness.kit.block import Block
 from harness.kit.config import ModelConfig
+from harness.kit.fused import rms_norm
 from harness.kit.loss import softcap_cross_entropy
 from harness.kit.parts import BigramHash, ChannelSmear, TokenSmear, ValueEmbedding
 
@@ -98,6 +99,9 @@ class GPT(nn.Module):
         x = rms_norm(x)
         if self.channel_smear is not None:
             x = self.channel_smear(x, inputs)
+        if self.training and torch.is_autocast_enabled(x.device.type):
+            # the residual stream, too, as in the contest: it is most of a step's memory traffic
+            x = x.to(torch.get_autocast_dtype(x.device.type))
         return x
 
     def body(self, inputs: Tensor) -> Tensor:

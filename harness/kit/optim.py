@@ -1,9 +1,8 @@
 """Muon for the blocks' matrices, AdamW for everything else.
 
 Muon (Keller Jordan, 2024, as used by the contest's baseline): Nesterov momentum whose matrix is replaced by an
-approximation of its nearest semi-orthogonal matrix, found by a quintic Newton-Schulz iteration. MuonEq-R
-(arXiv:2603.28254, #1217) first divides the rows by their norms; Polar Express (arXiv:2505.16932, #1344) iterates with
-the best quintic for what each iteration is given.
+approximation of its nearest semi-orthogonal matrix (`orthogonal`). MuonEq-R (arXiv:2603.28254, #1217) first divides the
+rows by their norms.
 """
 
 from __future__ import annotations
@@ -17,49 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from harness.kit.config import TrainConfig, is_control
-
-Quintic = tuple[float, float, float]
-
-#: Coefficients that drive singular values to roughly [0.7, 1.2] in five iterations.
-NEWTON_SCHULZ: Sequence[Quintic] = ((3.4445, -4.775, 2.0315),)
-
-#: Per iteration the odd quintic that is nearest to 1 on the interval in which the one before it leaves the singular
-#: values, [0.001, 1] at first, with a margin of 2 % for rounding: Polar Express for five iterations, as used by #1344.
-POLAR_EXPRESS: Sequence[Quintic] = (
-    (8.156554524902461, -22.48329292557795, 15.878769915207462),
-    (4.042929935166739, -2.808917465908714, 0.5000178451051316),
-    (3.8916678022926607, -2.772484153217685, 0.5060648178503393),
-    (3.285753657755655, -2.3681294933425376, 0.46449024233003106),
-    (2.3465413258596377, -1.7097828382687081, 0.42323551169305323),
-)
+from harness.kit.orthogonal import NEWTON_SCHULZ, POLAR_EXPRESS, Quintic, orthogonalize
 
 #: Elements of a stack of matrices on a CPU, at most, where it is more than one matrix.
 _STACKED = 1 << 17
 
 _COEFFICIENTS = {"newton-schulz": NEWTON_SCHULZ, "polar-express": POLAR_EXPRESS}
-
-
-def orthogonalize(matrices: Tensor, steps: int = 5, coefficients: Sequence[Quintic] = NEWTON_SCHULZ) -> Tensor:
-    """Push all singular values of each matrix towards 1 by a quintic iteration: X <- aX + (bA + cA^2)X, A = XX^T.
-
-    Args:
-        matrices: float [..., rows, columns]; a stack is one batched computation.
-        steps: iterations.
-        coefficients: (a, b, c) of each iteration; the last one also serves the iterations beyond.
-
-    Returns:
-        float [..., rows, columns] of the same dtype; computed in bfloat16 on CUDA and in float32 elsewhere.
-    """
-    x: Tensor = matrices.to(torch.bfloat16 if matrices.is_cuda else torch.float32)
-    tall = x.size(-2) > x.size(-1)
-    if tall:
-        x = x.mT
-    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
-    for step in range(steps):
-        a, b, c = coefficients[min(step, len(coefficients) - 1)]
-        gram = x @ x.mT
-        x = a * x + (b * gram + c * (gram @ gram)) @ x
-    return (x.mT if tall else x).to(matrices.dtype)
 
 
 def normalize_rows(matrices: Tensor) -> Tensor:
@@ -83,6 +45,7 @@ class Muon(torch.optim.Optimizer):
         weight_decay: the parameter shrinks by lr * weight_decay a step.
         row_normalize: divide each row of the update by its norm before it is orthogonalized (MuonEq-R).
         coefficients: of the iterations, see `orthogonalize`.
+        dtype: what the iterations are computed in.
 
     Raises:
         ValueError: a parameter is not 2-D.
@@ -97,9 +60,11 @@ class Muon(torch.optim.Optimizer):
         weight_decay: float = 0.0,
         row_normalize: bool = False,
         coefficients: Sequence[Quintic] = NEWTON_SCHULZ,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         defaults = {"lr": lr, "momentum": momentum, "ns_steps": ns_steps, "weight_decay": weight_decay}
-        super().__init__(params, defaults | {"row_normalize": row_normalize, "coefficients": coefficients})
+        how = {"row_normalize": row_normalize, "coefficients": coefficients, "dtype": dtype}
+        super().__init__(params, defaults | how)
         for group in self.param_groups:
             for param in group["params"]:
                 if param.ndim != 2:
@@ -133,7 +98,7 @@ class Muon(torch.optim.Optimizer):
                 stack = torch.stack([update for _, update in pairs])
                 if group["row_normalize"]:
                     stack = normalize_rows(stack)
-                updates = orthogonalize(stack, group["ns_steps"], group["coefficients"])
+                updates = orthogonalize(stack, group["ns_steps"], group["coefficients"], group["dtype"])
                 scale = max(1.0, rows / columns) ** 0.5
                 for (param, _), update in zip(pairs, updates.unbind(), strict=True):
                     param.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-group["lr"] * scale)
@@ -195,6 +160,7 @@ def build_optimizers(model: nn.Module, cfg: TrainConfig) -> list[torch.optim.Opt
             cfg.muon_decay,
             cfg.muon_row_normalize,
             _COEFFICIENTS[cfg.orthogonalizer],
+            torch.bfloat16 if cfg.low_precision(groups.matrices[0].device.type) else torch.float32,
         )
         optimizers.append(muon)
     adam = [

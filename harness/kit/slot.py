@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.kit.block import rms_norm
+from harness.kit.fused import rms_norm
 from harness.kit.model import GPT
 
 

@@ -99,6 +99,7 @@ def train(
     average = build_average(model, cfg)
     params = [param for param in model.parameters() if param.requires_grad]
     device = params[0].device
+    low = cfg.low_precision(device.type)
     compute_loss = cast(HasLoss, model).loss
     progress = cast(HasProgress, model).progress if hasattr(model, "progress") else None
     model.train()
@@ -112,7 +113,7 @@ def train(
         scale = lr_scale(cfg, step, elapsed)
         _set_rates(optimizers, scale, muon_momentum(cfg, step))
         inputs, targets = (batch.to(device, non_blocking=True) for batch in loader.next_batch())
-        with torch.autocast("cuda", torch.bfloat16, enabled=device.type == "cuda"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=low):
             loss = compute_loss(inputs, targets)
         for param in params:
             param.grad = None

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.kit.attention import causal_attention, rotary_tables, rotate
-from harness.kit.block import rms_norm
 from harness.kit.config import ModelConfig, TrainConfig, record_model
+from harness.kit.fused import rms_norm
 from harness.kit.loss import softcap_cross_entropy
 from harness.kit.model import GPT
 from tests.kit import restated

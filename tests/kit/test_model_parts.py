@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from harness.kit.attention import rotary_tables, rotate, stretched_base, without_own_value
-from harness.kit.block import MLP, Block, rms_norm
+from harness.kit.block import MLP, Block
 from harness.kit.config import ModelConfig
+from harness.kit.fused import rms_norm
 from harness.kit.model import GPT
 from harness.kit.parts import BigramHash, ChannelSmear, TokenSmear, ValueEmbedding
 from tests.kit.switches import BASE, SWITCHES, config, draw, randomized, tokens

@@ -8,15 +8,8 @@ from torch import nn
 from harness.kit import optim
 from harness.kit.config import ModelConfig, TrainConfig
 from harness.kit.model import GPT
-from harness.kit.optim import (
-    NEWTON_SCHULZ,
-    POLAR_EXPRESS,
-    Muon,
-    build_optimizers,
-    normalize_rows,
-    orthogonalize,
-    param_groups,
-)
+from harness.kit.optim import Muon, build_optimizers, normalize_rows, param_groups
+from harness.kit.orthogonal import NEWTON_SCHULZ, POLAR_EXPRESS, orthogonalize
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -53,6 +46,23 @@ def test_a_stack_equals_its_matrices_one_by_one():
     stack = torch.randn(5, 20, 12, generator=generator())
     one_by_one = torch.stack([orthogonalize(matrix) for matrix in stack])
     assert torch.allclose(orthogonalize(stack), one_by_one, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(256, 256), (300, 520), (520, 300), (2, 257, 256)])
+@pytest.mark.parametrize("coefficients", [NEWTON_SCHULZ, POLAR_EXPRESS])
+def test_large_matrices_are_iterated_as_the_formula_says(shape, coefficients):
+    matrices = torch.randn(shape, generator=generator(2))
+    x = matrices.double()
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    for step in range(5):
+        a, b, c = coefficients[min(step, len(coefficients) - 1)]
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    out = orthogonalize(matrices, 5, coefficients)
+    torch.testing.assert_close(out.double(), x, rtol=0, atol=2e-5)
+    low = orthogonalize(matrices, 5, coefficients, torch.bfloat16)
+    assert low.dtype == torch.float32
+    assert (low.double() - x).norm() < 0.05 * x.norm()
 
 
 def nearest_quintic(low: float, high: float) -> np.ndarray:

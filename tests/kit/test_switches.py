@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from harness.kit.artifact import pack, unpack
 from harness.kit.config import ModelConfig, QuantizeConfig, TrainConfig, is_control
+from harness.kit.fused import rms_norm, turn
 from harness.kit.generate import Generator, window_start
 from harness.kit.model import GPT
 from harness.kit.optim import build_optimizers, param_groups
@@ -197,32 +198,29 @@ def baseline(weights: dict[str, Tensor], ids: Tensor) -> Tensor:
     frequency = 10_000.0 ** (-torch.arange(0, 6, 2, dtype=torch.float32) / 6)
     angle = torch.outer(torch.arange(ids.size(1), dtype=torch.float32), frequency)[:, None, :]
 
-    def norm(x: Tensor) -> Tensor:
-        return F.rms_norm(x, (x.size(-1),))
-
     def turned(x: Tensor) -> Tensor:
-        a, b = x.chunk(2, -1)
-        return torch.cat((a * angle.cos() + b * angle.sin(), b * angle.cos() - a * angle.sin()), -1)
+        return turn(x, angle.cos(), angle.sin())
 
     def block(x: Tensor, layer: int) -> Tensor:
         own = {name.split(".", 2)[2]: value for name, value in weights.items() if name.startswith(f"blocks.{layer}.")}
         x = own["resid_mix"][0] * x + own["resid_mix"][1] * x0
         q, k, v = (
-            F.linear(norm(x), own[f"attn.{name}.weight"]).unflatten(-1, (-1, 6)) for name in ("query", "key", "value")
+            F.linear(rms_norm(x), own[f"attn.{name}.weight"]).unflatten(-1, (-1, 6))
+            for name in ("query", "key", "value")
         )
-        q, k = turned(norm(q)) * own["attn.q_gain"][:, None], turned(norm(k))
+        q, k = turned(rms_norm(q)) * own["attn.q_gain"][:, None], turned(rms_norm(k))
         q, k, v = (each.transpose(1, 2) for each in (q, k, v))
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True).transpose(1, 2).flatten(-2)
         x = x + own["attn_scale"] * F.linear(y, own["attn.proj.weight"])
-        hidden = F.linear(norm(x), own["mlp.up.weight"]).relu().square()
+        hidden = F.linear(rms_norm(x), own["mlp.up.weight"]).relu().square()
         return x + own["mlp_scale"] * F.linear(hidden, own["mlp.proj.weight"])
 
-    x0 = norm(F.embedding(ids, weights["embedding.weight"]))
+    x0 = rms_norm(F.embedding(ids, weights["embedding.weight"]))
     a = block(x0, 0)
     b = block(a, 1)
     c = block(b + weights["skip_weights"][0] * b, 2)
     d = block(c + weights["skip_weights"][1] * a, 3)
-    z = F.linear(norm(block(d, 4)), weights["embedding.weight"]).float()
+    z = F.linear(rms_norm(block(d, 4)), weights["embedding.weight"]).float()
     return 30.0 * torch.tanh(z / 30.0)
 
 

@@ -214,3 +214,35 @@ def test_a_bad_shard_is_an_error_before_the_first_step(tmp_path):
     bad.write_bytes(b"no shard")
     with pytest.raises(ValueError, match="fineweb_train_000000"):
         train(fresh(), [bad], SHORT, seed=0)
+
+
+def test_a_cpu_trains_in_float32_unless_told(shards):
+    assert torch.equal(after(shards, SHORT), after(shards, changed(SHORT, precision="float32")))
+    assert not torch.equal(after(shards, SHORT), after(shards, changed(SHORT, precision="bfloat16")))
+
+
+def test_bfloat16_learns_what_float32_learns(shards):
+    losses = []
+    for precision in ("float32", "bfloat16"):
+        model = fresh()
+        result = train(model, shards, changed(SHORT, steps=60, precision=precision), seed=0)
+        assert all(param.dtype == torch.float32 for param in model.parameters())
+        losses.append(result.final_loss)
+    assert losses[0] < 0.5 and abs(losses[1] - losses[0]) < 0.1
+
+
+def test_the_residual_stream_has_the_precision_of_training():
+    model, seen = fresh(), []
+    hook = model.blocks[1].register_forward_pre_hook(lambda _, given: seen.append(given[0].dtype))
+    ids = torch.zeros(1, 4, dtype=torch.int64)
+    with torch.autocast("cpu", torch.bfloat16):
+        model.train()(ids)
+        model.eval()(ids)
+    model.train()(ids)
+    hook.remove()
+    assert seen == [torch.bfloat16, torch.float32, torch.float32]
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match="precision must be .* not 'half'"):
+        changed(SHORT, precision="half")
