@@ -19,6 +19,7 @@ from benchmarks.kept import ROOT
 from harness.corpus.shards import write_shard
 from harness.kit.config import ModelConfig
 from harness.scripts.vocabulary import BOS, FIRST_ORDINARY, sentencepiece_model
+from harness.training import WORKER_ENV
 
 
 def child(module: str, order: dict[str, Any], *, threads: int = 1) -> dict[str, Any]:
@@ -44,9 +45,14 @@ def child(module: str, order: dict[str, Any], *, threads: int = 1) -> dict[str, 
 def environment(threads: int) -> dict[str, str]:
     """Variables of a process that computes on so many threads and finds the harness."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    # As in the box: threads that spin while they wait are slow beside any other process.
-    counts = {**dict.fromkeys(names, str(threads)), "GOMP_SPINCOUNT": "10000"}
-    return {**os.environ, **counts, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0"}
+    # As in the box, so that both sides wait and allocate alike.
+    return {
+        **os.environ,
+        **dict.fromkeys(names, str(threads)),
+        **WORKER_ENV,
+        "PYTHONPATH": str(ROOT),
+        "PYTHONHASHSEED": "0",
+    }
 
 
 def forward_flops(cfg: ModelConfig, length: int, *, head: bool = True) -> float:

@@ -81,7 +81,7 @@ class Shape:
 SHAPES = {
     "smoke": Shape(smoke_model(1024), 256, 2048, 60, 5),
     # Short sequences, so that eight micro-batches are few tokens: Muon is a larger part of a step than in the contest.
-    "record": Shape(record_model(1024), 256, 2048, 2, 1),
+    "record": Shape(record_model(1024), 256, 2048, 3, 3),
 }
 QUICK = {
     "smoke": Shape(replace(smoke_model(1024), dim=32), 64, 512, 6, 2),

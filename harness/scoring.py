@@ -26,7 +26,7 @@ from harness.referee.source import Source
 from harness.sandbox.box import Box, Limits, Sandbox
 from harness.sandbox.protocol import Kind
 from harness.sandbox.wire import Wire, WireError, pair, text, untext
-from harness.training import WORKER, Sealed, became, receive, submission_errors
+from harness.training import WORKER, WORKER_ENV, Sealed, became, receive, submission_errors
 
 E = TypeVar("E", bound=Evaluation)
 
@@ -67,6 +67,7 @@ class EvaluationBox:
                     read=[self._code, job.artifact.path],
                     limits=job.limits,
                     log=self._log,
+                    env=WORKER_ENV,
                     sandbox=job.sandbox,
                     threads=1,
                 )

@@ -19,6 +19,9 @@ from harness.referee.trace import Trace
 from harness.sandbox.protocol import STATE, Kind, Purpose, Rows
 from harness.sandbox.wire import Frame, Wire, WireClosed, WireError, WireTimeout, pair, text
 
+#: Seconds that scoring waits for another read after one: a window's inputs and targets are often asked for in a row.
+_NEXT_READ = 0.001
+
 
 class Finished(Protocol):
     """What `full_trace` asks an evaluation, of one rank or of several."""
@@ -126,7 +129,7 @@ class Evaluation:
 
         Args:
             before_answer: as in `run`.
-            at_once: whether a commit is scored before anything else; else the next read is answered first.
+            at_once: whether a commit is scored before anything else; else the reads that follow are answered first.
 
         Returns:
             Positions that a commit scored for the first time; None for any other frame.
@@ -212,7 +215,13 @@ class Evaluation:
         if before_answer:
             before_answer(ranges)
         self.answer(ranges)
-        self.settle()
+        if self._owed and not self._another():
+            self.settle()
+
+    def _another(self) -> bool:
+        """Whether the submission asks for something else at once."""
+        with self._explained():
+            return self.wire.waiting(_NEXT_READ)
 
     def _unscored(self, ranges: Ints) -> str | None:
         """Why the ranges are not history, in words; None if they are."""

@@ -236,6 +236,13 @@ class Wire:
             if deadline is not None and buffer and time.monotonic() > deadline:
                 self._fail(WireTimeout("the frame did not arrive in time"))
 
+    def waiting(self, seconds: float) -> bool:
+        """Whether something to receive, or the peer's end, comes within so many seconds (whole milliseconds count)."""
+        self._check_usable()
+        poller = select.poll()
+        poller.register(self._sock, select.POLLIN)
+        return bool(poller.poll(math.ceil(seconds * 1000)))
+
     def _wait(self, event: int, deadline: float | None, *, started: bool = True) -> None:
         poller = select.poll()
         poller.register(self._sock, event)
