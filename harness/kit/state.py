@@ -22,6 +22,7 @@ from torch import Tensor, nn
 SMALL = 1 << 16
 #: Elements in that sample, and of what is hashed of a tensor on an accelerator.
 SAMPLE, FAR_SAMPLE = 64, 1 << 16
+_PLAIN = {torch.float32, torch.float64, torch.float16, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8}
 #: Optimizers that are remembered, the latest ones.
 OPTIMIZERS = 2
 
@@ -143,5 +144,9 @@ def _sample(tensor: Tensor, count: int) -> Tensor:
 
 def _bytes(tensor: Tensor, crc: int) -> int:
     """CRC-32 of a tensor's bytes, of any dtype."""
-    near = tensor.detach().to("cpu").contiguous().reshape(-1)
-    return zlib.crc32(near.view(torch.uint8).numpy().data, crc) if near.numel() else crc
+    near = tensor.detach().to("cpu").contiguous()
+    if not near.numel():
+        return crc
+    if near.dtype not in _PLAIN:  # numpy knows none of the others
+        near = near.reshape(-1).view(torch.uint8)
+    return zlib.crc32(near.numpy(), crc)
