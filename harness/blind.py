@@ -11,7 +11,7 @@ from harness.audit.evidence import ROUNDING
 from harness.errors import SubmissionError
 from harness.progress import Progress
 from harness.referee.blind import BlindRun, blind_probe, confirmed, follow, judged, lied
-from harness.referee.flips import ProbeResult
+from harness.referee.comparator import ProbeResult
 from harness.referee.source import Probe, Real
 from harness.referee.trace import Difference, Trace
 from harness.scoring import EvaluationBox, Job

@@ -24,7 +24,8 @@ from harness.record import (
     SeedScore,
 )
 from harness.recording import record_of, score_of
-from harness.referee.flips import FlipRun, ProbeResult
+from harness.referee.comparator import ProbeResult
+from harness.referee.flips import FlipRun
 from harness.referee.plan import alternatives, boundaries, plan, token_classes
 from harness.referee.session import Evaluation, full_trace
 from harness.referee.source import Probe, Real, Source

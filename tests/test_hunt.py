@@ -22,7 +22,7 @@ from harness.progress import Progress
 from harness.record import Record, Status
 from harness.referee import search as searching
 from harness.referee.bench import Bench
-from harness.referee.flips import ProbeResult
+from harness.referee.comparator import ProbeResult
 from harness.referee.search import Search, search
 from harness.referee.source import Probe, Tokens
 from harness.replay import replay

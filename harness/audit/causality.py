@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.audit.evidence import Evidence, finding, not_run
 from harness.record import Finding, Metric, Status, Witness
-from harness.referee.flips import ProbeResult
+from harness.referee.comparator import ProbeResult
 from harness.referee.price import price
 from harness.sandbox.protocol import Rows
 

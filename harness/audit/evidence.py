@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from harness.corpus.dataset import Dataset
 from harness.record import Finding, Metric, SeedScore, Status, Witness
-from harness.referee.flips import ProbeResult
+from harness.referee.comparator import ProbeResult
 from harness.referee.null import Saving
 from harness.referee.trace import Difference, Trace
 from harness.referee.wholerow import WholeRow

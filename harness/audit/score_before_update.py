@@ -17,7 +17,7 @@ from typing import Any
 
 from harness.audit.evidence import Evidence, finding
 from harness.record import Finding, Metric, Status, Witness
-from harness.referee.flips import ProbeResult
+from harness.referee.comparator import ProbeResult
 from harness.referee.source import Probe
 from harness.referee.trace import Commit, Read, Trace, Update
 from harness.sandbox.protocol import STATE

@@ -149,4 +149,4 @@ def _bytes(tensor: Tensor, crc: int) -> int:
         return crc
     if near.dtype not in _PLAIN:  # numpy knows none of the others
         near = near.reshape(-1).view(torch.uint8)
-    return zlib.crc32(near.numpy(), crc)
+    return zlib.crc32(near.numpy().data, crc)

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import SubmissionError
-from harness.referee.flips import Comparator, FlipRun, ProbeResult
+from harness.referee.comparator import Comparator, ProbeResult
+from harness.referee.flips import FlipRun
 from harness.referee.session import Evaluation
 from harness.referee.sinks import Ints
 from harness.referee.source import Perturbed, Probe, Real

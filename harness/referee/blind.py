@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import SubmissionError
-from harness.referee.flips import ProbeResult
+from harness.referee.comparator import ProbeResult
 from harness.referee.ranks import RankedEvaluation
 from harness.referee.session import Evaluation
 from harness.referee.sinks import Ints

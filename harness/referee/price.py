@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from harness.referee.flips import ProbeResult
+from harness.referee.comparator import ProbeResult
 
 
 @dataclass(frozen=True)

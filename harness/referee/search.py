@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import UsageError
-from harness.referee.flips import ProbeResult
+from harness.referee.comparator import ProbeResult
 from harness.referee.plan import DOCUMENT_START, edges
 from harness.referee.source import Probe, Tokens
 from harness.referee.trace import Trace

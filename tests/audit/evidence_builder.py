@@ -12,7 +12,7 @@ from harness import rules
 from harness.audit.evidence import ArtifactSizes, Clocks, Evidence
 from harness.corpus.dataset import Dataset
 from harness.record import Finding, Status
-from harness.referee.flips import ProbeResult
+from harness.referee.comparator import ProbeResult
 from harness.referee.rows import PROJECTIONS, Scored
 from harness.referee.source import Probe
 from harness.referee.trace import Trace, compare

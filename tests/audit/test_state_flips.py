@@ -14,7 +14,7 @@ from harness.audit import causality, score_before_update
 from harness.corpus.dataset import Dataset
 from harness.kit.stream import Stream
 from harness.record import Record, Status
-from harness.referee.flips import ProbeResult
+from harness.referee.comparator import ProbeResult
 from harness.referee.source import Probe
 from harness.referee.trace import Trace
 from harness.replay import replay

@@ -12,7 +12,8 @@ import torch
 
 from harness.kit.stream import Stream
 from harness.kit.watch import Watch
-from harness.referee.flips import FlipRun, ProbeResult
+from harness.referee.comparator import ProbeResult
+from harness.referee.flips import FlipRun
 from harness.referee.rows import projector
 from harness.referee.session import Evaluation
 from harness.referee.sinks import Sink

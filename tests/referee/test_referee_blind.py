@@ -13,7 +13,7 @@ from scripted import VOCAB, Scorer, evaluating, flipped, scored_trace, tokens_of
 
 from harness.kit.stream import Stream
 from harness.referee.blind import BlindRun, blind_probe, confirmed, follow, judged, lied
-from harness.referee.flips import ProbeResult
+from harness.referee.comparator import ProbeResult
 from harness.referee.source import Probe, Real
 from harness.referee.trace import Trace, compare
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 
 import numpy as np
 import pytest
 import torch
 from scripted import VOCAB, evaluating, flipped, scored_trace, tokens_of
 
+from harness.errors import SubmissionError
 from harness.kit.stream import Stream
-from harness.referee.flips import KEPT_CHANGES, Comparator, FlipRun, ProbeResult
+from harness.referee.comparator import KEPT_CHANGES, Comparator, ProbeResult
+from harness.referee.flips import FlipRun
 from harness.referee.rows import PROJECTIONS, Scored
 from harness.referee.source import ALTERNATIVE, DOCUMENT_END, Probe
 from harness.referee.trace import Trace, compare
@@ -323,3 +326,35 @@ def test_in_another_order_a_row_that_depends_on_what_is_later_in_both_is_one() -
     assert by_probe["suffix", early].violated == early  # all rows up to it
     assert by_probe["swap", early].violated == 0  # that token is not the one that leaks
     assert all(r.violated == 0 for (_, t), r in by_probe.items() if t > 30)
+
+
+def slow_after_a_split(stream: Stream) -> None:
+    """Whoever reads other tokens takes its time, so that the unperturbed process is ahead of it."""
+    for batch in stream.windows(length=12, stride=4, batch_size=3):
+        window = batch.windows[0]
+        if batch.inputs[0, : window.size].tolist() != TOKENS[window.start : window.start + window.size].tolist():
+            time.sleep(0.05)
+        stream.score(batch, TABLE[batch.inputs])
+
+
+@pytest.mark.parametrize("budget", [20, 100_000])
+def test_what_is_tried_and_seen_does_not_depend_on_who_is_faster(budget: int) -> None:
+    probes = probes_at(*good_positions(8))
+    fast, _, _ = flipped(honest, TOKENS, probes, budget=budget)
+    slow, base, again = flipped(slow_after_a_split, TOKENS, probes, budget=budget)
+    assert slow == fast
+    assert compare(base, again).changed == compare(base, again).missing == 0
+
+
+def breaks_at_the_end(stream: Stream) -> None:
+    slow_after_a_split(stream)
+    raise SystemExit
+
+
+def test_probes_that_go_on_end_before_a_broken_run_is_given_up() -> None:
+    tokens, base = TOKENS, scored_trace(honest, TOKENS)
+    flips = FlipRun(base, tokens, probes_at(good_positions(8)[-1]), budget=1000)
+    with evaluating(breaks_at_the_end, tokens, Trace(len(tokens))) as evaluation:
+        with pytest.raises(SubmissionError, match="ended early"):
+            flips.run(evaluation)
+        assert all(result.ran and result.rows for result in flips.results)

@@ -1,0 +1,171 @@
+"""What one flip showed: the rows of a process that was told a lie, held against those of the unperturbed run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.referee.rows import Scored
+from harness.referee.sinks import Ints
+from harness.referee.source import Probe
+from harness.referee.trace import Trace, first_of
+from harness.sandbox.protocol import STATE, Purpose, Rows
+
+#: Changed rows kept per probe: the largest changes, where there are more.
+KEPT_CHANGES = 400
+
+
+@dataclass
+class ProbeResult:
+    """What one probe showed.
+
+    Attributes:
+        probe: the lie that was told.
+        ran: False when it was planned but not made (budget, or the token was never read).
+        by_construction: positions committed before the split that had to stay as they are, and cannot but.
+        compared: positions committed after the split that had to stay as they are, and were compared.
+        violations: (position, NLL before, NLL after, largest change of a fingerprint) of rows that moved although
+            they must not; NLL in nats of the real token.
+        violated: how many such rows there were.
+        control: positions after the flip whose rows moved, as they should.
+        control_size: the largest of these changes, in NLL or fingerprint.
+        controls_seen: positions after the flip that were compared.
+        effects: (position, |change of NLL|) of all rows that moved, for the leak matrix.
+        own: NLL of the real token at the probe's own position, before and after, where the row was compared.
+        batch: number of the read at which the probe came due.
+        error: the submission broke under the probe; one line.
+        rows: rows that the probe's process committed (its cost).
+        states: commits of rows that had to stay as they are, before which the state was compared.
+        state_moved: (first position, last position, moved parts of `protocol.STATE`) of those where it was another.
+        tolerance: changes up to this were taken for no change, see `above`.
+        unconfirmed: rows that moved although they must not, and did not hold still, or did not move, when it was tried
+            again; they count as no violations, and the probe as no clean one.
+    """
+
+    probe: Probe
+    ran: bool = False
+    by_construction: int = 0
+    compared: int = 0
+    violations: list[tuple[int, float, float, float]] = field(default_factory=list)
+    violated: int = 0
+    control: int = 0
+    control_size: float = 0.0
+    controls_seen: int = 0
+    effects: list[tuple[int, float]] = field(default_factory=list)
+    own: tuple[float, float] | None = None
+    batch: int = -1
+    error: str | None = None
+    rows: int = 0
+    states: int = 0
+    state_moved: list[tuple[int, int, tuple[str, ...]]] = field(default_factory=list)
+    tolerance: float = 0.0
+    unconfirmed: int = 0
+
+    def above(self, noise: float) -> ProbeResult:
+        """The result with changes up to `noise` (nats, or units of a fingerprint) taken for no change."""
+        if noise <= 0:
+            return self
+        kept = [row for row in self.violations if max(abs(row[2] - row[1]), row[3]) > noise]
+        control = self.control if self.control_size > noise else 0
+        effects = [effect for effect in self.effects if effect[1] > noise]
+        return replace(self, violations=kept, violated=len(kept), control=control, effects=effects, tolerance=noise)
+
+
+class Comparator:
+    """The sink of a perturbed evaluation: compares every committed row with the unperturbed run's.
+
+    Args:
+        base: the unperturbed run.
+        result: what is seen goes here.
+        must_hold: bool [tokens], positions whose rows may not move.
+        seen: bool [tokens], positions committed before the split: a further row for one of them is a repeat.
+        state: digests of the state at the split; None where they are not known.
+    """
+
+    def __init__(
+        self,
+        base: Trace,
+        result: ProbeResult,
+        must_hold: NDArray[np.bool_],
+        seen: NDArray[np.bool_] | None = None,
+        state: tuple[int, ...] | None = None,
+    ) -> None:
+        self._base = base
+        self._state = state
+        self._result = result
+        self._must_hold = must_hold
+        self._left = int(must_hold.sum())
+        self._seen = np.zeros(base.tokens, bool) if seen is None else seen.copy()
+        self._after = 0
+
+    def read(self, ranges: Ints, purpose: Purpose) -> None:
+        """Reads of a perturbed run are not kept."""
+
+    def update(self, steps: int, backwards: int) -> None:
+        """Updates of a perturbed run are not kept."""
+
+    def state(self, digests: tuple[int, ...]) -> None:
+        """Note the state in which the next rows are committed."""
+        self._state = digests
+
+    def commit(self, positions: Ints, scored: Scored, kind: Rows) -> None:
+        """Compare rows with the base trace's rows for the same positions, first commits only."""
+        result, base = self._result, self._base
+        self._compare_state(positions)
+        result.rows += len(positions)
+        fresh = first_of(positions) & ~self._seen[positions] & (base.order[positions] >= 0)
+        self._seen[positions] = True
+        where = positions[fresh]
+        nll = np.abs(scored.nll[fresh] - base.nll[where])
+        prints = np.abs(scored.prints[fresh] - base.prints[where]).max(axis=1, initial=0.0)
+        size = np.maximum(nll, prints)
+        moved = size > 0
+        own = where == result.probe.position
+        if kind == Rows.REALISED:
+            # The probability claimed at the flip is another token's; it is kept below, and compared with nothing.
+            moved &= ~own
+        held = self._must_hold[where]
+        self._left -= int(held.sum())
+        result.compared += int(held.sum())
+        result.controls_seen += int((~held).sum())
+        result.control += int((moved & ~held).sum())
+        result.violated += int((moved & held).sum())
+        result.control_size = max(result.control_size, float(size[moved & ~held].max(initial=0.0)))
+        result.effects += [(int(where[i]), float(nll[i])) for i in np.flatnonzero(moved)]
+        for i in np.flatnonzero(moved & held):
+            before, after = float(base.nll[where[i]]), float(scored.nll[fresh][i])
+            result.violations.append((int(where[i]), before, after, float(prints[i])))
+        for i in np.flatnonzero(own):
+            result.own = (float(base.nll[where[i]]), float(scored.nll[fresh][i]))
+        _keep_largest(result)
+        if not self._left and (~held).any():
+            self._after += 1
+
+    def _compare_state(self, positions: Ints) -> None:
+        """Where no row of a commit may depend on what was replaced, the state before it may not either.
+
+        Where one may, the state is left alone: it can hold what only that row is computed from.
+        """
+        if self._state is None or not self._must_hold[positions].all():
+            return
+        before = self._base.state_before(positions)
+        if before is None:
+            return
+        self._result.states += 1
+        moved = tuple(STATE[i] for i, (a, b) in enumerate(zip(before, self._state, strict=True)) if a != b)
+        if moved:
+            self._result.state_moved.append((int(positions.min()), int(positions.max()), moved))
+
+    def enough(self) -> bool:
+        """All rows that must hold were compared, and some that may move (two more commits, if none has moved)."""
+        return self._left <= 0 and (self._result.control > 0 or self._after >= 3)
+
+
+def _keep_largest(result: ProbeResult) -> None:
+    if len(result.effects) > KEPT_CHANGES:
+        result.effects = sorted(result.effects, key=lambda e: (-e[1], e[0]))[:KEPT_CHANGES]
+    if len(result.violations) > KEPT_CHANGES:
+        ranked = sorted(result.violations, key=lambda v: (-max(abs(v[2] - v[1]), v[3]), v[0]))
+        result.violations = ranked[:KEPT_CHANGES]
