@@ -9,9 +9,10 @@ import torch
 
 from harness.errors import SubmissionError
 from harness.options import Options
-from harness.pipeline import _unsplit
+from harness.pipeline import _unsplit, gather
+from harness.progress import Progress
 from harness.record import Status
-from harness.training import seal_key
+from harness.training import seal_key, train
 from tests.support import finding, judge, tiny_dataset, write_submission
 
 
@@ -19,6 +20,15 @@ from tests.support import finding, judge, tiny_dataset, write_submission
 def test_a_gpu_that_is_not_there_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(SubmissionError, match="--device cuda: no GPU can be used in the box"):
         judge(write_submission(tmp_path / "s"), tiny_dataset(tmp_path), tmp_path / "out", device="cuda")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU, so asking for one is not in vain")
+def test_an_artifact_from_elsewhere_says_the_same_when_it_is_scored(tmp_path: Path) -> None:
+    folder, data = write_submission(tmp_path / "s"), tiny_dataset(tmp_path)
+    with Progress(quiet=True) as progress:
+        sealed = train(folder, data, 1, tmp_path, Options(timeout=120.0, threads=1), progress)
+        with pytest.raises(SubmissionError, match="--device cuda: no GPU can be used in the box"):
+            gather(folder, data, sealed, 1, tmp_path, Options(checks=["single-pass"], device="cuda"), progress)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU; none is here")

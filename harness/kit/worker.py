@@ -126,18 +126,13 @@ def _evaluate(job: dict[str, Any], *wires: Wire) -> int:
     hello = wire.recv()
     tokens, vocab_size = (int(value) for value in hello.arrays[0])
     watch = Watch()
-    device = device_of(job, peers.rank)
+    cpu = torch.device("cpu")
     stream = Stream(
-        wire,
-        tokens=tokens,
-        vocab_size=vocab_size,
-        watch=watch,
-        device=device,
-        rank=peers.rank,
-        size=peers.size,
+        wire, tokens=tokens, vocab_size=vocab_size, watch=watch, device=cpu, rank=peers.rank, size=peers.size
     )
 
     def run() -> None:
+        stream.device = device = device_of(job, peers.rank)
         seed_everything(job["seed"])
         watch.install()
         submission, model = _load(job, vocab_size, device)
