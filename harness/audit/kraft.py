@@ -51,6 +51,8 @@ def check(evidence: Evidence) -> Finding:
     ]
     if evidence.no_row:
         not_covered.append(f"a whole row: it was asked for, and none came ({evidence.no_row})")
+    elif evidence.unsplit:
+        not_covered.append(f"other tokens' probabilities: asking for one takes a split, and {evidence.unsplit}")
     elif row is None:
         not_covered.append(
             f"whole rows: they are asked for up to V = {LARGEST_VOCABULARY:,}, of a scorer that takes a short stream"
@@ -110,7 +112,8 @@ def check(evidence: Evidence) -> Finding:
     if not said:
         return conclude(
             Status.INCONCLUSIVE,
-            "only the realised token's probability was committed, and no other token's could be asked for",
+            "only the realised token's probability was committed, and no other token's could be asked for"
+            + (f": {evidence.unsplit}" if evidence.unsplit else ""),
         )
     return conclude(Status.PASS, "; ".join(said))
 

@@ -46,6 +46,12 @@ def test_without_a_question_nothing_is_known(dataset: Dataset) -> None:
     settled(normalization.check(claims(dataset)), Status.INCONCLUSIVE)
 
 
+def test_why_ranks_are_not_asked_is_said(dataset: Dataset) -> None:
+    why = "several ranks, which talk to each other, cannot be split alike"
+    found = settled(normalization.check(claims(dataset, unsplit=why)), Status.INCONCLUSIVE)
+    assert why in found.headline and any(why in line for line in found.not_covered)
+
+
 def test_parts_that_sum_to_less_pass(dataset: Dataset) -> None:
     found = settled(normalization.check(claims(dataset, probes=answers(50, [0.001, 0.0012, 0.0011]))), Status.PASS)
     assert found.power["rows asked for in full"] == 0 and any("whole rows" in line for line in found.not_covered)
