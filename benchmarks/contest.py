@@ -29,7 +29,6 @@ from harness.batch import repository
 from harness.scripts.inside import standins
 
 BASELINE = "records/track_10min_16mb/2026-03-17_NaiveBaseline/train_gpt.py"
-SLIDING = "records/track_10min_16mb/2026-03-19_SlidingWindowEval/train_gpt.py"
 #: PR #1019, merged under the name of an earlier calibration.
 GPTQ = "records/track_10min_16mb/2026-03-25_ValCalib_GPTQ_XSA_BigramHash3072/train_gpt.py"
 

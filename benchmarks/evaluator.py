@@ -4,13 +4,13 @@
 
 sliding, record: sliding windows with the smoke model, and with the baseline's shape. Boxed is the whole evaluation:
 sandbox, wire, referee, trace. Plain is a fresh process that slices the same windows, calls the same model and adds up
-F.cross_entropy of the scored positions: nobody checks it. Contest is eval_val_sliding of the merged script
-2026-03-19_SlidingWindowEval under its stand-ins, with its own model of the same shape, on as many windows, each padded
-to full length; it computes the head at every position of a window, we at the scored ones. Each side has one thread for
-the model (the referee has its own process beside the box, as ever), and runs in turn, round after round.
+F.cross_entropy of the scored positions: nobody checks it. Contest is the contest's own loop under its stand-ins, with
+its own model of the same shape (`theirs`). Each side has one thread for the model (the referee has its own process
+beside the box, as ever), and runs in turn, round after round.
 
 adaptive: submissions whose evaluation learns, boxed against the same code on a stream in its own process that hands
-out tokens, adds up the loss of what is committed, and keeps no trace.
+out tokens, adds up the loss of what is committed, and keeps no trace; score-first TTT also against the contest's own.
+No merged script has the others.
 
 The overhead of trust is boxed over plain seconds, from the first read to the last commit; the goal is at most 1.1.
 Where a submission learns, it is taken from the end of the first tenth of the commits on: an evaluation's first
@@ -21,11 +21,8 @@ passes' operations at the rate of the machine's best float32 GEMM, measured in t
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import tempfile
 import time
-import types
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,7 +34,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks import contest
+from benchmarks import theirs
 from benchmarks.kept import ROOT, Report, answered, parser
 from benchmarks.measure import child, data_folder, forward_flops, peak_gemm, ratios, tokens
 from harness.folder import Folder, open_folder
@@ -193,35 +190,7 @@ def plain_side(order: dict[str, Any]) -> dict[str, float]:
     return {"loop": loop, "nats": total, "peak": peak_gemm(seconds=0.3 if order["quick"] else 1.0)}
 
 
-def contest_side(order: dict[str, Any]) -> dict[str, float]:
-    """Seconds of the contest's own sliding evaluation, in this process, which is dressed up for it."""
-    torch.set_num_threads(1)
-    names = contest.load(Path(order["script"]), order["float32"])
-    model = ModelConfig(**order["model"])
-    torch.manual_seed(1)
-    gpt = names["GPT"](
-        vocab_size=model.vocab_size, num_layers=model.layers, model_dim=model.dim, num_heads=model.heads,
-        num_kv_heads=model.kv_heads, mlp_mult=int(model.mlp_ratio), tie_embeddings=True,
-        tied_embed_init_std=model.emb_std, logit_softcap=model.softcap, rope_base=model.rope_base,
-        qk_gain_init=model.qk_gain,
-    ).bfloat16()  # fmt: skip
-    for module in gpt.modules():
-        if isinstance(module, names["CastedLinear"]):
-            module.float()
-    names["restore_low_dim_params_to_fp32"](gpt)
-    # A window starts at every stride, to the stream's end: so long a stream has as many windows as ours.
-    text = torch.from_numpy(np.load(order["stream"]).astype(np.int64))[: order["windows"] * order["stride"] + 1]
-    sizes = torch.ones(model.vocab_size, dtype=torch.int16)
-    flags = torch.zeros(model.vocab_size, dtype=torch.bool)
-    args = types.SimpleNamespace(train_seq_len=order["length"])
-    score = names["eval_val_sliding"]
-    started = time.perf_counter()
-    with contextlib.redirect_stdout(io.StringIO()):
-        score(args, gpt, 0, 1, torch.device("cpu"), text, sizes, flags, flags, order["stride"], order["batch"])
-    return {"loop": time.perf_counter() - started}
-
-
-def measure(report: Report, case: Case, args: argparse.Namespace, script: Path | None, scratch: Path) -> None:
+def measure(report: Report, case: Case, args: argparse.Namespace, scripts: dict[str, Path], scratch: Path) -> None:
     """One case, all sides in turn."""
     stream = tokens(case.tokens, VOCABULARY, seed=3)
     np.save(scratch / "stream.npy", stream)
@@ -233,9 +202,10 @@ def measure(report: Report, case: Case, args: argparse.Namespace, script: Path |
     }  # fmt: skip
     submission = load_submission(SUBMISSIONS / case.submission, case.scale)
     shape = submission.model_config(VOCABULARY)
-    sides = {"contest, float32": True, "contest, as it is": False} if script and case.submission == "baseline" else {}
+    what = {"baseline": "sliding", "score_first_ttt": "ttt"}.get(case.submission, "")
+    sides = {"contest, float32": True, "contest, as it is": False} if what in scripts else {}
     inside, outside = [], []
-    theirs: dict[str, list[float]] = {side: [] for side in sides}
+    others: dict[str, list[float]] = {side: [] for side in sides}
     for _ in range(args.rounds):
         inside.append(boxed(case, folder, sealed, stream, scratch / "log"))
         began = time.perf_counter()
@@ -244,11 +214,14 @@ def measure(report: Report, case: Case, args: argparse.Namespace, script: Path |
         if abs(inside[-1]["nats"] - outside[-1]["nats"]) > 1e-3 * abs(outside[-1]["nats"]):
             report.omit(f"{case.name}: boxed and plain disagree, {inside[-1]['nats']} and {outside[-1]['nats']} nats")
         for side, float32 in sides.items():
-            more = {"kind": "contest", "script": str(script), "float32": float32, "model": vars(shape)}
+            more = {"kind": "contest", "what": what, "script": str(scripts[what])}
+            more |= {"float32": float32, "model": vars(shape)}
+            if what == "ttt":
+                more["ttt"] = vars(submission.smoke_ttt)  # type: ignore[attr-defined]
             more |= {"length": submission.length, "stride": submission.stride, "batch": submission.windows_per_batch}
             more["windows"] = len(list(sliding(case.tokens - 1, submission.length, submission.stride)))
-            theirs[side].append(child("benchmarks.evaluator", {**order, **more})["loop"])
-    table(report, case, shape, submission.length, submission.stride, inside, outside, theirs)
+            others[side].append(child("benchmarks.evaluator", {**order, **more})["loop"])
+    table(report, case, shape, submission.length, submission.stride, inside, outside, others)
 
 
 def table(
@@ -259,7 +232,7 @@ def table(
     stride: int,
     inside: list[dict[str, float]],
     outside: list[dict[str, float]],
-    theirs: dict[str, list[float]],
+    others: dict[str, list[float]],
 ) -> None:
     """The rows of one case."""
     group, count = f"evaluation, {case.name}", case.tokens - 1
@@ -282,7 +255,7 @@ def table(
         report.add(group, "floor from operations", "s", floor)
         report.add(group, "boxed over floor", "x", ratios(loop, floor))
         report.add(group, "plain over floor", "x", ratios(bare, floor))
-    for side, seconds in theirs.items():
+    for side, seconds in others.items():
         report.add(group, side, "tokens/s", [count / one for one in seconds])
         goal: dict[str, Any] = {"goal": 1.0, "better": "less"} if "float32" in side else {}
         report.add(group, f"boxed over {side}", "x", ratios(loop, seconds), **goal)
@@ -292,15 +265,15 @@ def main() -> None:
     made = parser(__doc__, rounds=3, contest=True)
     made.add_argument("--only", nargs="+", choices=["sliding", "record", "adaptive"], default=[])
     args = made.parse_args()
-    if answered(args, lambda order: (contest_side if order["kind"] == "contest" else plain_side)(order)):
+    if answered(args, lambda order: (theirs.seconds if order["kind"] == "contest" else plain_side)(order)):
         return
     report = Report("evaluator")
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="golf-bench-") as scratch:
         Path(scratch).chmod(0o755)  # the box may run as another user
-        script = contest.wanted(args, contest.SLIDING, Path(scratch), report, "the contest's own sliding evaluation")
+        scripts = theirs.fetched(args.contest, Path(scratch), report)
         for case in cases(args.only or ["sliding", "record", "adaptive"], args.quick):
-            measure(report, case, args, script, Path(scratch))
+            measure(report, case, args, scripts, Path(scratch))
     report.save(args)
 
 
