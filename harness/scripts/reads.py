@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from harness.scripts.spelled import printed_labels, text_of
 
 _CASTS = {"int": "int", "float": "float", "bool": "bool", "str": "text"}
-_TRUE = ("1", "true", "True", "yes", "on")
+#: Words of yes.
+TRUE = ("1", "true", "True", "yes", "on")
 _FALSE = ("0", "false", "False", "no", "off", "")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*$")
 
@@ -225,9 +226,9 @@ class _Finder:
             elif isinstance(parent, ast.Compare) and parent.left is node:
                 texts = [part.value for part in ast.walk(parent.comparators[0]) if isinstance(part, ast.Constant)]
                 words = [text for text in texts if isinstance(text, str)]
-                if words and all(word in _TRUE + _FALSE for word in words):
+                if words and all(word in TRUE + _FALSE for word in words):
                     cast = "bool"
-                    if all(word in _TRUE for word in words):
+                    if all(word in TRUE for word in words):
                         yes = "1" if "1" in words else words[0]
                     else:
                         no = "0" if "0" in words else words[0]

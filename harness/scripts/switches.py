@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from harness.scripts import lines
-from harness.scripts.reads import Read
+from harness.scripts.reads import TRUE, Read
 
 #: How far calls and names are followed.
 _DEEP = 6
@@ -239,7 +239,7 @@ def _both(one: list[Assignment], other: list[Assignment]) -> list[Assignment]:
 
 def _typed(read: Read, value: str) -> object:
     if read.cast == "bool":
-        return value == read.yes or (value != read.no and value.lower() in ("1", "true", "yes", "on"))
+        return value == read.yes or (value != read.no and value.lower() in TRUE)
     return _cast(read.cast, value) if read.cast in ("int", "float") else value
 
 
