@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 #: Tensors of the model up to this many bytes are always hashed. Larger ones are when their version has changed, or a
@@ -27,13 +28,36 @@ _PLAIN = {torch.float32, torch.float64, torch.float16, torch.int64, torch.int32,
 OPTIMIZERS = 2
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Known:
-    """What was hashed of a tensor, and how it looked then."""
+    """A tensor of the model that was hashed before: looking it up anew takes longer than hashing most of them.
+
+    Attributes:
+        tensor: it.
+        place: where its elements lie, see `_place`.
+        head: what its digest begins with.
+        elements: its memory itself.
+        sample: uint8 [n, bytes of an element], some of that, of a large one; None of a small one.
+        look: version counter and CRC-32 of the sample when it was last hashed.
+        whole: the digest found then.
+    """
 
     tensor: weakref.ref[Tensor]
-    look: tuple[int, int, int]
-    whole: int
+    place: tuple[object, ...]
+    head: bytes
+    elements: memoryview
+    sample: NDArray[np.uint8] | None
+    look: tuple[int, int] | None = None
+    whole: int = 0
+
+    def digest(self, tensor: Tensor, crc: int) -> int:
+        """What `digest` says; of a large tensor the digest of that, found anew where it looks changed."""
+        if self.sample is None:
+            return zlib.crc32(self.elements, zlib.crc32(self.head, crc))
+        look = tensor._version, zlib.crc32(self.sample.tobytes())
+        if look != self.look:
+            self.look, self.whole = look, zlib.crc32(self.elements, zlib.crc32(self.head))
+        return zlib.crc32(self.whole.to_bytes(4, "little"), crc)
 
 
 class State:
@@ -71,32 +95,50 @@ class State:
         parameters = buffers = registered = 0
         if self._model is not None:
             for name, tensor in self._model.named_parameters():
-                parameters = self._large(tensor, zlib.crc32(name.encode(), parameters))
+                parameters = self._followed(tensor, zlib.crc32(name.encode(), parameters))
             for name, buffer in self._model.named_buffers():
-                buffers = self._large(buffer, zlib.crc32(name.encode(), buffers))
+                buffers = self._followed(buffer, zlib.crc32(name.encode(), buffers))
         for optimizer in self._optimizers:
             for group in optimizer.param_groups:
                 for parameter in group["params"]:
                     for value in optimizer.state.get(parameter, {}).values():
                         is_tensor = isinstance(value, Tensor)
-                        buffers = self._large(value, buffers) if is_tensor else digest(value, buffers)
+                        buffers = self._followed(value, buffers) if is_tensor else digest(value, buffers)
         for name, value in self._registered.items():
             registered = digest(value, zlib.crc32(name.encode(), registered))
         return parameters, buffers, registered
 
-    def _large(self, tensor: Tensor, crc: int) -> int:
+    def _followed(self, tensor: Tensor, crc: int) -> int:
+        known = self._known.get(id(tensor))
+        if known is None or known.tensor() is not tensor or known.place != _place(tensor):
+            known = self._learned(tensor)
+        return digest(tensor, crc) if known is None else known.digest(tensor, crc)
+
+    def _learned(self, tensor: Tensor) -> _Known | None:
+        """None for what has no memory of its own here, or none that can be looked at."""
+        key = id(tensor)
+        self._known.pop(key, None)
         if (
             tensor.device.type != "cpu"
             or tensor.is_inference()
-            or tensor.numel() * tensor.element_size() <= SMALL
             or type(tensor) not in (Tensor, nn.Parameter)
+            or not (tensor.numel() and tensor.is_contiguous())
         ):
-            return digest(tensor, crc)
-        look = (tensor.data_ptr(), tensor._version, _bytes(_sample(tensor, SAMPLE), 0))
-        known = self._known.get(id(tensor))
-        if known is None or known.tensor() is not tensor or known.look != look:
-            known = self._known[id(tensor)] = _Known(weakref.ref(tensor), look, digest(tensor, 0))
-        return zlib.crc32(known.whole.to_bytes(4, "little"), crc)
+            return None
+        near = tensor.detach().reshape(-1).view(torch.uint8).numpy().reshape(tensor.numel(), -1)
+        sample = near[:: max(1, -(-len(near) // SAMPLE))] if near.nbytes > SMALL else None
+        # The array would keep the memory of a tensor that is gone.
+        reference = weakref.ref(tensor, lambda _: self._known.pop(key, None))
+        self._known[key] = _Known(reference, _place(tensor), _head(tensor), near.data, sample)
+        return self._known[key]
+
+
+def _place(tensor: Tensor) -> tuple[object, ...]:
+    return tensor.data_ptr(), tensor.shape, tensor.stride()
+
+
+def _head(tensor: Tensor) -> bytes:
+    return f"{tensor.dtype} {tuple(tensor.shape)}".encode()
 
 
 def digest(value: Any, crc: int = 0) -> int:
@@ -106,7 +148,7 @@ def digest(value: Any, crc: int = 0) -> int:
     called for its value; of an unknown object only its type's name counts. A tensor on an accelerator is sampled.
     """
     if isinstance(value, Tensor):
-        crc = zlib.crc32(f"{value.dtype} {tuple(value.shape)}".encode(), crc)
+        crc = zlib.crc32(_head(value), crc)
         return _bytes(value if value.device.type == "cpu" else _sample(value, FAR_SAMPLE), crc)
     if isinstance(value, nn.Module):
         return digest(value.state_dict(), crc)

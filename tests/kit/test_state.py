@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -148,3 +149,42 @@ def test_a_watch_tells_a_state_once() -> None:
     cache.append(3)
     second = watch.take_state()
     assert second is not None and second != first
+
+
+def test_a_tensor_that_is_gone_leaves_no_memory_behind() -> None:
+    model = large()
+    state = followed(model)
+    state.digests()
+    known = len(state._known)
+    for index in range(3):
+        model[0].weight = nn.Parameter(torch.full((200, 200), float(index)))
+        state.digests()
+    gc.collect()
+    assert len(state._known) == known
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64, torch.bool])
+@pytest.mark.parametrize("size", [4, 300])
+def test_parameters_of_any_dtype_are_followed(dtype: torch.dtype, size: int) -> None:
+    model = nn.Module()
+    model.register_buffer("table", torch.zeros(size, size, dtype=dtype))
+    state = followed(model)
+    before = state.digests()
+    assert state.digests() == before
+    model.get_buffer("table")[0, 0] = 1
+    assert state.digests() != before
+    model.table = torch.zeros(size, size, dtype=dtype)
+    assert state.digests() == before
+
+
+def test_a_tensor_whose_memory_is_replaced_is_read_where_it_lies_now() -> None:
+    model = large()
+    state = followed(model)
+    before = state.digests()
+    weight = model[0].weight
+    weight.data = weight.data + 1
+    moved = state.digests()
+    assert moved != before
+    weight.data = weight.data - 1
+    weight.data[0, 1] += 0.0
+    assert state.digests() != moved
