@@ -244,14 +244,14 @@ class Stream:
     def _flush(self) -> None:
         steps, backwards = self._watch.take_updates()
         if steps or backwards:
-            self._wire.send(Kind.UPDATE, np.array([steps, backwards], np.int64))
+            self._wire.hold(Kind.UPDATE, np.array([steps, backwards], np.int64))
         for notice in self._watch.take_notices():
-            self._wire.send(Kind.NOTICE, text(notice))
+            self._wire.hold(Kind.NOTICE, text(notice))
 
     def _tell_state(self) -> None:
         digests = self._watch.take_state()
         if digests is not None:
-            self._wire.send(Kind.STATE, np.array(digests, np.int64))
+            self._wire.hold(Kind.STATE, np.array(digests, np.int64))
 
 
 def _batched(layout: Iterator[Window], size: int) -> Iterator[tuple[Window, ...]]:

@@ -83,6 +83,7 @@ class Wire:
         self._sock = sock
         self._max_bytes = max_bytes
         self._broken: str | None = None
+        self._held: list[memoryview] = []
 
     def __enter__(self) -> Wire:
         return self
@@ -113,10 +114,7 @@ class Wire:
             WireClosed: the peer is gone.
         """
         self._check_usable()
-        ready = [np.asarray(item, order="C") for item in arrays]
-        head = self._head(kind, ready, len(fds))
-        views = [memoryview(head)]
-        views += [item.reshape(-1).view(np.uint8).data for item in ready if item.nbytes]
+        views, self._held = [*self._held, *self._frame(kind, arrays, len(fds))], []
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         deadline = None if timeout is None else time.monotonic() + timeout
         while views:
@@ -132,6 +130,20 @@ class Wire:
                 sent -= len(views.pop(0))
             if sent:
                 views[0] = views[0][sent:]
+
+    def hold(self, kind: int, *arrays: NDArray[Any]) -> None:
+        """Keep one frame for the next `send` to take along before its own: alone it would wake the peer for little.
+
+        Raises:
+            WireError: as `send`.
+        """
+        # a copy: what is sent is what the arrays hold now
+        self._held += [memoryview(bytes(view)) for view in self._frame(kind, arrays, 0)]
+
+    def _frame(self, kind: int, arrays: Sequence[NDArray[Any]], fds: int) -> list[memoryview]:
+        ready = [np.asarray(item, order="C") for item in arrays]
+        head = self._head(kind, ready, fds)
+        return [memoryview(head), *(item.reshape(-1).view(np.uint8).data for item in ready if item.nbytes)]
 
     def recv(self, timeout: float | None = None) -> Frame:
         """Wait for one whole frame.

@@ -237,3 +237,21 @@ def test_text() -> None:
     assert untext(text("bad \udc80"), 100) == "bad ?"
     with pytest.raises(WireError, match="expected text"):
         untext(np.zeros(3), 100)
+
+
+def test_what_is_held_arrives_first_and_as_it_was() -> None:
+    ours, theirs = wires()
+    numbers = np.array([1, 2])
+    with ours, theirs:
+        ours.hold(7, numbers)
+        numbers[:] = 0
+        ours.hold(8)
+        with pytest.raises(WireTimeout):
+            theirs.recv(0.01)
+        with pytest.raises(WireError):
+            ours.send(1, np.zeros(2, np.complex128))  # nothing was sent, and nothing is lost
+        ours.send(9, np.array([3]))
+        ours.send(10)
+        got = [theirs.recv(5) for _ in range(4)]
+        assert [frame.kind for frame in got] == [7, 8, 9, 10]
+        assert got[0].arrays[0].tolist() == [1, 2] and got[2].arrays[0].tolist() == [3]
