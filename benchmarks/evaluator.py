@@ -214,12 +214,13 @@ def measure(report: Report, case: Case, args: argparse.Namespace, scripts: dict[
         if abs(inside[-1]["nats"] - outside[-1]["nats"]) > 1e-3 * abs(outside[-1]["nats"]):
             report.omit(f"{case.name}: boxed and plain disagree, {inside[-1]['nats']} and {outside[-1]['nats']} nats")
         for side, float32 in sides.items():
-            more = {"kind": "contest", "what": what, "script": str(scripts[what])}
-            more |= {"float32": float32, "model": vars(shape)}
-            if what == "ttt":
-                more["ttt"] = vars(submission.smoke_ttt)  # type: ignore[attr-defined]
-            more |= {"length": submission.length, "stride": submission.stride, "batch": submission.windows_per_batch}
-            more["windows"] = len(list(sliding(case.tokens - 1, submission.length, submission.stride)))
+            more = {
+                "kind": "contest", "what": what, "script": str(scripts[what]), "float32": float32,
+                "model": vars(shape), "length": submission.length, "stride": submission.stride,
+                "batch": submission.windows_per_batch,
+                "windows": len(list(sliding(case.tokens - 1, submission.length, submission.stride))),
+                "ttt": vars(submission.smoke_ttt) if what == "ttt" else {},
+            }  # fmt: skip
             others[side].append(child("benchmarks.evaluator", {**order, **more})["loop"])
     table(report, case, shape, submission.length, submission.stride, inside, outside, others)
 
@@ -271,7 +272,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="golf-bench-") as scratch:
         Path(scratch).chmod(0o755)  # the box may run as another user
-        scripts = theirs.fetched(args.contest, Path(scratch), report)
+        scripts = theirs.fetched(args, Path(scratch), report)
         for case in cases(args.only or ["sliding", "record", "adaptive"], args.quick):
             measure(report, case, args, scripts, Path(scratch))
     report.save(args)

@@ -10,6 +10,7 @@ activation, which cost it little.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 import time
@@ -30,15 +31,14 @@ SCRIPTS = {
 }
 
 
-def fetched(repo: Path | None, target: Path, report: Report) -> dict[str, Path]:
+def fetched(args: argparse.Namespace, target: Path, report: Report) -> dict[str, Path]:
     """The scripts by name, written below `target`; none where the user has named no clone, and the report says so."""
-    if repo is None:
-        report.omit("the contest's own evaluations: name a clone of its repository with --contest REPO")
-        return {}
     found = {}
     for name, path in SCRIPTS.items():
         (target / name).mkdir()
-        found[name] = contest.script(repo, path, target / name)
+        script = contest.wanted(args, path, target / name, report, f"the contest's own evaluation, {name}")
+        if script is not None:
+            found[name] = script
     return found
 
 

@@ -23,7 +23,6 @@ from torch import Tensor, nn
 SMALL = 1 << 16
 #: Elements in that sample, and of what is hashed of a tensor on an accelerator.
 SAMPLE, FAR_SAMPLE = 64, 1 << 16
-_PLAIN = {torch.float32, torch.float64, torch.float16, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8}
 #: Optimizers that are remembered, the latest ones.
 OPTIMIZERS = 2
 
@@ -122,10 +121,14 @@ class State:
             tensor.device.type != "cpu"
             or tensor.is_inference()
             or type(tensor) not in (Tensor, nn.Parameter)
-            or not (tensor.numel() and tensor.is_contiguous())
+            or not tensor.numel()
         ):
             return None
-        near = tensor.detach().reshape(-1).view(torch.uint8).numpy().reshape(tensor.numel(), -1)
+        # in the order of memory: a transposed matrix has no copy made of it at every commit
+        dense = tensor.detach().permute(sorted(range(tensor.ndim), key=tensor.stride, reverse=True))
+        if not dense.is_contiguous():
+            return None
+        near = dense.reshape(-1).view(torch.uint8).numpy().reshape(tensor.numel(), -1)
         sample = near[:: max(1, -(-len(near) // SAMPLE))] if near.nbytes > SMALL else None
         # The array would keep the memory of a tensor that is gone.
         reference = weakref.ref(tensor, lambda _: self._known.pop(key, None))
@@ -186,9 +189,5 @@ def _sample(tensor: Tensor, count: int) -> Tensor:
 
 def _bytes(tensor: Tensor, crc: int) -> int:
     """CRC-32 of a tensor's bytes, of any dtype."""
-    near = tensor.detach().to("cpu").contiguous()
-    if not near.numel():
-        return crc
-    if near.dtype not in _PLAIN:  # numpy knows none of the others
-        near = near.reshape(-1).view(torch.uint8)
-    return zlib.crc32(near.numpy().data, crc)
+    near = tensor.detach().to("cpu").contiguous().reshape(-1)
+    return zlib.crc32(near.view(torch.uint8).numpy().data, crc) if near.numel() else crc

@@ -132,6 +132,7 @@ def _evaluate(job: dict[str, Any], *wires: Wire) -> int:
     )
 
     def run() -> None:
+        # here, where a GPU that is not there is told like any other failure
         stream.device = device = device_of(job, peers.rank)
         seed_everything(job["seed"])
         watch.install()

@@ -251,19 +251,20 @@ class Wire:
     def waiting(self, seconds: float) -> bool:
         """Whether something to receive, or the peer's end, comes within so many seconds (whole milliseconds count)."""
         self._check_usable()
-        poller = select.poll()
-        poller.register(self._sock, select.POLLIN)
-        return bool(poller.poll(math.ceil(seconds * 1000)))
+        return self._polled(select.POLLIN, seconds)
 
     def _wait(self, event: int, deadline: float | None, *, started: bool = True) -> None:
-        poller = select.poll()
-        poller.register(self._sock, event)
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        if not poller.poll(None if left is None else math.ceil(left * 1000)):
+        if not self._polled(event, left):
             error = WireTimeout("no whole frame came through in time")
             if started:
                 self._fail(error)
             raise error
+
+    def _polled(self, event: int, seconds: float | None) -> bool:
+        poller = select.poll()
+        poller.register(self._sock, event)
+        return bool(poller.poll(None if seconds is None else math.ceil(seconds * 1000)))
 
     def _check_usable(self) -> None:
         if self._sock.fileno() < 0:
