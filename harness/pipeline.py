@@ -199,7 +199,7 @@ def gather(
     evidence.previous = options.previous
     evidence.claims = folder.claims
     if "proof" in options.checks:
-        evidence.proof = proof_of(folder, dataset, sealed, seed, options, progress)
+        evidence.proof = proof_of(folder, dataset, sealed, seed, options, progress, rng=secret.rng("proof"))
     evidence.peak_bytes = {"training": sealed.peak_bytes, "evaluation": peak}
     return evidence
 

@@ -80,7 +80,7 @@ class ProofResult:
     """What coding a segment of the stream, and decoding it in a fresh box, showed.
 
     Attributes:
-        tokens: tokens of the segment, x_1 to x_tokens.
+        tokens: tokens of the segment.
         decoded: how many of them came back before the first that did not.
         text_bytes: bytes of the text that the segment stands for.
         coded_bits: length of the code, a multiple of 8.
@@ -92,6 +92,7 @@ class ProofResult:
         wrong: (position, token, token decoded instead, NLL of the token when coded, NLL when decoded) where the
             decoder went astray, None where it did not; an NLL that is infinite is None.
         error: the submission broke or ran out of time; one line.
+        begin: last position before the segment; the tokens up to it were given.
     """
 
     tokens: int
@@ -105,6 +106,7 @@ class ProofResult:
     change: float | None = 0.0
     wrong: tuple[int, int, int, float | None, float | None] | None = None
     error: str | None = None
+    begin: int = 0
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ def judged(base: Trace, run: BlindRun, lie: Lie, tolerance: float = ROUNDING) ->
         must = np.zeros(last, bool)
         must[begin : at + 1] = True
         if not base.in_order:  # rows that were scored before any replaced token, and stand before all of them
-            must &= (base.order >= 0) & (base.order <= base.order[firsts].min())
+            must &= (base.order >= 0) & (base.order <= _turn(base, firsts))
         if index == 0:
             late = must & both & (trace.order > _first_later(base, trace, firsts))
             result.withheld = [int(p) for p in np.flatnonzero((withheld | late) & must)[:_LISTED]]
@@ -177,9 +177,18 @@ def _forgotten(moved: NDArray[np.bool_]) -> int | None:
     return int(found[0]) if len(found) else None
 
 
+def _turn(base: Trace, firsts: list[int]) -> int:
+    """Sequence number of the last row, in the scored run, that no replaced token may have a part in."""
+    turns = base.order[firsts]
+    if (turns >= 0).all():
+        return int(turns.min())
+    after = base.order[min(firsts) :]  # a token without a row of its own: the rows after it may know it
+    return int(after[after >= 0].min(initial=np.iinfo(np.int64).max)) - 1
+
+
 def _first_later(base: Trace, trace: Trace, firsts: list[int]) -> int:
     """Sequence number, in a run that was lied to, of the first row that the scored run had after the first swap's."""
-    later = (base.order > base.order[firsts].min()) & (trace.order >= 0)
+    later = (base.order > _turn(base, firsts)) & (trace.order >= 0)
     return int(trace.order[later].min(initial=np.iinfo(np.int64).max))
 
 

@@ -146,9 +146,8 @@ class Zoo:
                 stack.enter_context(mock.patch.object(nulls, "EvaluationBox", self._shared("null")))
             progress = stack.enter_context(Progress(quiet=True))
             # An audit's own nonce; a submission is given the seed alone.
-            options = Options(
-                timeout=300.0, threads=1, checks=checks or audit.select("all"), audit_seed=AUDIT + seed, depth=self.depth
-            )
+            checks = checks or audit.select("all")
+            options = Options(timeout=300.0, threads=1, checks=checks, audit_seed=AUDIT + seed, depth=self.depth)
             return pipeline.gather(folder, self.dataset, sealed, seed, out, options, progress)
 
     def judge(self, animal: str, side: str, seed: int, *, own_box: bool = False) -> Outcome:
