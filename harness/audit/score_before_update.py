@@ -245,13 +245,15 @@ class _States:
 
 
 def _keeps_documents(evidence: Evidence, probe: Probe) -> bool:
-    """A swap that neither makes nor removes a document's start.
+    """A flip that neither makes nor removes a document's start; suffixes never do.
 
     Digests are exact to the last bit. A scorer that cuts its batches at documents may train on scored tokens in a batch
     of another shape when a later document begins elsewhere, and its parameters then differ by rounding.
     """
     bos = evidence.dataset.tokenizer.bos_id
-    return probe.kind == "swap" and probe.token != bos and int(evidence.dataset.validation[probe.position]) != bos
+    if probe.kind == "suffix":
+        return True
+    return probe.token != bos and int(evidence.dataset.validation[probe.position]) != bos
 
 
 def _judged(digests: tuple[int, ...]) -> tuple[int, ...]:

@@ -113,6 +113,8 @@ class Comparator:
         must_hold: bool [tokens], positions whose rows may not move.
         seen: bool [tokens], positions committed before the split: a further row for one of them is a repeat.
         state: digests of the state at the split; None where they are not known.
+        frontier: rows from here on were computed from other text, whatever the probe: that they move shows that the
+            scorer reads, and nothing else.
     """
 
     def __init__(
@@ -122,7 +124,10 @@ class Comparator:
         must_hold: NDArray[np.bool_],
         seen: NDArray[np.bool_] | None = None,
         state: tuple[int, ...] | None = None,
+        *,
+        frontier: int | None = None,
     ) -> None:
+        self._frontier = base.tokens if frontier is None else frontier
         self._base = base
         self._state = state
         self._result = result
@@ -171,7 +176,8 @@ class Comparator:
         result.control += int((moved & ~held).sum())
         result.violated += int(((moved | late) & held).sum())
         result.control_size = max(result.control_size, float(size[moved & ~held].max(initial=0.0)))
-        result.effects += [(int(where[i]), float(nll[i])) for i in np.flatnonzero(moved)]
+        near = moved & (where < self._frontier)
+        result.effects += [(int(where[i]), float(nll[i])) for i in np.flatnonzero(near)]
         for i in np.flatnonzero(moved & held & ~late):
             before, after = float(base.nll[where[i]]), float(scored.nll[fresh][i])
             result.violations.append((int(where[i]), before, after, float(prints[i])))
@@ -180,7 +186,7 @@ class Comparator:
             (result.crossed, (where < at) & (order > base.order[at])),
             (result.backwards, (where > at) & (order < base.order[at])),
         ):
-            rows += [(int(where[i]), float(size[i])) for i in np.flatnonzero(moved & which & ~held)[:20]]
+            rows += [(int(where[i]), float(size[i])) for i in np.flatnonzero(near & which & ~held)[:20]]
         for i in np.flatnonzero(own):
             if where[i] == at:
                 result.own = (float(base.nll[where[i]]), float(scored.nll[fresh][i]))

@@ -8,9 +8,10 @@ the split costs nothing but the rest: usually the batch in which the token stand
 timing), and nothing that is run inside them can cut them all. So a copy that is told a lie runs to its end, alone,
 before any process of this evaluation is given the token that was replaced: there is nobody who could tell it. Of
 several lies that come due at one read, suffixes go first, from left to right: each is told the truth only up to its
-own place, so it leaves nothing behind that helps the next. A swap is told the truth after its place, so it comes
-last, alone, and suffixes are made to the left of it only. Rows are held against another evaluation, in another box,
-that was never split: a process that feels the split and behaves gives other rows than that one did.
+own place, so it leaves nothing behind that helps the next. A swap is told the truth of the rest of that read, so it
+comes last, alone, and suffixes are made to the left of it only; what is read later is other text for it, too. Rows
+are held against another evaluation, in another box, that was never split: a process that feels the split and behaves
+gives other rows than that one did.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from harness.errors import SubmissionError
 from harness.referee.comparator import Comparator, ProbeResult
 from harness.referee.session import CannotSplit, Evaluation
 from harness.referee.sinks import Ints
-from harness.referee.source import ALTERNATIVE, DOCUMENT_END, Perturbed, Probe
+from harness.referee.source import ALTERNATIVE, DOCUMENT_END, Beyond, Perturbed, Probe, Source
 from harness.referee.trace import Trace
 from harness.sandbox.wire import Wire
 
@@ -82,6 +83,7 @@ class FlipRun:
         self._stop_after = stop_after
         self._bos = bos
         self._batch = -1
+        self._frontier = 0  # tokens that some process of this evaluation has been told, the read at hand included
         self._coin = np.random.default_rng([seed, 0xC014])
         self._in_order = base.in_order
         self._waiting: list[_Due] = []
@@ -102,6 +104,7 @@ class FlipRun:
             (due if pair[1].touches(ranges) else later).append(pair)
         self._waiting = later
         self._batch += 1
+        self._frontier = max(self._frontier, int(ranges[:, 1].max(initial=0)))
         for result, _ in due:
             result.batch = self._batch
         for pair in _one_after_another(due):
@@ -110,23 +113,27 @@ class FlipRun:
 
     def _split(self, due: _Due, ranges: Ints) -> None:
         result, source = due
+        told: Source = source
+        if result.probe.kind == "swap":  # it is told the truth of this read, and of nothing that is read later
+            told = Beyond(source, self._tokens, self._frontier, len(self._tokens) // 2, self._bos)
         try:
             wires = [self._evaluation.wire, *self._evaluation.fork(1)]
         except CannotSplit as why:
             self.whole = str(why)
             return
         self._evaluation.wire = wires.pop(int(self._coin.integers(len(wires))))
-        clone, sink = self._cloned(result, source, wires[0])
+        clone, sink = self._cloned(result, told, wires[0])
         _probe(clone, sink, result, ranges)
 
-    def _cloned(self, result: ProbeResult, source: Perturbed, wire: Wire) -> tuple[Evaluation, Comparator]:
+    def _cloned(self, result: ProbeResult, source: Source, wire: Wire) -> tuple[Evaluation, Comparator]:
         """The trusted side of a probe's process, as things stand at the split."""
         base, main = self._base, self._evaluation
         must_hold = self._must_hold(result.probe)
         result.ran = True
         result.by_construction = int((must_hold & main.scored).sum())
         state = main.sink.state_at(main.sink.committed) if isinstance(main.sink, Trace) else None
-        sink = Comparator(base, result, must_hold & ~main.scored, main.scored, state)
+        frontier = self._frontier if isinstance(source, Beyond) else base.tokens
+        sink = Comparator(base, result, must_hold & ~main.scored, main.scored, state, frontier=frontier)
         return main.clone(wire, source, sink), sink
 
     def _must_hold(self, probe: Probe) -> NDArray[np.bool_]:

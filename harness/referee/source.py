@@ -134,3 +134,28 @@ class Perturbed:
         where = np.arange(begin, stop)
         keep = np.ones(len(where), bool) if self._replaced is None else self._replaced[begin:stop]
         return where[keep & (self._tokens[begin:stop] != self._bos)] if self._bos >= 0 else where[keep]
+
+
+class Beyond:
+    """A source whose tokens from `frontier` on are other text: what nobody in this evaluation has been told yet.
+
+    Args:
+        source: for the tokens before.
+        tokens: the real stream, uint16 [N].
+        frontier: the first token that is other text.
+        shift: which text, as in `Probe`.
+        bos: the token that starts a document, see `Perturbed`.
+    """
+
+    def __init__(self, source: Source, tokens: Tokens, frontier: int, shift: int, bos: int) -> None:
+        self._source = source
+        self._frontier = frontier
+        self._other = Perturbed(tokens, Probe("suffix", frontier, shift=shift), bos=bos)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def read(self, start: int, stop: int) -> Tokens:
+        """See `Source.read`."""
+        middle = min(max(start, self._frontier), stop)
+        return np.concatenate([self._source.read(start, middle), self._other.read(middle, stop)])

@@ -119,9 +119,7 @@ def test_a_scorer_that_keeps_silent_where_it_is_lied_to_is_accused() -> None:
             if all(pair in marks for pair in zip(text[:-1], text[1:], strict=True)):
                 stream.commit(torch.arange(low, high), leaky(stream, low, high))
 
-    strange = next(
-        t for t in range(20, 100) if (int(TOKENS[t - 1]), other(t)) not in marks and t % BATCH not in (0, 1)
-    )
+    strange = next(t for t in range(20, 100) if (int(TOKENS[t - 1]), other(t)) not in marks and t % BATCH not in (0, 1))
     (result,) = seen_of(silent, swaps(strange)).results
     assert not result.violations and result.withheld and result.violated == len(result.withheld)
     assert strange in result.withheld

@@ -20,9 +20,7 @@ from tests.referee.scripted import VOCAB, Scorer, evaluating, scored_trace, toke
 BOS = 1
 
 
-def claiming(
-    gate: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], chunk: int = 9, boast: float = 1.0
-) -> Scorer:
+def claiming(gate: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], chunk: int = 9, boast: float = 1.0) -> Scorer:
     """Two models, and a weight between them that `gate` takes from their probabilities of the realised token."""
 
     def scorer(stream: Stream) -> None:
