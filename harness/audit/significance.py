@@ -186,7 +186,7 @@ def _finding(
         if len(evidence.previous.val_bpb) == 1:
             what = f"a mean of {k} seeds" if (k := evidence.previous.seeds) > 1 else "one number"
             not_covered.append(
-                f"the spread of {evidence.previous.name}: {what} of it is known, and its seeds are taken to spread as the "
+                f"the spread of {evidence.previous.name}: {what} of it is known, its seeds are taken to spread as the "
                 "new ones do; if they spread three times as much, p = 0.01 stands for 0.06 (three seeds) to 0.12 (five)"
             )
     if evidence.seeds and not evidence.configurations:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks import levels
 from harness.audit import causality
 from harness.corpus.dataset import Dataset
 from harness.record import Status
@@ -21,17 +22,6 @@ from tests.audit.evidence_builder import evidence, probe_result, settled
 NLL = np.random.default_rng(0).gamma(2.5, 1.43, 20_000)
 
 
-def everywhere(strength: float) -> np.ndarray:
-    """Gaps of a leak that mixes the true token into every row with this weight."""
-    return np.asarray(NLL + np.log((1 - strength) * np.exp(-NLL) + strength))
-
-
-def at_a_share(share: float) -> np.ndarray:
-    """Gaps of a leak that gives the true token away at this share of the positions."""
-    hinted = np.random.default_rng(1).random(len(NLL)) < share
-    return np.where(hinted, NLL + np.log(0.1 * np.exp(-NLL) + 0.9), 0.0)
-
-
 def told(gaps: np.ndarray, first: int = 50) -> list[ProbeResult]:
     """Sampled probes at positions from `first` on that found these gaps."""
     return [
@@ -40,35 +30,21 @@ def told(gaps: np.ndarray, first: int = 50) -> list[ProbeResult]:
     ]
 
 
-def covered(gaps: np.ndarray, positions: int, trials: int) -> tuple[float, float]:
-    """(coverage, share of intervals that lie below the truth): one position from each stratum, given a leak was met."""
-    rng = np.random.default_rng([positions, trials])
-    edges = np.linspace(0, len(gaps), positions + 1).astype(int)
-    hit, below = [], []
-    while len(hit) < trials:
-        drawn = gaps[[int(rng.integers(a, b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]]
-        if np.abs(drawn).max() > 1e-5:
-            low, high = price.interval(drawn)
-            hit.append(low <= gaps.mean() <= high)
-            below.append(high < gaps.mean())
-    return float(np.mean(hit)), float(np.mean(below))
-
-
 @pytest.mark.parametrize("strength", [0.5, 0.1, 1e-2, 1e-3])
 def test_the_interval_covers_the_price_of_a_leak_that_is_everywhere(strength: float) -> None:
-    coverage, below = covered(everywhere(strength), 64, 1000)
-    assert coverage >= 0.93 and below <= 0.05
-    assert covered(everywhere(strength), 16, 1000)[0] >= 0.88
+    coverage, below, width = levels.covered(levels.everywhere(NLL, strength), 64, 1000)
+    assert coverage >= 0.93 and below <= 0.05 and width < 3
+    assert levels.covered(levels.everywhere(NLL, strength), 16, 1000)[0] >= 0.88
 
 
 @pytest.mark.parametrize("share", [0.3, 0.1, 0.05, 0.02])
 def test_the_interval_covers_the_price_of_a_rare_leak_that_was_met(share: float) -> None:
-    assert covered(at_a_share(share), 64, 1000)[0] >= 0.93
+    assert levels.covered(levels.at_a_share(NLL, share), 64, 1000)[0] >= 0.93
 
 
 def test_students_t_did_not_cover() -> None:
     """The strength for which the interval was rebuilt: t errs towards understating."""
-    gaps, rng = everywhere(1e-3), np.random.default_rng(0)
+    gaps, rng = levels.everywhere(NLL, 1e-3), np.random.default_rng(0)
     drawn = rng.choice(gaps, (2000, 16))
     high = drawn.mean(1) + 2.1314 * drawn.std(1, ddof=1) / 4
     assert 0.1 < (high < gaps.mean()).mean() < 0.4
@@ -92,7 +68,7 @@ def test_the_interval_holds_the_mean_and_moves_with_its_unit(values: list[float]
 
 @pytest.mark.parametrize("positions", [8, 16, 64, 400])
 def test_more_positions_say_more(positions: int) -> None:
-    gaps = everywhere(0.1)[:positions]
+    gaps = levels.everywhere(NLL, 0.1)[:positions]
     found = price.price(told(gaps))
     assert found is not None and found.positions == positions and found.leaking >= positions - 1
     assert found.mean == pytest.approx(gaps.mean())
@@ -134,7 +110,7 @@ def test_a_rare_leak_is_said_to_look_dearer_than_it_is(dataset: Dataset) -> None
     found = causality.check(evidence(dataset, probes=[*told(gaps), leak]))
     assert found.metrics["of them with a leak"] == 1
     assert any("too high, on average by a factor of about 1.6" in line for line in found.not_covered)
-    dense = causality.check(evidence(dataset, probes=[*told(everywhere(0.1)[:64]), leak]))
+    dense = causality.check(evidence(dataset, probes=[*told(levels.everywhere(NLL, 0.1)[:64]), leak]))
     assert not any("too high" in line for line in dense.not_covered)
 
 
