@@ -193,7 +193,7 @@ def level(new: int, previous: int, spread: float, alpha: float, trials: int) -> 
     ours = 1 + 1e-3 * rng.standard_normal((trials, new))
     theirs = 1 + 1e-3 * spread * rng.standard_normal((trials, previous)).mean(1)
     tests = [
-        statistics.against_one(row.tolist(), float(one), seeds=previous) for row, one in zip(ours, theirs, strict=True)
+        statistics.one_sample(row.tolist(), float(one), seeds=previous) for row, one in zip(ours, theirs, strict=True)
     ]
     exact = [test.exact for test in tests if test.exact is not None]
     return float(np.mean([test.p_value < alpha for test in tests])), float(np.mean(np.array(exact) < alpha))

@@ -41,7 +41,7 @@ def results(
 
     Args:
         losses: BPB of two or more seeds.
-        previous: BPB of what is to be beaten; a single number borrows its spread, see `statistics.against_one`.
+        previous: BPB of what is to be beaten; a single number borrows its spread, see `statistics.one_sample`.
         width: bytes per token of the new losses' tokenizer, for margins in nats per token.
         wanted: the ruleset's bars.
         seeds: of how many seeds a single previous number is said to be the mean.

@@ -123,7 +123,7 @@ def welch(new: Sequence[float], previous: Sequence[float], margin: float = 0.0) 
     return TTest(float(result.statistic), float(result.df), error, float(result.pvalue))
 
 
-def against_one(new: Sequence[float], previous: float, margin: float = 0.0, seeds: int = 1) -> TTest:
+def one_sample(new: Sequence[float], previous: float, margin: float = 0.0, seeds: int = 1) -> TTest:
     """Are the new losses lower than one previous number by more than `margin`? One-sided t-test, its spread borrowed.
 
     Of the previous configuration only one number is known, which has an error of its own. Its seeds are taken to spread
@@ -158,7 +158,7 @@ def against_one(new: Sequence[float], previous: float, margin: float = 0.0, seed
 
 
 def improvement(new: Sequence[float], previous: Sequence[float], margin: float = 0.0, seeds: int = 1) -> TTest:
-    """The test that fits what is known of the previous losses: `welch` for two or more of them, `against_one` for one.
+    """The test that fits what is known of the previous losses: `welch` for two or more of them, `one_sample` for one.
 
     Args:
         new: two or more losses, one per seed.
@@ -171,7 +171,7 @@ def improvement(new: Sequence[float], previous: Sequence[float], margin: float =
     """
     before = sample(previous)
     if len(before) == 1:
-        return against_one(new, before[0], margin, seeds)
+        return one_sample(new, before[0], margin, seeds)
     return welch(new, before, margin)
 
 

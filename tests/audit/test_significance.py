@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from benchmarks import levels
 from harness import rules
 from harness.audit import significance, statistics
 from harness.audit.evidence import Evidence, PreviousRecord
@@ -114,9 +114,9 @@ def test_needed_is_where_p_turns(new: list[float], previous: list[float], wanted
 
 @given(losses.filter(spread), st.floats(0.5, 3.0), st.floats(0.1, 5.0))
 def test_p_does_not_depend_on_the_unit(new: list[float], previous: float, width: float) -> None:
-    bits = statistics.against_one(new, previous, 0.01).p_value
+    bits = statistics.one_sample(new, previous, 0.01).p_value
     nats = [statistics.nats_per_token(value, width) for value in new]
-    other = statistics.against_one(
+    other = statistics.one_sample(
         nats, statistics.nats_per_token(previous, width), statistics.nats_per_token(0.01, width)
     )
     assert other.p_value == pytest.approx(bits, rel=1e-6, abs=1e-9)
@@ -125,13 +125,13 @@ def test_p_does_not_depend_on_the_unit(new: list[float], previous: float, width:
 @given(losses.filter(spread), st.floats(0.5, 3.0), st.integers(1, 6))
 def test_a_single_previous_number_borrows_the_spread(new: list[float], previous: float, seeds: int) -> None:
     """The pooled two-sample test, in which one side adds no degree of freedom; with a mean of many seeds one-sample."""
-    test = statistics.against_one(new, previous, seeds=seeds)
+    test = statistics.one_sample(new, previous, seeds=seeds)
     assert test.exact == pytest.approx(stats.ttest_1samp(new, previous, alternative="less").pvalue, abs=1e-12)
     if seeds == 1:
         pooled = stats.ttest_ind(new, [previous], equal_var=True, alternative="less")
         assert test.p_value == pytest.approx(pooled.pvalue, abs=1e-12) and test.degrees == pooled.df
     assert abs(test.p_value - 0.5) <= abs(test.exact - 0.5) + 1e-12
-    many = statistics.against_one(new, previous, seeds=10**9)
+    many = statistics.one_sample(new, previous, seeds=10**9)
     assert many.p_value == pytest.approx(many.exact, abs=1e-6)
     assert statistics.improvement(new, [previous], seeds=seeds) == test
     assert statistics.improvement(new, [previous, previous + 0.1]) == statistics.welch(new, [previous, previous + 0.1])
@@ -141,15 +141,8 @@ def test_a_single_previous_number_borrows_the_spread(new: list[float], previous:
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_the_level_against_a_single_number_is_what_it_says(n: int, seeds: int) -> None:
     """Equal spreads and no improvement: 0.01 is met in at most 1.1 % of draws, and more often by an exact number."""
-    rng = np.random.default_rng([n, seeds])
-    new = 1 + 1e-3 * rng.standard_normal((20_000, n))
-    before = 1 + 1e-3 * rng.standard_normal((20_000, seeds)).mean(1)
-    tests = [
-        statistics.against_one(row.tolist(), float(one), seeds=seeds) for row, one in zip(new, before, strict=True)
-    ]
-    level = np.mean([test.p_value < 0.01 for test in tests])
-    assert 0.008 < level <= 0.011
-    assert np.mean([test.exact is not None and test.exact < 0.01 for test in tests]) > 0.018
+    level, exact = levels.level(n, seeds, 1.0, 0.01, 20_000)
+    assert 0.008 < level <= 0.011 and exact > 0.018
 
 
 @pytest.mark.parametrize(
@@ -163,10 +156,10 @@ def test_the_level_against_a_single_number_is_what_it_says(n: int, seeds: int) -
         (lambda: statistics.sample([1.0, 1.1], {1: "a", 2: "b"}), r"2 configurations: a \(seeds 1\); b \(seeds 2\)"),
         (lambda: statistics.welch([1.0], [1.0, 1.1]), "not 1 and 2"),
         (lambda: statistics.welch([1.0, 1.0], [1.1, 1.1]), "copies"),
-        (lambda: statistics.against_one([1.0], 1.1), "two losses"),
-        (lambda: statistics.against_one([1.0, 1.0], 1.1), "copies"),
-        (lambda: statistics.against_one([1.0, 1.1], 1.1, -0.1), "margin"),
-        (lambda: statistics.against_one([1.0, 1.1], 1.1, seeds=0), "0 seeds"),
+        (lambda: statistics.one_sample([1.0], 1.1), "two losses"),
+        (lambda: statistics.one_sample([1.0, 1.0], 1.1), "copies"),
+        (lambda: statistics.one_sample([1.0, 1.1], 1.1, -0.1), "margin"),
+        (lambda: statistics.one_sample([1.0, 1.1], 1.1, seeds=0), "0 seeds"),
         (lambda: statistics.improvement([1.0, 1.1], []), "no losses"),
         (lambda: statistics.margin_bpb(math.nan, "byte", 1.0), "margin"),
         (lambda: statistics.bytes_per_token(2.0, 0.0), "positive"),
@@ -291,7 +284,7 @@ def test_a_single_previous_number_has_an_error_of_its_own_and_it_is_said(dataset
     found = settled(judged(dataset, PR1769, [before])[0], Status.PASS)
     assert any("to spread as the new ones do" in line for line in found.not_covered)
     single = found.metrics["p of any improvement"]
-    assert single == statistics.against_one(PR1769, before).p_value
+    assert single == statistics.one_sample(PR1769, before).p_value
     three = judged(dataset, PR1769, [before], previous=previous(dataset, [before], seeds=3))[0]
     assert settled(three, Status.PASS).metrics["p of any improvement"] < single  # type: ignore[operator]
     assert any("a mean of 3 seeds" in line for line in three.not_covered)
@@ -300,7 +293,7 @@ def test_a_single_previous_number_has_an_error_of_its_own_and_it_is_said(dataset
 def test_what_only_a_single_numbers_error_leaves_open_is_no_offence(dataset: Dataset) -> None:
     """FAIL only where an exact number would not have been beaten either."""
     before = statistics.mean(PR1855) + 0.0006
-    assert statistics.against_one(PR1855, before).p_value > 0.25
+    assert statistics.one_sample(PR1855, before).p_value > 0.25
     found = settled(judged(dataset, PR1855, [before])[0], Status.INCONCLUSIVE)
     assert "further seeds of it decide" in found.headline
     settled(judged(dataset, PR1855, [statistics.mean(PR1855)])[0], Status.FAIL)

@@ -77,7 +77,8 @@ def check(evidence: ScriptEvidence) -> Finding:
         status = Status.FAIL
         headline = (
             f"{RECURS}, what is charged sums to more than 1 over the vocabulary: on average over {len(mixture.places)} "
-            f"positions to about {1 + mixture.excess:.3f} or more (by chance: below 1e-{int(mixture.wealth / math.log(10))})"
+            f"positions to about {1 + mixture.excess:.3f} or more (by chance: below "
+            f"1e-{int(mixture.wealth / math.log(10))})"
         )
         witness = _witness(mixture, main.place)
         not_covered.append("what it is worth on natural text")

@@ -78,8 +78,8 @@ class Sum:
     def excess(self) -> float:
         """How far the sum is above 1 at these places, on average.
 
-        An estimate without bias, and mostly a little low: what is charged for tokens that the row thinks impossible is in
-        the sum, and hardly any lot falls on them.
+        An estimate without bias, and mostly a little low: what is charged for tokens that the row thinks impossible is
+        in the sum, and hardly any lot falls on them.
         """
         return float(self.payoffs.mean()) - 1 if len(self.places) else 0.0
 
