@@ -168,10 +168,15 @@ def _metrics(total: Sum, mixed: int) -> dict[str, Metric]:
             "bets on a sum above 1, log of what they won": total.wealth,
         }
     if replaced.any():
-        made["taken from the tokens that were put, mean share"] = float(-total.taken[replaced].mean())
+        made["taken from the tokens that were put, mean share"] = _lost(total, replaced)
     if not replaced.all():
-        made["lost by the tokens that were left, mean share"] = float(-total.taken[~replaced].mean())
+        made["lost by the tokens that were left, mean share"] = _lost(total, ~replaced)
     return made
+
+
+def _lost(total: Sum, some: NDArray[np.bool_]) -> float:
+    """The share that these tokens lost on average, 0 for one that gained."""
+    return float(-np.minimum(total.taken[some], 0.0).mean())
 
 
 def _witness(total: Sum, place: str) -> Witness:
