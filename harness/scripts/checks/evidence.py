@@ -9,8 +9,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.audit.evidence import ROUNDING, finding
+from harness.audit.evidence import finding
 from harness.record import Finding, Metric, Scalar, Status, Witness
+from harness.referee.comparator import ROUNDING
 from harness.rules import Ruleset
 from harness.scripts.checks.comparing import Comparison, compare
 from harness.scripts.observed import Floats, Ints
