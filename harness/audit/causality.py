@@ -18,8 +18,8 @@ import numpy as np
 
 from harness.audit.evidence import Evidence, finding, not_run
 from harness.record import Finding, Metric, Status, Witness
+from harness.referee import price
 from harness.referee.comparator import ProbeResult
-from harness.referee.price import price
 from harness.sandbox.protocol import Rows
 
 CHECK, RULE = "causality", "C1"
@@ -196,12 +196,13 @@ def _leak(evidence: Evidence, made: list[ProbeResult], leaking: list[ProbeResult
     }
     if withheld:
         metrics["of them rows that did not come"] = withheld
-    cost = price(evidence.probes) if Rows.REALISED not in evidence.trace.kinds else None
+    cost = price.price(evidence.probes) if Rows.REALISED not in evidence.trace.kinds else None
     if cost:
         metrics["price, nats per token"] = cost.mean
         metrics["price, 95 % interval, low"] = cost.low
         metrics["price, 95 % interval, high"] = cost.high
         metrics["positions priced"] = cost.positions
+        metrics["of them with a leak"] = cost.leaking
     what = "the tokens from" if worst.probe.kind == "suffix" else "token"
     headline = (
         f"replacing {what} {position:,} moved {worst.violated:,} rows that come before it or are its own, "
@@ -223,11 +224,26 @@ def _leak(evidence: Evidence, made: list[ProbeResult], leaking: list[ProbeResult
         metrics=metrics,
         witness=_witness(evidence, worst),
         power=power,
-        not_covered=[
-            "the price counts what it costs to adapt to other text; a submission without the leak may do better"
-        ],
+        not_covered=_of_the_price(evidence, cost),
         figures={"flips": _figure(evidence, made)},
     )
+
+
+def _of_the_price(evidence: Evidence, cost: price.Price | None) -> list[str]:
+    """What the price does not say."""
+    said = ["the price counts what it costs to adapt to other text; a submission without the leak may do better"]
+    if Rows.REALISED in evidence.trace.kinds:
+        return said
+    if cost is None:
+        asked = len(price.sampled(evidence.probes))
+        return [f"the price of the leak: none of {asked} sampled positions has it" if asked else "its price"]
+    if cost.leaking < price.ENOUGH:
+        said.append(
+            f"the price rests on {cost.leaking} of {cost.positions} sampled positions; a leak this rare is priced only "
+            "when the sample meets it, which makes the mean too high, on average by a factor of about "
+            f"{cost.selection:.1f}; the interval allows for it"
+        )
+    return said
 
 
 def _size(result: ProbeResult) -> float:

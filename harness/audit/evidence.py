@@ -41,10 +41,11 @@ class PreviousRecord:
 
     Attributes:
         name: such as "#1868".
-        val_bpb: bits per byte, one for each seed; a single one is a mean or a single seed, and is taken as exact.
+        val_bpb: bits per byte, one for each seed; a single one is a single seed, or a mean of `seeds`.
         tokens: scored tokens.
         bytes: bytes of the scored text.
         scale: "record" or "smoke"; scores compare within one scale only.
+        seeds: of how many seeds a single number is said to be the mean; 1 where nothing is said.
     """
 
     name: str
@@ -52,6 +53,7 @@ class PreviousRecord:
     tokens: int
     bytes: int
     scale: str = "record"
+    seeds: int = 1
 
 
 @dataclass(frozen=True)
