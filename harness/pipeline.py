@@ -25,7 +25,7 @@ from harness.record import (
     SeedScore,
 )
 from harness.recording import record_of, score_of
-from harness.referee.comparator import SHAPES, ProbeResult
+from harness.referee.comparator import ProbeResult, starts_agree
 from harness.referee.flips import FlipRun
 from harness.referee.plan import alternatives, boundaries, in_batches, plan, sampled, token_classes
 from harness.referee.secret import Secret
@@ -179,14 +179,14 @@ def gather(
         forgets=blind.forgets if blind else True,
         planned=min(PLANS["quick"].own_rows, len(tokens) // 16) if probes is None else 0,
     )
-    evidence.probes = [_above(result, evidence) for result in results]
+    evidence.probes = starts_agree([result.above(evidence.flip_tolerance) for result in results])
     if blind:
         evidence.probes += blind.results(trace, evidence.flip_tolerance, progress)
     if again and any(result.violated for result in evidence.probes) and probes is None and not unsplit:
         sampled_probes = sampled(trace, tokens, seed=secret.number("price"), count=PRICED, bos=dataset.tokenizer.bos_id)
         with EvaluationBox(job, out / "price.log") as box:
             _, priced, _ = _split_run(box, trace, tokens, dataset, secret, progress, sampled_probes, what="pricing")
-        evidence.probes += [_above(result, evidence) for result in priced]
+        evidence.probes += [result.above(evidence.flip_tolerance) for result in priced]
     if again and secret.rng("score").random() < 0.5:  # both were told the truth; which one counts was open until now
         evidence.trace, evidence.again = again, trace
     loss, bpb, _, _ = score_of(evidence.trace, dataset)
@@ -207,11 +207,6 @@ def gather(
 def secret_of(options: Options, seed: int) -> Secret:
     """The nonce that was asked for, or a new one: this is called when the artifact is sealed, never before."""
     return Secret.drawn(seed) if options.audit_seed is None else Secret(options.audit_seed, seed)
-
-
-def _above(result: ProbeResult, evidence: Evidence) -> ProbeResult:
-    """The result without changes that are noise, or rounding in batches that were cut elsewhere."""
-    return result.above(max(evidence.flip_tolerance, SHAPES) if result.documents else evidence.flip_tolerance)
 
 
 def _probes(

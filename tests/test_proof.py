@@ -235,7 +235,7 @@ WRONG = {"decoded": 4, "wrong": (5, 17, 20, 0.1, 3.0), "first_changed": 2, "chan
     ("facts", "status", "says"),
     [
         ({}, Status.PASS, "came back from a code of 296 bits; the score claims 288.5"),
-        (WRONG, Status.FAIL, "astray at position 5 of 100"),
+        (WRONG, Status.FAIL, "astray at token 5 of 100"),
         ({**WRONG, "in_order": False}, Status.INCONCLUSIVE, "out of stream order"),
         ({"decoded": 4, "error": "it hung"}, Status.INCONCLUSIVE, "4 of 100 tokens decoded, then: it hung"),
         ({"coded_bits": 320}, Status.FAIL, "no distributions"),
@@ -271,6 +271,7 @@ def test_without_a_proof_nothing_is_said(dataset: Dataset, monkeypatch: pytest.M
 
 OPTIONS = Options(timeout=120.0)
 COUNT = 90
+RNG = np.random.default_rng(0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -344,6 +345,41 @@ def test_slot_on_the_scored_positions_does_not_decode(home: Path, dataset: Datas
         unpacked(archive, leaking, dataset)
 
 
+def test_a_segment_in_the_middle_is_decoded_from_what_comes_before_it(
+    baseline: Trained, dataset: Dataset, tmp_path: Path
+) -> None:
+    begin, count = 700, 12
+    with Progress(quiet=True) as progress:
+        archive, outcome = proofs.prove(
+            baseline.folder, dataset, baseline.sealed, 1, OPTIONS, progress, tokens=count, begin=begin
+        )
+    assert check.conclude(outcome)[0] == Status.PASS and (outcome.begin, outcome.decoded) == (begin, count)
+    (tmp_path / "proof.golf").write_bytes(archive.to_bytes())
+    loaded = Archive.load(tmp_path / "proof.golf")
+    assert loaded.given.tolist() == dataset.validation[: begin + 1].tolist() and loaded.code == archive.code
+    text = unpacked(loaded, baseline, dataset)
+    assert text == proofs.text_of(dataset.validation[begin + 1 : begin + 1 + count], dataset.tokenizer)
+
+
+def test_an_audit_proves_a_segment_that_is_drawn(baseline: Trained, dataset: Dataset) -> None:
+    with Progress(quiet=True) as progress:
+        made = [
+            proof_of(
+                baseline.folder,
+                dataset,
+                baseline.sealed,
+                1,
+                OPTIONS,
+                progress,
+                tokens=2,
+                rng=np.random.default_rng(seed),
+            )
+            for seed in (1, 2)
+        ]
+    begins = [one.begin for one in made if one is not None and one.decoded == 2]
+    assert len(set(begins)) == 2 and all(0 <= begin < len(dataset.validation) - 2 for begin in begins)
+
+
 def test_one_token_is_a_segment_too(baseline: Trained, dataset: Dataset) -> None:
     archive, outcome = proven(baseline, dataset, 1)
     assert check.conclude(outcome)[0] == Status.PASS and outcome.decoded == 1
@@ -375,7 +411,7 @@ def test_another_artifact_submission_or_tokenizer(
         unpacked(archive, stranger, dataset)
     header = archive.header.model_copy(update={"tokenizer_sha256": "0" * 64})
     with pytest.raises(UsageError, match="is not the tokenizer that"):
-        unpacked(Archive(header, archive.code), baseline, dataset)
+        unpacked(dataclasses.replace(archive, header=header), baseline, dataset)
 
 
 def test_a_forged_code_or_text_is_not_taken_for_the_real_one(
@@ -383,11 +419,11 @@ def test_a_forged_code_or_text_is_not_taken_for_the_real_one(
 ) -> None:
     code = bytes([archive.code[0] ^ 64]) + archive.code[1:]
     with pytest.raises(NotDecoded) as caught:
-        unpacked(Archive(archive.header, code), baseline, dataset)
+        unpacked(dataclasses.replace(archive, code=code), baseline, dataset)
     assert caught.value.exit_code == 1
     header = archive.header.model_copy(update={"text_sha256": "0" * 64, "made_with": {"torch": "0.1"}})
     with pytest.raises(NotDecoded, match="another text .*made with .*torch '0.1'"):
-        unpacked(Archive(header, archive.code), baseline, dataset)
+        unpacked(dataclasses.replace(archive, header=header), baseline, dataset)
 
 
 def test_an_archive_reads_back_and_damage_is_seen(archive: Archive, tmp_path: Path) -> None:
@@ -438,7 +474,7 @@ def test_a_submission_that_breaks_is_a_result_for_the_audit(tmp_path: Path, data
     artifact.write_bytes(b"nothing")
     sealed = Sealed(artifact, hashlib.sha256(b"nothing").hexdigest(), 7)
     with Progress(quiet=True) as progress:
-        outcome = proof_of(folder, dataset, sealed, 1, OPTIONS, progress, tokens=5)
+        outcome = proof_of(folder, dataset, sealed, 1, OPTIONS, progress, tokens=5, rng=RNG)
     assert outcome is not None and outcome.error is not None and outcome.decoded == 0
     assert check.conclude(outcome)[0] == Status.INCONCLUSIVE
 
@@ -451,7 +487,7 @@ def test_without_constriction_one_line_says_what_to_install(
         proven(baseline, dataset, 5)
     monkeypatch.setattr(proofs.importlib.util, "find_spec", lambda name: None)
     with Progress(quiet=True) as progress:
-        assert proof_of(baseline.folder, dataset, baseline.sealed, 1, OPTIONS, progress) is None
+        assert proof_of(baseline.folder, dataset, baseline.sealed, 1, OPTIONS, progress, rng=RNG) is None
 
 
 # The commands

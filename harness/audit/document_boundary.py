@@ -24,6 +24,10 @@ def check(evidence: Evidence) -> Finding:
     tokens = np.asarray(evidence.dataset.validation[: evidence.trace.tokens])
     if not made and not (tokens[2:] == evidence.dataset.tokenizer.bos_id).any():
         return finding(evidence, CHECK, RULE, Status.NOT_APPLICABLE, "the stream is one document")
+    claimed = next((name for name in _CLAIMS if evidence.claims.get(name) is True), None)
+    if not made and evidence.unsplit and not claimed:
+        why = f"not measured, and no rule asks for it: {evidence.unsplit}"
+        return finding(evidence, CHECK, RULE, Status.NOT_APPLICABLE, why, not_covered=[why])
     if not made:
         return not_run(evidence, CHECK, RULE, "no document's end was probed")
     moved = []
@@ -39,7 +43,6 @@ def check(evidence: Evidence) -> Finding:
     }
     power = {"documents' ends probed": len(made), "rows looked at after each": ROWS}
     not_covered = ["state that crosses documents in other ways than from the last token"]
-    claimed = next((name for name in _CLAIMS if evidence.claims.get(name) is True), None)
     if claimed and worst is not None:
         witness = Witness(
             kind="swap",

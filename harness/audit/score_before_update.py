@@ -93,7 +93,7 @@ def check(evidence: Evidence) -> Finding:
             f"{made_of} during evaluation; the ruleset admits fixed predictors only (Track A)",
             _first_update(updates[0]) if updates else states.first_change(),
         )
-    if not updates and not states.compared:
+    if not updates and not states.compared + states.unread:
         return conclude(
             Status.INCONCLUSIVE,
             f"no optimizer step was made during evaluation; registered state or parameters changed {states.changes:,} "
@@ -103,7 +103,7 @@ def check(evidence: Evidence) -> Finding:
         return conclude(
             Status.PASS,
             f"no optimizer step was made during evaluation; registered state or parameters changed {states.changes:,} "
-            f"times, and with no unscored token in {states.compared:,} comparisons (Track B)",
+            f"times, and with no unscored token in {states.compared + states.unread:,} comparisons (Track B)",
         )
     if not early:
         return conclude(
@@ -214,6 +214,7 @@ class _States:
         results = [result for result in made if _keeps_documents(evidence, result.probe)]
         self.flips = len(results)
         self.compared = sum(result.states for result in results)
+        self.unread = sum(result.unread for result in results)
         judged = [_judged(state.digests) for state in trace.states]
         changed = [index for index, (a, b) in enumerate(zip(judged, judged[1:], strict=False), 1) if a != b]
         self.changes, self._changed = len(changed), changed
@@ -232,6 +233,7 @@ class _States:
         }
         self.power: dict[str, Metric] = {
             "states compared under flips": self.compared,
+            "flips of tokens that were read only after all rows that must not know them": self.unread,
             "identical runs agree on their states": self.agree,
         }
 

@@ -17,8 +17,8 @@ from harness.sandbox.protocol import STATE, Purpose, Rows
 #: such rows when a flip moves a document's start (2e-6 seen). A leak of this size is worth 1/500 of a record's margin.
 ROUNDING = 1e-5
 
-#: The same for a flip that makes or removes a document's start: a scorer in bfloat16 that cuts its batches there rounds
-#: otherwise (1e-2 seen). One position in hundreds starts a document, so a leak of this size there is worth less still.
+#: Nats that a row has to gain by knowing where a document starts, see `ProbeResult.above`. One position in hundreds
+#: starts a document, so a leak of this size there is worth a fiftieth of a record's margin.
 SHAPES = 0.05
 
 #: Changed rows kept per probe: the largest changes, where there are more.
@@ -59,6 +59,9 @@ class ProbeResult:
         backwards: (position, change) of rows that moved, stand after it, and were scored before it: they know what was
             not scored yet. A submission that does one of the two has a consistent order; `causality` says which counts.
         documents: the probe makes or removes a document's start, which changes how some scorers cut their batches.
+        removes: it removes one.
+        unread: all rows that had to stay as they are, and the states before them, were there before anything that the
+            probe replaces was read: they cannot know it.
     """
 
     probe: Probe
@@ -84,12 +87,22 @@ class ProbeResult:
     crossed: list[tuple[int, float]] = field(default_factory=list)
     backwards: list[tuple[int, float]] = field(default_factory=list)
     documents: bool = False
+    removes: bool = False
+    unread: bool = False
 
     def above(self, noise: float) -> ProbeResult:
-        """The result with changes up to `noise` (nats, or units of a fingerprint) taken for no change."""
+        """The result with changes up to `noise` (nats, or units of a fingerprint) taken for no change.
+
+        Where a document's start was made or removed, a scorer may cut its batches elsewhere, and a row gets more or
+        less of the text before it. What counts there is what a row gained by knowing: that its token costs more, by
+        more than `SHAPES`, when the start is not where it was.
+        """
         if noise <= 0:
             return self
-        kept = [row for row in self.violations if max(abs(row[2] - row[1]), row[3]) > noise]
+        if self.documents:
+            kept = [row for row in self.violations if row[2] - row[1] > max(noise, SHAPES)]
+        else:
+            kept = [row for row in self.violations if max(abs(row[2] - row[1]), row[3]) > noise]
         control = self.control if self.control_size > noise else 0
         effects = [effect for effect in self.effects if effect[1] > noise]
         return replace(
@@ -102,6 +115,18 @@ class ProbeResult:
             backwards=[row for row in self.backwards if row[1] > noise],
             tolerance=noise,
         )
+
+
+def starts_agree(results: list[ProbeResult]) -> list[ProbeResult]:
+    """The results, where gains by knowing documents' starts count only if every flip that removed a start shows one.
+
+    A row that gets more or less text before it gains or loses by chance; whoever is told of a start gains at each.
+    """
+    removed = [result for result in results if result.documents and result.ran and result.own is not None]
+    removed = [result for result in removed if result.removes]
+    if removed and all(result.violated for result in removed):
+        return results
+    return [replace(one, violated=0, violations=[]) if one.documents and not one.withheld else one for one in results]
 
 
 class Comparator:

@@ -88,7 +88,9 @@ class FlipRun:
         self._in_order = base.in_order
         self._waiting: list[_Due] = []
         for result in self.results:
-            result.documents = any(bos in (int(tokens[at]), token) for at, token in result.probe.swaps)
+            if result.probe.kind == "swap":
+                result.removes = any(int(tokens[at]) == bos for at, _ in result.probe.swaps)
+                result.documents = result.removes or any(token == bos for _, token in result.probe.swaps)
             self._waiting.append((result, self._perturbed(result.probe)))
 
     def run(self, evaluation: Evaluation, progress: Callable[[int, int], None] | None = None) -> list[ProbeResult]:
@@ -131,6 +133,10 @@ class FlipRun:
         must_hold = self._must_hold(result.probe)
         result.ran = True
         result.by_construction = int((must_hold & main.scored).sum())
+        result.unread = not (must_hold & ~main.scored).any()
+        at = result.probe.position
+        if result.probe.sampled and main.scored[at]:  # its row was committed before the token was read: honest
+            result.own = (float(base.nll[at]), float(base.nll[at]))
         state = main.sink.state_at(main.sink.committed) if isinstance(main.sink, Trace) else None
         frontier = self._frontier if isinstance(source, Beyond) else base.tokens
         sink = Comparator(base, result, must_hold & ~main.scored, main.scored, state, frontier=frontier)

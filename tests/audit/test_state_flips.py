@@ -120,7 +120,6 @@ def test_flips_that_move_documents_accuse_nobody(dataset: Dataset) -> None:
     bos = dataset.tokenizer.bos_id
     starts = np.flatnonzero(dataset.validation == bos)
     for probe in (
-        Probe("suffix", 50, shift=3),
         Probe("swap", 50, token=bos),
         Probe("swap", int(starts[1]), token=7),
     ):

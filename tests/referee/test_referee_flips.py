@@ -12,7 +12,7 @@ from scripted import VOCAB, evaluating, flipped, scored_trace, tokens_of
 
 from harness.errors import SubmissionError
 from harness.kit.stream import Stream
-from harness.referee.comparator import KEPT_CHANGES, Comparator, ProbeResult
+from harness.referee.comparator import KEPT_CHANGES, Comparator, ProbeResult, starts_agree
 from harness.referee.flips import FlipRun
 from harness.referee.rows import PROJECTIONS, Scored
 from harness.referee.source import ALTERNATIVE, DOCUMENT_END, Probe
@@ -468,3 +468,39 @@ def test_probes_that_go_on_end_before_a_broken_run_is_given_up() -> None:
         with pytest.raises(SubmissionError, match="ended early"):
             flips.run(evaluation)
         assert all(result.ran and result.rows for result in flips.results)
+
+
+# Documents' starts: who knows them gains at each; who cuts its batches there gains or loses by chance.
+
+START = 3
+
+
+def started(rows: list[tuple[bool, float]]) -> list[ProbeResult]:
+    """Flips of documents' starts, removed or made, and what each added to the loss of the true token."""
+    return [
+        ProbeResult(
+            Probe("swap", 10 + n, token=5 if removed else START, token_class="document start"),
+            ran=True,
+            own=(2.0, 2.0 + gain),
+            violations=[(10 + n, 2.0, 2.0 + gain, 0.5)],
+            violated=1,
+            documents=True,
+            removes=removed,
+        ).above(1e-5)
+        for n, (removed, gain) in enumerate(rows)
+    ]
+
+
+def test_whoever_is_told_of_documents_starts_is_accused() -> None:
+    found = starts_agree(started([(True, 0.4), (True, 1.5), (False, 0.0), (False, -0.1)]))
+    assert [result.violated for result in found] == [1, 1, 0, 0]
+
+
+def test_whoever_cuts_batches_at_documents_is_not() -> None:
+    for gains in ([(True, -0.02), (True, 0.02)], [(True, 0.3), (True, -0.3)], [(True, -2.0), (True, -1.0)]):
+        assert not any(result.violated for result in starts_agree(started([*gains, (False, 0.2)])))
+
+
+def test_flips_that_touch_no_start_are_left_alone() -> None:
+    plain = ProbeResult(Probe("swap", 4, token=2), ran=True, violations=[(4, 2.0, 1.5, 0.5)], violated=1)
+    assert starts_agree([plain.above(1e-5), *started([(True, -0.2)])])[0].violated == 1

@@ -30,6 +30,7 @@ CLASSES = {
     "one": np.array([3]),
     "even": np.arange(0, 10, 2),
 }
+INSIDE = {name: members[members != 0] for name, members in CLASSES.items()}  # where 0 starts documents
 
 
 def ledger(tokens: int, *, length: int = 16, stride: int = 4, batch: int = 3, upto: int | None = None) -> Trace:
@@ -105,7 +106,7 @@ def test_edges_of_batches_are_probed() -> None:
     for commit in commits:
         assert {commit.low, (commit.low + commit.high) // 2, commit.high} <= found
     probed = {p.position for p in plan(trace, np.arange(60, dtype=np.uint16) % 10, CLASSES, seed=0)}
-    assert len(probed & found) >= 5 and probed - found  # others beside them
+    assert len(probed & found) >= 4 and probed - found  # others beside them
     assert {c.high for c in commits if c.high < 59} <= probed  # there the state before a commit can be compared
 
 
@@ -138,21 +139,22 @@ def test_the_sample_for_the_price_is_spread_over_the_stream() -> None:
 @given(st.integers(0, 2**31), st.integers(8, 60), st.integers(0, 300))
 def test_swaps_are_far_apart_and_keep_documents(seed: int, distance: int, begin: int) -> None:
     tokens = np.random.default_rng(seed).integers(0, 10, 800).astype(np.uint16)
-    classes = {**CLASSES, DOCUMENT_START: np.array([0])}
+    classes = {**INSIDE, DOCUMENT_START: np.array([0])}
     probes = spread(tokens, classes, np.random.default_rng(seed), begin, 700, distance)
     places = [p.position for p in probes]
     assert probes and begin < places[0] and places[-1] < 700 and all(np.diff(places) >= distance)
-    assert all(tokens[p.position] != 0 and p.token not in (0, tokens[p.position]) and not p.split for p in probes)
+    assert all(tokens[p.position] != 0 and p.token != int(tokens[p.position]) and not p.split for p in probes)
+    assert not any(p.token == 0 for p in probes)
 
 
 def test_swaps_fall_everywhere_and_are_of_every_class() -> None:
     tokens = np.random.default_rng(0).integers(1, 10, 2000).astype(np.uint16)
-    classes = {**CLASSES, DOCUMENT_START: np.array([0])}
+    classes = {**INSIDE, DOCUMENT_START: np.array([0])}
     runs = [spread(tokens, classes, np.random.default_rng(seed), 0, 2000, 40) for seed in range(60)]
     places = np.concatenate([[p.position for p in run] for run in runs])
     share = np.bincount(places // 100, minlength=20) / len(places)
     assert share.min() > 0.03 and share.max() < 0.07  # a twentieth each
-    assert {p.token_class for run in runs for p in run} == {*CLASSES, "natural"}
+    assert {p.token_class for run in runs for p in run} == {*INSIDE, "natural"}
     natural = [p for run in runs for p in run if p.token_class == "natural"]
     followed = {(int(a), int(b)) for a, b in zip(tokens[:-1], tokens[1:], strict=True)}
     assert all((int(tokens[p.position - 1]), p.token) in followed for p in natural)
@@ -230,4 +232,4 @@ def test_a_plan_on_real_text(dataset: Dataset, seed: int) -> None:
     firsts = {int(Perturbed(stream, p).read(p.position, p.position + 1)[0]) for p in probes if p.kind == "suffix"}
     kinds = {name for name, members in classes.items() if firsts & set(members.tolist())}
     assert len(kinds) >= 4
-    assert all(stream[p.position] not in classes[p.token_class] or p.token != stream[p.position] for p in probes)
+    assert all(p.token != stream[p.position] for p in probes if p.kind == "swap")
