@@ -1,8 +1,8 @@
 """A prepared dataset: the one place where documents, tokens, tokenizer and byte table come together.
 
-`prepare` takes "commons", "stdlib", a .jsonl file, a folder in the contest's layout, or "fineweb:VARIANT[@SHARDS]". What it
-computes is kept under a cache folder, addressed by the content that it was computed from. Training shards lie in a
-folder of their own, the only one that the box is shown.
+`prepare` takes "commons", "stdlib", a .jsonl file, a folder in the contest's layout, or "fineweb:VARIANT[@SHARDS]".
+What it computes is kept under a cache folder, addressed by the content that it was computed from. Training shards lie
+in a folder of their own, the only one that the box is shown.
 """
 
 from __future__ import annotations
