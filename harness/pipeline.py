@@ -11,7 +11,8 @@ import numpy as np
 from harness import audit
 from harness.audit.evidence import Clocks, Evidence
 from harness.blind import BlindFlips
-from harness.corpus.dataset import Dataset
+from harness.corpus.at_hand import AtHand, look
+from harness.corpus.dataset import Dataset, default_cache
 from harness.corpus.shards import Tokens
 from harness.errors import SubmissionError
 from harness.folder import Folder
@@ -34,6 +35,7 @@ from harness.referee.wholerow import WholeRow, ask, chosen
 from harness.report import html
 from harness.retraining import retrain
 from harness.sandbox.protocol import Rows
+from harness.sandbox.view import view
 from harness.scoring import EvaluationBox, Job
 from harness.training import Sealed, train, write_atomically
 from harness.weigh import weigh
@@ -179,8 +181,18 @@ def gather(
     evidence.claims = folder.claims
     if "proof" in options.checks:
         evidence.proof = proof_of(folder, dataset, sealed, seed, options, progress)
+    if {"artifact-independence", "isolation"}.intersection(options.checks):
+        evidence.at_hand = _at_hand(folder, dataset, sealed)
     evidence.peak_bytes = {"training": sealed.peak_bytes, "evaluation": peak}
     return evidence
+
+
+def _at_hand(folder: Folder, dataset: Dataset, sealed: Sealed) -> AtHand:
+    """Hold the validation text against what every box shows, and against what this submission's boxes show besides."""
+    shown = view([])
+    with folder.staged() as code:
+        files = {name: code / name for name in folder.code} | {"the artifact": sealed.path}
+        return look(dataset, shown.read, files, default_cache(), hide=shown.hide)
 
 
 def _unsplit(options: Options) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from harness.corpus.at_hand import AtHand
 from harness.corpus.dataset import Dataset
 from harness.record import Finding, Metric, SeedScore, Status, Witness
 from harness.referee.comparator import ProbeResult
@@ -181,6 +182,7 @@ class Evidence:
         no_row: why none came, where one was asked for.
         ranks: how many processes played the stream together.
         unsplit: why evaluations could not be split, so that flips are whole runs; "" where they could.
+        at_hand: how much of the validation text lies where a box can read it; None where nobody looked.
     """
 
     ruleset: Ruleset
@@ -205,6 +207,7 @@ class Evidence:
     no_row: str = ""
     ranks: int = 1
     unsplit: str = ""
+    at_hand: AtHand | None = None
 
     @property
     def tolerance(self) -> float:

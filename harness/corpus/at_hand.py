@@ -21,6 +21,9 @@ from harness.corpus.shards import split_documents
 #: Characters of validation text that files are held against; of a longer text, whole documents spread evenly.
 MOST_TEXT = 4_000_000
 
+#: Token ids of the shortest run that counts: what ships phrases of its training text has shorter ones in common.
+TOKENS = 32
+
 #: Files that are named, and characters of a passage that are shown, at most.
 _NAMED, _SHOWN = 10, 200
 
@@ -135,9 +138,11 @@ def own(dataset: Dataset, text: Sought, files: Mapping[str, Path]) -> tuple[floa
     for name, path in files.items():
         data = path.read_bytes()
         for width, what in sought.items():
+            least = 1 if width == 1 else TOKENS * width
             passages = what.find(folded(data) if width == 1 else data)
-            if passages:
-                found[width][name] = [(start, end) for start, end, _ in passages]
+            spans = [(start, end) for start, end, _ in passages if end - start >= least]
+            if spans:
+                found[width][name] = spans
     sums = [summed(sought[width], spans, width) for width, spans in found.items()]
     held = sorted((one for _, _, files in sums for one in files), key=lambda one: (-one.share, one.path))
     return max(share for share, _, _ in sums), tuple(held[:_NAMED])

@@ -12,7 +12,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from harness.corpus.passages import BLOCK, RUN, Sought, Span, folded
@@ -29,6 +29,9 @@ _BINARY = (
     b"\xff\xd8\xff", b"\xca\xfe\xba\xbe", b"wOFF", b"wOF2", b"\0asm", b"BC\xc0\xde", b"\xca\xfe\xda\xda",
     b"\xde\x12\x04\x95",
 )  # fmt: skip
+#: Validation texts whose scans are kept, some megabytes each.
+_KEPT = 8
+
 #: Raise when what is remembered changes its meaning.
 _FORMAT = 1
 
@@ -205,16 +208,20 @@ def _loaded(place: Path) -> dict[str, Contents]:
         kept = json.loads(place.read_bytes())
         if kept["format"] != _FORMAT:
             return {}
-        return {folder: Contents(**facts) for folder, facts in kept["folders"].items()}
+        return {folder: Contents(*facts) for folder, facts in kept["folders"].items()}
     except (OSError, ValueError, KeyError, TypeError):
         return {}  # none yet, or one that a crash cut short: then everything is read
 
 
 def _keep(place: Path, now: dict[str, Contents]) -> None:
     """Write the cache whole or not at all; without a place to write, the next run reads everything again."""
-    text = json.dumps({"format": _FORMAT, "folders": {folder: asdict(facts) for folder, facts in now.items()}})
+    folders = {folder: [getattr(c, part.name) for part in fields(c)] for folder, c in now.items()}
+    text = json.dumps({"format": _FORMAT, "folders": folders}, separators=(",", ":"))
     with contextlib.suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=place.parent, prefix=".at-hand-", delete=False) as file:
             file.write(text)
         os.replace(file.name, place)
+        older = sorted(place.parent.glob("at-hand-*.json"), key=lambda file: file.stat().st_mtime)[:-_KEPT]
+        for file_of_other_text in older:
+            file_of_other_text.unlink(missing_ok=True)
