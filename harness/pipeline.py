@@ -182,17 +182,20 @@ def gather(
     if "proof" in options.checks:
         evidence.proof = proof_of(folder, dataset, sealed, seed, options, progress)
     if {"artifact-independence", "isolation"}.intersection(options.checks):
-        evidence.at_hand = _at_hand(folder, dataset, sealed)
+        evidence.at_hand = _at_hand(folder, dataset, sealed, progress)
     evidence.peak_bytes = {"training": sealed.peak_bytes, "evaluation": peak}
     return evidence
 
 
-def _at_hand(folder: Folder, dataset: Dataset, sealed: Sealed) -> AtHand:
+def _at_hand(folder: Folder, dataset: Dataset, sealed: Sealed, progress: Progress) -> AtHand:
     """Hold the validation text against what every box shows, and against what this submission's boxes show besides."""
+    progress.phase("search", "files that a box can read, for validation text (the first time on a machine: a minute)")
     shown = view([])
     with folder.staged() as code:
         files = {name: code / name for name in folder.code} | {"the artifact": sealed.path}
-        return look(dataset, shown.read, files, default_cache(), hide=shown.hide)
+        found = look(dataset, shown.read, files, default_cache(), hide=shown.hide)
+    progress.done(f"{found.scanned_files:,} files hold {found.share:.1%} of it")
+    return found
 
 
 def _unsplit(options: Options) -> str:
