@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from harness.corpus.shards import Tokens
 from harness.errors import UsageError
 from harness.referee.coder import CODER
 
@@ -22,7 +24,9 @@ _Token = Annotated[int, Field(ge=0, lt=1 << 16)]
 
 
 class Header(BaseModel):
-    """What an archive says besides its code. `first` is x_0, which is given; the segment is x_1 .. x_tokens.
+    """What an archive says besides its code.
+
+    x_0 (`first`) to x_begin are given; the segment is the `tokens` after them.
 
     `filler` stands for tokens that are not decoded yet; the digests of tokens (little-endian uint16, x_0 included) and
     text are for comparison after decoding. `made_with` names what rows depend on to the last bit.
@@ -41,6 +45,7 @@ class Header(BaseModel):
     stream_tokens: int = Field(ge=2, le=1 << 28)
     vocab_size: int = Field(ge=1, le=1 << 16)
     tokens: int = Field(ge=1)
+    begin: int = Field(default=0, ge=0)
     first: _Token
     filler: _Token
     coder: str = CODER
@@ -53,15 +58,16 @@ class Header(BaseModel):
 
 @dataclass(frozen=True)
 class Archive:
-    """A header and the code of the segment's tokens."""
+    """A header, the code of the segment's tokens, and the tokens before it (uint16 [header.begin + 1])."""
 
     header: Header
     code: bytes
+    given: Tokens
 
     def to_bytes(self) -> bytes:
-        """The container: magic, length and JSON of the header, the code, and a sha256 over all of it."""
+        """The container: magic, length and JSON of the header, what is given but x_0, the code, a sha256 over all."""
         head = self.header.model_dump_json().encode()
-        body = MAGIC + _LENGTH.pack(len(head)) + head + self.code
+        body = MAGIC + _LENGTH.pack(len(head)) + head + self.given[1:].astype("<u2").tobytes() + self.code
         return body + hashlib.sha256(body).digest()
 
     @classmethod
@@ -90,6 +96,9 @@ class Archive:
             raise UsageError(f"{path} is no archive that this version reads: {where}: {first['msg']}") from None
         if header.coder != CODER:
             raise UsageError(f"{path} was coded by {header.coder[:100]!a}; this version decodes {CODER!r}")
-        if header.tokens >= header.stream_tokens or max(header.first, header.filler) >= header.vocab_size:
+        given = np.frombuffer(body[stop : stop + 2 * header.begin], "<u2")
+        known = np.concatenate([[header.first], given]).astype(np.uint16)
+        fits = header.begin + header.tokens < header.stream_tokens and len(given) == header.begin
+        if not fits or max(int(known.max()), header.filler) >= header.vocab_size:
             raise UsageError(f"{path} is no archive: its numbers of tokens do not fit each other")
-        return cls(header, body[stop:])
+        return cls(header, body[stop + 2 * header.begin :], known)

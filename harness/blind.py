@@ -1,100 +1,173 @@
-"""Play blind flips: evaluations in boxes of their own, told lies from their start, and held against the scored run."""
+"""Play whole evaluations that are lied to from their start, and hold them against the scored one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from harness.audit.evidence import ROUNDING
+from harness.audit.layouts import geometry
 from harness.errors import SubmissionError
+from harness.options import Plan
 from harness.progress import Progress
-from harness.referee.blind import BlindRun, blind_probe, confirmed, follow, judged, lied
+from harness.referee import plan
+from harness.referee.blind import BlindRun, Lie, Seen, blind_probe, judged
 from harness.referee.comparator import ProbeResult
+from harness.referee.secret import Secret
 from harness.referee.source import Probe, Real
-from harness.referee.trace import Difference, Trace
+from harness.referee.trace import Trace, compare
 from harness.scoring import EvaluationBox, Job
+
+Ints = NDArray[np.int64]
+
+#: Runs for a scorer that never forgets a swap: each tells of one position only, and split processes do the rest.
+UNFORGETTING_RUNS = 2
+
+
+#: Swaps are at least so many tokens apart; and where windows do not tell how far, so many parts of the stream.
+FAR = 32
 
 
 class BlindFlips:
-    """Blind flips, and what it takes to be sure of what they show.
-
-    Whether they are made before or after the scored run is drawn, so that being late tells nothing.
+    """Evaluations with swaps all over the stream, and what it takes to be sure of what they show.
 
     Args:
         job: as for the scored run.
         bos: the token that starts a document.
+        classes: token ids by class, see `plan.token_classes`.
         out: for logs.
-        probes: those of an audit; the blind ones among them are made. None: they are drawn with the job's seed.
-        progress: told what happens.
-        count: how many are drawn, each in a part of the stream of its own.
+        secret: where the positions and the tokens come from.
+        wanted: how many positions, in how many runs at most.
+        probes: those of a replay, each in a run of its own; None: they are drawn.
     """
 
     def __init__(
-        self, job: Job, bos: int, out: Path, probes: Sequence[Probe] | None, progress: Progress, count: int = 1
+        self,
+        job: Job,
+        bos: int,
+        classes: Mapping[str, Ints],
+        out: Path,
+        secret: Secret,
+        wanted: Plan,
+        probes: Sequence[Probe] | None = None,
     ) -> None:
         self._job = job
         self._bos = bos
+        self._classes = classes
         self._out = out
-        self._progress = progress
-        self._rng = np.random.default_rng([job.seed, 0xB11D])
-        self.first = bool(self._rng.random() < 0.5)
-        if probes is None:
-            parts = [(part / count, (part + 1) / count) for part in range(count)]
-            drawn = [blind_probe(job.tokens, bos, self._rng, low, high) for low, high in parts]
-            probes = [probe for probe in drawn if probe is not None]
-        self._probes = [probe for probe in probes if not probe.split]
-        self._runs: list[BlindRun] = []
+        self._secret = secret
+        self._wanted = wanted
+        self._given = None if probes is None else [probe for probe in probes if not probe.split]
+        self._runs: list[tuple[Lie, BlindRun]] = []
+        self.distance = 1
+        self.forgets = True
 
-    def play(self) -> None:
-        """Make the flips, if there are any to make."""
-        for probe in self._probes:
-            self._progress.phase("blind", f"an evaluation with other tokens from position {probe.position:,} on")
-            run = self._played(probe, probe.position)
-            self._runs.append(run)
-            self._progress.done(f"{run.trace.committed:,} rows")
+    def play(self, base: Trace, progress: Progress) -> None:
+        """Play as many runs as it takes for the wanted number of positions.
 
-    def results(self, base: Trace, difference: Difference | None) -> list[ProbeResult]:
-        """What they showed. Where rows moved, and identical evaluations differ, it is tried again.
+        Args:
+            base: a run that was told the truth. Its windows say how far apart swaps must be.
+            progress: told what happens.
+        """
+        length, stride = geometry(base)
+        self.distance = max(length + stride, FAR) if length + stride <= len(self._job.tokens) // FAR else 0
+        self.distance = self.distance or max(len(self._job.tokens) // FAR, FAR)
+        if self._given is not None:
+            for probe in self._given:
+                self._run(Lie.of([probe], self._job.tokens, self._bos, self._later(base, probe)), progress)
+            return
+        for index in range(self._wanted.runs):
+            seen = self._run(self._lie(base, index), progress, base)
+            made = sum(len(result.still) for lie, run in self._runs for result in judged(base, run, lie).results)
+            if index == 0:
+                # Swaps whose effect is gone before the next one: nearly all of them, or this scorer does not forget.
+                self.forgets = seen.forgot >= max(1, (len(seen.results) - 1) // 2)
+                if self.forgets and seen.reach:  # what was read at once may have been far more than rows depend on
+                    self.distance = min(self.distance, max(2 * seen.reach, FAR))
+            if made >= self._wanted.own_rows or not self.forgets and index + 1 >= UNFORGETTING_RUNS:
+                return
+
+    def suspects(self, base: Trace, most: int = 12) -> list[Probe]:
+        """Swaps that have to be made again, alone."""
+        found = [probe for lie, run in self._runs for probe in judged(base, run, lie).suspects]
+        order = self._secret.rng("suspects").permutation(len(found))[:most]
+        return [dataclasses.replace(found[int(i)], split=True) for i in sorted(order)]
+
+    def results(self, base: Trace, noise: float, progress: Progress) -> list[ProbeResult]:
+        """What they showed. Rows that moved are looked at again, and once more without a lie.
+
+        A row that moved once accuses nobody: it could have moved by itself. It takes the same lie, in another fresh
+        box, under which the same rows move; and an evaluation that was told the truth, and in which they do not.
 
         Args:
             base: the scored run.
-            difference: of the scored run and another one that was told the truth.
+            noise: what identical runs differ by, times a factor, see `Evidence.flip_tolerance`.
+            progress: told what happens.
         """
-        found = [self._judged(base, probe, run) for probe, run in zip(self._probes, self._runs, strict=True)]
-        exact = difference is not None and not difference.changed and not difference.missing
-        results = [result.above(max(ROUNDING, 4 * noise)) for result, noise in found]
-        leaking = [index for index, result in enumerate(results) if result.violated]
-        if exact or not leaking:
+        found = [(lie, judged(base, run, lie, noise)) for lie, run in self._runs]
+        results = [result for _, seen in found for result in seen.results]
+        accusing = [(lie, result) for lie, seen in found for result in seen.results if result.violated]
+        if not accusing:
             return results
-        suspects = [found[index] for index in leaking]
-        again = blind_probe(self._job.tokens, self._bos, self._rng) or self._probes[leaking[0]]
-        until = max(again.position, *(self._probes[index].position for index in leaking))
-        self._progress.phase("blind", "rows moved: once more, and once without a lie")
+        lie, result = max(accusing, key=lambda pair: pair[1].violated)
+        progress.phase("blind", "rows moved: the same lie once more, and once the truth")
         runs: dict[str, BlindRun] = {}
-        plays: list[tuple[str, Callable[[], BlindRun]]] = [
-            ("lie", lambda: self._played(again, again.position)),
-            ("truth", lambda: self._played(None, until)),
-        ]
-        for index in self._rng.permutation(len(plays)):
-            name, play = plays[int(index)]
-            runs[name] = play()
-        sure = confirmed([*suspects, self._judged(base, again, runs["lie"])], base, runs["truth"], ROUNDING)
-        self._progress.done("seen again" if all(result.violated for result in sure) else "not seen again")
-        return [result for index, result in enumerate(results) if index not in leaking] + sure
+        plays: list[tuple[str, Lie]] = [("lie", lie), ("truth", Lie((), self._job.tokens))]
+        for index in self._secret.rng("confirm").permutation(len(plays)):
+            name, told = plays[int(index)]
+            runs[name] = self._played(told)
+        again = judged(base, runs["lie"], lie, noise).results
+        difference = compare(base, runs["truth"].trace)
+        steady = max(difference.max_nll, difference.max_print) <= noise and not difference.missing
+        rows = {p for p, *_ in result.violations} | set(result.withheld)
+        same = next(other for other in again if other.probe == result.probe)
+        sure = steady and runs["truth"].error is None and rows <= {p for p, *_ in same.violations} | set(same.withheld)
+        progress.done("seen again" if sure else "not seen again")
+        return results if sure else [unconfirmed(one) for one in results]
 
-    def _judged(self, base: Trace, probe: Probe, run: BlindRun) -> tuple[ProbeResult, float]:
-        return judged(base, run, probe, self._job.tokens, self._bos)
+    def _lie(self, base: Trace, index: int) -> Lie:
+        """Swaps all over the stream. The first run ends with other text, from a place in its second half on."""
+        tokens, rng = self._job.tokens, self._secret.rng(f"lie {index}")
+        tail = blind_probe(tokens, self._bos, rng, 0.5, 0.95) if index == 0 and base.in_order else None
+        stop = tail.position - self.distance if tail else len(tokens) - 1
+        begin = 0
+        if not self.forgets:  # only rows up to the first swap tell anything
+            begin = int(rng.integers(len(tokens) // 8, max(len(tokens) // 8 + 1, len(tokens) - 2 * self.distance)))
+        swaps = plan.spread(tokens, self._classes, rng, begin, stop, self.distance)
+        swaps = [probe for probe in swaps if base.order[probe.position] >= 0]
+        if not self.forgets:
+            swaps = swaps[:1]
+        return Lie.of(swaps + ([tail] if tail else []), tokens, self._bos)
 
-    def _played(self, probe: Probe | None, until: int) -> BlindRun:
-        tokens = self._job.tokens
-        source = Real(tokens) if probe is None else lied(tokens, probe, self._bos)
-        run = BlindRun(Trace(len(tokens)))
+    def _later(self, base: Trace, probe: Probe) -> NDArray[np.bool_] | None:
+        """What a suffix may replace where the order is not the stream's: what comes later in both."""
+        if base.in_order:
+            return None
+        later: NDArray[np.bool_] = (base.order < 0) | (base.order >= base.order[probe.position])
+        return later
+
+    def _run(self, lie: Lie, progress: Progress, base: Trace | None = None) -> Seen:
+        count = sum(len(probe.swaps) for probe in lie.probes)
+        progress.phase("blind", f"an evaluation of text in which {count} tokens are replaced")
+        run = self._played(lie)
+        self._runs.append((lie, run))
+        progress.done(f"{run.trace.committed:,} rows")
+        return judged(base, run, lie) if base is not None else Seen()
+
+    def _played(self, lie: Lie) -> BlindRun:
+        run = BlindRun(Trace(len(lie.tokens)))
         try:
             with EvaluationBox(self._job, self._out / "blind.log") as box:
-                evaluation = box.start_ranks(source, run.trace)
-                box.run(evaluation, lambda: follow(evaluation, run, source, until))
+                evaluation = box.start_ranks(Real(lie.tokens), run.trace, lied=bool(lie.probes))
+                box.run(evaluation, lambda: evaluation.run())
         except SubmissionError as error:
             run.error = str(error)
         return run
+
+
+def unconfirmed(result: ProbeResult) -> ProbeResult:
+    """The result without its violations, which are counted apart."""
+    return dataclasses.replace(result, unconfirmed=result.violated, violated=0, violations=[], withheld=[], still=[])

@@ -42,6 +42,10 @@ def _box(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.command(context_settings=_HELP)
 @click.argument("path", type=_FILE)
 @click.option("--tokens", type=int, default=512, show_default=True, help="Length of the segment; each costs a batch.")
+@click.option(
+    "--begin", type=click.IntRange(min=0), default=0, show_default=True,
+    help="Last position before the segment; the tokens up to it are given to the decoder and lie in the archive.",
+)  # fmt: skip
 @click.option("--out", type=_FILE, metavar="FILE", help="The archive to write.  [default: runs/NAME/proof.golf]")
 @click.option("--data", default=corpus.DEFAULT, show_default=True, metavar="SPEC", help="As for `harness run`.")
 @click.option("--scale", type=click.Choice(["smoke", "record"]), default="smoke", show_default=True)
@@ -49,9 +53,17 @@ def _box(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option("--cache", type=_FILE, envvar="HARNESS_CACHE", help="Where prepared data is kept.")
 @_box
 def prove(
-    path: Path, tokens: int, out: Path | None, data: str, scale: str, seed: int, cache: Path | None, **box: Any
+    path: Path,
+    tokens: int,
+    begin: int,
+    out: Path | None,
+    data: str,
+    scale: str,
+    seed: int,
+    cache: Path | None,
+    **box: Any,
 ) -> None:
-    """Compress the first tokens of the text with the submission in PATH, and decompress them in a fresh box.
+    """Compress a segment of the text with the submission in PATH, and decompress it in a fresh box.
 
     The sealed artifact under runs/NAME is taken where a run has left one. Exit code 0: the text came back.
     """
@@ -64,7 +76,7 @@ def prove(
         prepared = corpus.prepare(data, cache=cache or corpus.default_cache(), notify=progress.note)
         home.mkdir(parents=True, exist_ok=True)
         sealed = train(folder, prepared, seed, home, options, progress)
-        archive, result = make_proof(folder, prepared, sealed, seed, options, progress, tokens=tokens)
+        archive, result = make_proof(folder, prepared, sealed, seed, options, progress, tokens=tokens, begin=begin)
     status, headline = conclude(result)
     target.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(target, archive.to_bytes())

@@ -16,7 +16,7 @@ from harness.audit.evidence import PreviousRecord
 from harness.cli_scripts import as_json_text, audit_scripts, is_script
 from harness.corpus import dataset as corpus
 from harness.folder import Folder, open_folder, safe_name
-from harness.options import Device, NullSource, Options
+from harness.options import Depth, Device, NullSource, Options
 from harness.pipeline import run as run_pipeline
 from harness.progress import Progress
 from harness.record import Record
@@ -71,6 +71,20 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
             default="model",
             show_default=True,
             help="What the stream of known entropy is drawn from; model is the submission's own.",
+        ),
+        click.option(
+            "--depth",
+            type=click.Choice(get_args(Depth)),
+            default="standard",
+            show_default=True,
+            help="How much to try: replaced tokens whose own rows are compared, 24, 300 or 1,500; see docs/checks.md.",
+        ),
+        click.option(
+            "--audit-seed",
+            type=click.IntRange(min=0, max=2**63 - 1),
+            default=None,
+            metavar="N",
+            help="Do an earlier audit again: the nonce in its record.  [default: drawn after the artifact is sealed]",
         ),
         click.option(
             "--device", type=click.Choice(get_args(Device)), default="cpu", show_default=True, help="In the box."
@@ -190,6 +204,8 @@ def _run(
     timeout: float | None,
     memory: float,
     device: Device,
+    depth: Depth,
+    audit_seed: int | None,
 ) -> list[Record]:
     folders = [open_folder(path) for path in paths]
     options = Options(
@@ -205,6 +221,8 @@ def _run(
         data_spec=data,
         ranks=ranks,
         device=device,
+        depth=depth,
+        audit_seed=audit_seed,
     )
     records = []
     console = Console(stderr=as_json)

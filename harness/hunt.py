@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import audit
-from harness.audit.evidence import ROUNDING
-from harness.corpus.dataset import Dataset
+from harness.corpus.dataset import Dataset, dealt
 from harness.errors import UsageError
 from harness.folder import Folder
 from harness.options import Options, played
-from harness.pipeline import gather
+from harness.pipeline import gather, secret_of
 from harness.progress import Progress
 from harness.record import Metric, Record, Status
 from harness.recording import record_of
 from harness.referee.bench import Bench
+from harness.referee.comparator import ROUNDING
 from harness.referee.plan import token_classes
 from harness.referee.search import SHRINKING, Search, hypothesis, search
+from harness.referee.secret import Secret
 from harness.referee.source import Real
 from harness.report import html
 from harness.scoring import EvaluationBox, Job
@@ -85,12 +86,15 @@ def hunt(
     out.mkdir(parents=True, exist_ok=True)
     for stale in ("record.json", "report.html"):
         (out / stale).unlink(missing_ok=True)
-    found = _search(folder, dataset, sealed, seed, out, options, progress, examples)
+    secret = secret_of(options, seed)
+    options = dataclasses.replace(options, audit_seed=secret.audit_seed)  # the witness is made again on the same stream
+    given, dataset = dataset, dealt(dataset, len(played(dataset, options.scale)), secret.rng("order"))
+    found = _search(folder, dataset, sealed, secret, out, options, progress, examples)
     if found.catch is None:
         status, headline = _nothing(found)
         return Hunted(status, headline, found)
     options = dataclasses.replace(options, checks=["causality"])
-    evidence = gather(folder, dataset, sealed, seed, out, options, progress, probes=[found.catch.probe])
+    evidence = gather(folder, given, sealed, seed, out, options, progress, probes=[found.catch.probe])
     (finding,) = audit.judge(evidence, options.checks)
     if finding.status != Status.FAIL:
         headline = f"a flip at {found.catch.probe.position:,} was caught and not seen again: {finding.headline}"
@@ -118,14 +122,17 @@ def _search(
     folder: Folder,
     dataset: Dataset,
     sealed: Sealed,
-    seed: int,
+    secret: Secret,
     out: Path,
     options: Options,
     progress: Progress,
     examples: int,
 ) -> Search:
     tokens = played(dataset, options.scale)
-    job = Job(folder, sealed, tokens, dataset.vocab_size, options.scale, seed, options.sandbox, options.limits)
+    job = Job(
+        folder, sealed, tokens, dataset.vocab_size, options.scale, secret.seed, options.sandbox, options.limits,
+        prints=secret.number("prints"),
+    )  # fmt: skip
     bench = Bench(tokens, bos=dataset.tokenizer.bos_id)
     with EvaluationBox(job, out / "hunt.log") as box:
         progress.phase("score", f"scoring {len(tokens) - 1:,} tokens, and leaving processes behind to be flipped")
@@ -141,7 +148,7 @@ def _search(
                 token_classes(dataset.tokenizer, dataset.table, tokens),
                 bench.examine,
                 examples=examples,
-                seed=seed,
+                seed=secret.number("hunt"),
                 noise=max(noise, ROUNDING),
                 tell=lambda flips, doing: progress.update(flips, None, note=doing),
             )

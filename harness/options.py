@@ -22,6 +22,34 @@ NullSource = Literal["model", "bigram", "permutation"]
 #: What a submission computes on, in the box.
 Device = Literal["cpu", "cuda"]
 
+#: How much an audit costs, and how rare a leak it sees; `PLANS` has the numbers.
+Depth = Literal["quick", "standard", "deep"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an audit of some depth makes.
+
+    Attributes:
+        own_rows: positions at which a token is to be replaced and its own row compared. A leak at a share s of the
+            positions meets none of n with probability (1 - s)^n.
+        runs: evaluations that are lied to from their start and never split, at most.
+        splits: flips in processes that are split off, at the edges that the trace of the scored run shows.
+        whole_rows: rows of which every token's probability is asked for, where only realised ones are claimed.
+    """
+
+    own_rows: int
+    runs: int
+    splits: int
+    whole_rows: int
+
+
+PLANS: dict[Depth, Plan] = {
+    "quick": Plan(own_rows=24, runs=1, splits=8, whole_rows=1),
+    "standard": Plan(own_rows=300, runs=8, splits=12, whole_rows=1),
+    "deep": Plan(own_rows=1500, runs=32, splits=40, whole_rows=4),
+}
+
 #: Tokens of the validation stream that are scored at smoke scale, at most; cut at the start of a document.
 SMOKE_TOKENS = 48_000
 
@@ -30,6 +58,8 @@ SMOKE_TOKENS = 48_000
 class Options:
     """How to run: scale, checks, limits; `earlier` holds the scores of the same submission's seeds before this one.
 
+    `audit_seed` is the nonce that every choice of the audit follows from; None, as it should be for a verdict that
+    counts, draws one after the artifact is sealed. `depth` says how much is tried, see `PLANS`.
     `null_source` is what the null stream is drawn from: the submission's own model, which has the most power against
     it; or a source that owes nothing to the submission. `ranks` is how many processes play an evaluation together.
     """
@@ -48,6 +78,13 @@ class Options:
     earlier: tuple[SeedScore, ...] = ()
     ranks: int = 1
     device: Device = "cpu"
+    audit_seed: int | None = None
+    depth: Depth = "standard"
+
+    @property
+    def plan(self) -> Plan:
+        """What the depth stands for."""
+        return PLANS[self.depth]
 
     @property
     def limits(self) -> Limits:

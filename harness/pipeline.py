@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness import audit
 from harness.audit.evidence import Clocks, Evidence
 from harness.blind import BlindFlips
 from harness.corpus.at_hand import AtHand, look
-from harness.corpus.dataset import Dataset, default_cache
+from harness.corpus.dataset import Dataset, dealt, default_cache
 from harness.corpus.shards import Tokens
 from harness.errors import SubmissionError
 from harness.folder import Folder
 from harness.nulls import beside
-from harness.options import Options, played
+from harness.options import PLANS, Options, played
 from harness.progress import Progress
 from harness.proof import proof_of
 from harness.record import (
@@ -25,13 +26,14 @@ from harness.record import (
     SeedScore,
 )
 from harness.recording import record_of, score_of
-from harness.referee.comparator import ProbeResult
+from harness.referee.comparator import SHAPES, ProbeResult
 from harness.referee.flips import FlipRun
-from harness.referee.plan import alternatives, boundaries, plan, token_classes
-from harness.referee.session import Evaluation, full_trace
-from harness.referee.source import Probe, Real, Source
+from harness.referee.plan import alternatives, boundaries, in_batches, plan, sampled, token_classes
+from harness.referee.secret import Secret
+from harness.referee.session import full_trace
+from harness.referee.source import Probe, Real
 from harness.referee.trace import Trace, compare
-from harness.referee.wholerow import WholeRow, ask, chosen
+from harness.referee.wholerow import Start, WholeRow, ask, chosen
 from harness.report import html
 from harness.retraining import retrain
 from harness.sandbox.protocol import Rows
@@ -40,14 +42,17 @@ from harness.scoring import EvaluationBox, Job
 from harness.training import Sealed, train, write_atomically
 from harness.weigh import weigh
 
+Ints = NDArray[np.int64]
+
 #: Checks that flips decide.
 FLIPS = {"causality", "score-before-update"}
 
-#: Rows that all probes together may commit, in units of the stream.
-PROBE_BUDGET = 3.0
+#: Rows that all probes together may commit, in units of the stream. A batch each is usual; a submission that reads the
+#: whole stream first has its process split there, and every probe goes all the way to its position.
+PROBE_BUDGET = 12.0
 
-#: Flips where processes cannot be split: whole evaluations.
-WHOLE_FLIPS = 6
+#: Positions at which a leak, where one was found, is priced.
+PRICED = 64
 
 
 def run(
@@ -84,7 +89,7 @@ def run(
     evidence = gather(folder, dataset, sealed, seed, out, options, progress)
     evidence.trace.save(out / "trace.npz")
     findings = audit.judge(evidence, options.checks)
-    record = record_of(folder, dataset, sealed, seed, evidence, findings, options, time.monotonic() - started)
+    record = record_of(folder, evidence.dataset, sealed, seed, evidence, findings, options, time.monotonic() - started)
     write_atomically(out / "record.json", record.to_json().encode())
     html.write(record, out / "report.html", {name: rule.text for name, rule in options.ruleset.rule.items()})
     return record
@@ -115,40 +120,44 @@ def gather(
         progress: told what happens.
         probes: flips to make instead of planned ones.
     """
+    secret = secret_of(options, seed)
+    dataset = dealt(dataset, len(played(dataset, options.scale)), secret.rng("order"))
     tokens = played(dataset, options.scale)
     job = Job(
         folder, sealed, tokens, dataset.vocab_size, options.scale, seed, options.sandbox, options.limits,
-        options.ranks, options.device,
+        options.ranks, options.device, prints=secret.number("prints"),
     )  # fmt: skip
     unsplit = _unsplit(options)
     second = bool(audit.NEED_SECOND_RUN.intersection(options.checks))
+    flips = bool(FLIPS & set(options.checks))
     again: Trace | None = None
     results: list[ProbeResult] = []
     retraining = None
-    row: WholeRow | str | None = None
+    rows: list[WholeRow] = []
+    no_row = ""
     if folder.reads_validation and "artifact-independence" in options.checks:
         retraining = retrain(folder, dataset, sealed, seed, out, options, progress)
-    blind = None
-    if FLIPS & set(options.checks):
-        flips = WHOLE_FLIPS if unsplit else 1
-        blind = BlindFlips(job, dataset.tokenizer.bos_id, out, probes, progress, flips)
-    with beside(job, dataset, out, options.null_source, wanted="null-stream" in options.checks) as null:
-        if blind and blind.first:
-            blind.play()
+    classes = token_classes(dataset.tokenizer, dataset.table, tokens)
+    blind = BlindFlips(job, dataset.tokenizer.bos_id, classes, out, secret, options.plan, probes) if flips else None
+    with beside(job, dataset, out, options.null_source, secret, wanted="null-stream" in options.checks) as null:
         with EvaluationBox(job, out / "evaluation.log") as box:
             trace, clock = _whole_run(box, tokens, progress, "score", f"scoring {len(tokens) - 1:,} tokens")
             level = box.box.level
         peak = box.box.exit.max_rss_bytes if box.box.exit else 0
-        if blind and not blind.first:
-            blind.play()
-        if unsplit:
-            if second:
-                with EvaluationBox(job, out / "audit.log") as box:
-                    again, _ = _whole_run(box, tokens, progress, "audit", "second run in a fresh box")
-        elif second or ("normalization" in options.checks and Rows.REALISED in trace.kinds):
+        if blind:
+            blind.play(trace, progress)
+        claims = Rows.REALISED in trace.kinds and "normalization" in options.checks
+        if second or claims and not unsplit:
             with EvaluationBox(job, out / "audit.log") as box:
-                again, results = _split_run(box, trace, tokens, dataset, seed, options, progress, probes)
-                row = _whole_row(box, trace, tokens, dataset, seed, options, progress)
+                if unsplit:
+                    again, _ = _whole_run(box, tokens, progress, "audit", "second run in a fresh box")
+                else:
+                    wanted = (
+                        _probes(trace, tokens, dataset, secret, options, blind, classes) if probes is None else probes
+                    )
+                    again, results, unsplit = _split_run(box, trace, tokens, dataset, secret, progress, wanted)
+        if claims and not unsplit and probes is None:
+            rows, no_row = _whole_rows(job, out, trace, dataset, secret, options, progress)
         nulls = null(progress)
     evidence = Evidence(
         ruleset=options.ruleset,
@@ -162,15 +171,27 @@ def gather(
         difference=compare(trace, again) if again else None,
         null=nulls,
         retraining=retraining,
-        row=None if isinstance(row, str) else row,
-        no_row=row if isinstance(row, str) else "",
+        rows=rows,
+        no_row=no_row,
         ranks=options.ranks,
         unsplit=unsplit,
+        audit_seed=secret.audit_seed,
+        chosen=secret.chosen,
+        depth=options.depth,
+        forgets=blind.forgets if blind else True,
+        planned=min(PLANS["quick"].own_rows, len(tokens) // 16) if probes is None else 0,
     )
-    evidence.probes = [result.above(evidence.flip_tolerance) for result in results]
+    evidence.probes = [_above(result, evidence) for result in results]
     if blind:
-        evidence.probes += blind.results(trace, evidence.difference)
-    loss, bpb, _, _ = score_of(trace, dataset)
+        evidence.probes += blind.results(trace, evidence.flip_tolerance, progress)
+    if again and any(result.violated for result in evidence.probes) and probes is None and not unsplit:
+        sampled_probes = sampled(trace, tokens, seed=secret.number("price"), count=PRICED, bos=dataset.tokenizer.bos_id)
+        with EvaluationBox(job, out / "price.log") as box:
+            _, priced, _ = _split_run(box, trace, tokens, dataset, secret, progress, sampled_probes, what="pricing")
+        evidence.probes += [_above(result, evidence) for result in priced]
+    if again and secret.rng("score").random() < 0.5:  # both were told the truth; which one counts was open until now
+        evidence.trace, evidence.again = again, trace
+    loss, bpb, _, _ = score_of(evidence.trace, dataset)
     evidence.seeds = [
         *options.earlier,
         SeedScore(seed=seed, val_loss=loss, val_bpb=bpb, artifact_sha256=sealed.sha256, artifact_bytes=sealed.bytes),
@@ -180,7 +201,7 @@ def gather(
     evidence.previous = options.previous
     evidence.claims = folder.claims
     if "proof" in options.checks:
-        evidence.proof = proof_of(folder, dataset, sealed, seed, options, progress)
+        evidence.proof = proof_of(folder, dataset, sealed, seed, options, progress, rng=secret.rng("proof"))
     if {"artifact-independence", "isolation"}.intersection(options.checks):
         evidence.at_hand = _at_hand(folder, dataset, sealed, progress)
     evidence.peak_bytes = {"training": sealed.peak_bytes, "evaluation": peak}
@@ -196,6 +217,42 @@ def _at_hand(folder: Folder, dataset: Dataset, sealed: Sealed, progress: Progres
         found = look(dataset, shown.read, files, default_cache(), hide=shown.hide)
     progress.done(f"{found.scanned_files:,} files hold {found.share:.1%} of it")
     return found
+
+
+def secret_of(options: Options, seed: int) -> Secret:
+    """The nonce that was asked for, or a new one: this is called when the artifact is sealed, never before."""
+    return Secret.drawn(seed) if options.audit_seed is None else Secret(options.audit_seed, seed)
+
+
+def _above(result: ProbeResult, evidence: Evidence) -> ProbeResult:
+    """The result without changes that are noise, or rounding in batches that were cut elsewhere."""
+    return result.above(max(evidence.flip_tolerance, SHAPES) if result.documents else evidence.flip_tolerance)
+
+
+def _probes(
+    trace: Trace,
+    tokens: Tokens,
+    dataset: Dataset,
+    secret: Secret,
+    options: Options,
+    blind: BlindFlips | None,
+    classes: Mapping[str, Ints],
+) -> list[Probe]:
+    """What is to be tried in processes that are split off the second run."""
+    probes: list[Probe] = []
+    if blind:
+        probes += blind.suspects(trace)
+        probes += plan(trace, tokens, classes, seed=secret.number("splits"), splits=options.plan.splits)
+        if not blind.forgets:
+            probes += in_batches(
+                trace, tokens, classes, seed=secret.number("batches"), distance=blind.distance,
+                wanted=options.plan.own_rows,
+            )  # fmt: skip
+    if "document-boundary" in options.checks:
+        probes += boundaries(trace, tokens, classes, seed=secret.number("boundaries"))
+    if Rows.REALISED in trace.kinds and "normalization" in options.checks:
+        probes += alternatives(trace, tokens, dataset.vocab_size, seed=secret.number("alternatives"))
+    return probes
 
 
 def _unsplit(options: Options) -> str:
@@ -227,47 +284,45 @@ def _split_run(
     trace: Trace,
     tokens: Tokens,
     dataset: Dataset,
-    seed: int,
-    options: Options,
+    secret: Secret,
     progress: Progress,
-    probes: Sequence[Probe] | None,
-) -> tuple[Trace, list[ProbeResult]]:
-    wanted = FLIPS.intersection(options.checks)
-    if probes is None:
-        classes = token_classes(dataset.tokenizer, dataset.table, tokens)
-        probes = plan(trace, tokens, classes, seed=seed) if wanted else []
-        if "document-boundary" in options.checks:
-            probes += boundaries(trace, tokens, classes, seed=seed)
-        if Rows.REALISED in trace.kinds and "normalization" in options.checks:
-            probes += alternatives(trace, tokens, dataset.vocab_size, seed=seed)
+    probes: Sequence[Probe],
+    what: str = "second run in a fresh box",
+) -> tuple[Trace, list[ProbeResult], str]:
+    """An evaluation that is told the truth, and split for probes: its trace, what they showed, why it was not split."""
     probes = [probe for probe in probes if probe.split]
-    progress.phase("audit", f"second run in a fresh box, with {len(probes)} flips")
+    progress.phase("audit", f"{what}, with {len(probes)} flips")
     again = Trace(len(tokens))
-    budget = int(PROBE_BUDGET * len(tokens)) * (2 if Rows.REALISED in trace.kinds else 1)
-    flips = FlipRun(trace, tokens, probes, budget=budget, bos=dataset.tokenizer.bos_id, seed=seed)
+    budget = int(PROBE_BUDGET * len(tokens))
+    flips = FlipRun(trace, tokens, probes, budget=budget, bos=dataset.tokenizer.bos_id, seed=secret.number(what))
     evaluation = box.start(Real(tokens), again)
     box.run(evaluation, lambda: flips.run(evaluation, progress=progress.update))
     made = sum(result.ran for result in flips.results)
     progress.done(f"{made} flips made")
-    return full_trace(evaluation, again), flips.results
+    return full_trace(evaluation, again), flips.results, flips.whole
 
 
-def _whole_row(
-    box: EvaluationBox, trace: Trace, tokens: Tokens, dataset: Dataset, seed: int, options: Options, progress: Progress
-) -> WholeRow | str | None:
-    """One row in full, where only realised probabilities were claimed; why not, where it was asked for in vain."""
-    where = chosen(tokens, dataset.vocab_size, dataset.tokenizer.bos_id, seed)
-    if where is None or Rows.REALISED not in trace.kinds or "normalization" not in options.checks:
-        return None
-    progress.phase("row", f"asking for {dataset.vocab_size:,} probabilities of one row")
-
-    def start(source: Source, sink: Trace, targets: Tokens) -> Evaluation:
-        return box.start(source, sink, targets=targets)
-
-    try:
-        row = ask(start, box.run, tokens, dataset.vocab_size, where, bos=dataset.tokenizer.bos_id, seed=seed)
-    except SubmissionError as error:
-        progress.done(f"no row came: {error}")
-        return str(error)
-    progress.done(f"they sum to {row.total:.6f}" if row else "no row came")
-    return row
+def _whole_rows(
+    job: Job, out: Path, trace: Trace, dataset: Dataset, secret: Secret, options: Options, progress: Progress
+) -> tuple[list[WholeRow], str]:
+    """Rows in full, where only realised probabilities were claimed; and why not, where one was asked for in vain."""
+    rows: list[WholeRow] = []
+    for index in range(options.plan.whole_rows):
+        where = chosen(trace, dataset.vocab_size, dataset.tokenizer.bos_id, job.tokens, secret.rng(f"row {index}"))
+        if where is None:
+            break
+        progress.phase("row", f"asking for {dataset.vocab_size:,} probabilities of one row")
+        try:
+            with EvaluationBox(job, out / "row.log") as box:
+                start: Start = lambda source, sink, targets: box.start(source, sink, targets=targets)  # noqa: E731
+                row = ask(
+                    start, box.run, trace, job.tokens, dataset.vocab_size, where,
+                    bos=dataset.tokenizer.bos_id, seed=secret.number(f"row {index}"),
+                )  # fmt: skip
+        except SubmissionError as error:
+            progress.done(f"no row came: {error}")
+            return rows, str(error)
+        progress.done(f"they sum to {row.total:.6f}" if row else "no row came")
+        if row:
+            rows.append(row)
+    return rows, ""

@@ -59,8 +59,9 @@ def prove(
     progress: Progress,
     *,
     tokens: int = 512,
+    begin: int = 0,
 ) -> tuple[Archive, ProofResult]:
-    """Code the first tokens of the stream with the rows of a normal evaluation, and decode them in a fresh box.
+    """Code a segment of the stream with the rows of a normal evaluation, and decode it in a fresh box.
 
     Args:
         folder: the submission.
@@ -69,7 +70,8 @@ def prove(
         seed: of the evaluation.
         options: scale, sandbox and limits.
         progress: told what happens.
-        tokens: length of the segment, which starts at position 1. Decoding costs about a batch for each.
+        tokens: length of the segment. Decoding costs about a batch for each.
+        begin: last position before the segment: x_0 .. x_begin are given to the decoder, as they are.
 
     Returns:
         The archive, and what decoding it showed; it proves something only where everything came back.
@@ -80,21 +82,25 @@ def prove(
     """
     constriction()
     stream = played(dataset, options.scale)
-    if not 1 <= tokens < len(stream):
-        raise UsageError(f"a segment of {tokens:,} tokens: the stream has 1 to {len(stream) - 1:,} to code")
+    if not (1 <= tokens and 0 <= begin and begin + tokens < len(stream)):
+        after = f" after position {begin:,}" if begin else ""
+        raise UsageError(
+            f"a segment of {tokens:,} tokens{after}: the stream has 1 to {max(len(stream) - 1 - begin, 0):,} to code"
+        )
     if 4 * tokens * dataset.vocab_size > _MAX_ROWS:
         most = _MAX_ROWS // (4 * dataset.vocab_size)
         raise UsageError(f"a segment of {tokens:,} tokens is too long to compare; choose up to {most:,}")
-    truth = np.array(stream[: tokens + 1], np.uint16)
+    last = begin + tokens
+    truth = np.array(stream[: last + 1], np.uint16)
     job = Job(
         folder, sealed, stream, dataset.vocab_size, options.scale, seed, options.sandbox, _limits(options, tokens)
     )
     progress.phase("encode", f"coding {tokens:,} tokens")
-    keeper = _committed(job, tokens, sealed.path.with_name("encode.log"), progress)
-    rows = [keeper.kept[position] for position in range(1, tokens + 1)]
+    keeper = _committed(job, begin + 1, last, sealed.path.with_name("encode.log"), progress)
+    rows = [keeper.kept[position] for position in range(begin + 1, last + 1)]
     nll = _nll(keeper, truth)
-    code = encode(rows, truth[1:])
-    text = text_of(truth, dataset.tokenizer)
+    code = encode(rows, truth[begin + 1 :])
+    text = text_of(truth[begin + bool(begin) :], dataset.tokenizer)
     progress.done(f"{len(code):,} bytes for {len(text):,} bytes of text")
     header = Header(
         submission=folder.metadata.name,
@@ -107,15 +113,16 @@ def prove(
         stream_tokens=len(stream),
         vocab_size=dataset.vocab_size,
         tokens=tokens,
+        begin=begin,
         first=int(truth[0]),
         filler=_filler(dataset.tokenizer),
         nll_nats=nll,
-        tokens_sha256=_tokens_sha256(truth),
+        tokens_sha256=_tokens_sha256(truth[begin:]),
         text_sha256=hashlib.sha256(text).hexdigest(),
         text_bytes=len(text),
         made_with=_made_with(),
     )
-    archive = Archive(header, code)
+    archive = Archive(header, code, truth[: begin + 1])
     comparison = Comparison(rows, truth)
     error = None
     try:
@@ -137,6 +144,7 @@ def prove(
         change=comparison.change,
         wrong=comparison.wrong,
         error=error,
+        begin=begin,
     )
     return archive, result
 
@@ -150,13 +158,18 @@ def proof_of(
     progress: Progress,
     *,
     tokens: int = 512,
+    rng: np.random.Generator,
 ) -> ProofResult | None:
-    """`prove` for an audit: the result alone, with what broke in its `error`; None where constriction is missing."""
+    """`prove` for an audit, at a place that `rng` draws: the result alone, with what broke in its `error`.
+
+    None where constriction is missing.
+    """
     if importlib.util.find_spec("constriction") is None:
         return None
     tokens = min(tokens, len(played(dataset, options.scale)) - 1)
     try:
-        return prove(folder, dataset, sealed, seed, options, progress, tokens=tokens)[1]
+        begin = int(rng.integers(len(played(dataset, options.scale)) - tokens))
+        return prove(folder, dataset, sealed, seed, options, progress, tokens=tokens, begin=begin)[1]
     except SubmissionError as broken:
         return ProofResult(tokens, 0, text_bytes=0, coded_bits=0, nll=0.0, in_order=True, error=str(broken))
 
@@ -207,7 +220,7 @@ def unpack(
             found_tokens = _decode(archive, folder, sealed, options, progress, log=Path(scratch) / "decode.log")
         except Astray as error:
             raise NotDecoded(f"the archive does not decode: {error}{_elsewhere(header)}") from None
-    text = text_of(found_tokens, pieces)
+    text = text_of(found_tokens[bool(header.begin) :], pieces)
     digests = (_tokens_sha256(found_tokens), hashlib.sha256(text).hexdigest())
     if digests != (header.tokens_sha256, header.text_sha256):
         raise NotDecoded(f"the archive decodes to another text than it was made from{_elsewhere(header)}")
@@ -220,20 +233,20 @@ def text_of(tokens: Tokens, tokenizer: Tokenizer) -> bytes:
     return "\n".join(tokenizer.decode(document) for document in documents).encode("utf-8", "replace")
 
 
-def _committed(job: Job, tokens: int, log: Path, progress: Progress) -> Keeper:
-    """The rows that a normal evaluation commits for the segment."""
-    keeper = Keeper(1, tokens)
+def _committed(job: Job, first: int, last: int, log: Path, progress: Progress) -> Keeper:
+    """The rows that a normal evaluation commits for the segment of these positions."""
+    keeper = Keeper(first, last)
     with EvaluationBox(job, log) as box:
         evaluation = box.start(Real(job.tokens), keeper)
         box.run(
             evaluation,
             lambda: evaluation.run(
                 after_commit=lambda: keeper.complete,
-                progress=lambda done, _: progress.update(min(done, tokens), tokens),
+                progress=lambda done, _: progress.update(min(done, last), last),
             ),
         )
     if not keeper.complete:
-        missing = next(position for position in range(1, tokens + 1) if position not in keeper.kept)
+        missing = next(position for position in range(first, last + 1) if position not in keeper.kept)
         raise SubmissionError(f"evaluation failed: evaluate() ended without a row for position {missing}", log=log)
     return keeper
 
@@ -248,25 +261,26 @@ def _decode(
     log: Path,
     observe: Callable[[int, int, Row], None] = lambda position, token, row: None,
 ) -> Tokens:
-    """The tokens that come out, uint16 [tokens + 1], x_0 included. Nothing here but `archive` stems from the text."""
+    """The last given token and those that come out, uint16 [tokens + 1]. Nothing but `archive` stems from the text."""
     header = archive.header
     progress.phase("decode", f"decoding {header.tokens:,} tokens in a fresh box")
-    prefix = Prefix(header.first, header.filler, header.stream_tokens)
-    keeper = Keeper(1, header.tokens)
+    prefix = Prefix(archive.given, header.filler, header.stream_tokens)
+    last = header.begin + header.tokens
+    keeper = Keeper(header.begin + 1, last)
     nothing = np.zeros(header.stream_tokens, np.uint16)
     limits = _limits(options, header.tokens)
     job = Job(folder, sealed, nothing, header.vocab_size, header.scale, header.seed, options.sandbox, limits)
 
     def noted(position: int, token: int, row: Row) -> None:
         observe(position, token, row)
-        progress.update(position, header.tokens)
+        progress.update(position - header.begin, header.tokens)
 
     with EvaluationBox(job, log) as box:
         evaluation = box.start(prefix, keeper)
-        unfolding = Unfolding(evaluation, prefix, keeper, Decoder(archive.code), header.tokens, noted)
+        unfolding = Unfolding(evaluation, prefix, keeper, Decoder(archive.code), last, noted)
         box.run(evaluation, unfolding.run)
     progress.done(f"{header.tokens:,} tokens decoded")
-    return prefix.tokens
+    return prefix.tokens[header.begin :]
 
 
 def _nll(keeper: Keeper, truth: Tokens) -> float:

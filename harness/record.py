@@ -197,6 +197,21 @@ class ArtifactInfo(_Model):
     limit: int
 
 
+class AuditInfo(_Model):
+    """How the audit was drawn: what `--audit-seed` and `--depth` do again.
+
+    Attributes:
+        seed: the nonce that positions, tokens, draws and the order of the documents follow from.
+        chosen: it was named on the command line. Only one that was drawn after the artifact was sealed is a secret that
+            the submission cannot have known.
+        depth: how much was tried.
+    """
+
+    seed: int
+    chosen: bool
+    depth: str
+
+
 class Record(_Model):
     """One run of one submission."""
 
@@ -212,6 +227,7 @@ class Record(_Model):
     data: DataInfo
     score: Score | None = None
     artifact: ArtifactInfo | None = None
+    audit: AuditInfo | None = None
     findings: list[Finding]
     clocks: dict[str, Any] = Field(default_factory=dict)
     environment: dict[str, Any] = Field(default_factory=dict)
@@ -224,6 +240,10 @@ class Record(_Model):
         body = self.model_dump(mode="json", by_alias=True, exclude=set(VOLATILE))
         if body["score"] and body["score"]["nll"] is None:
             del body["score"]["nll"]  # records that are older than this field keep their digest
+        if body["audit"] is None:
+            del body["audit"]
+        else:  # whether a seed was drawn or given again does not change what was judged
+            del body["audit"]["chosen"]
         text = json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -18,6 +18,7 @@ from harness.options import Options, played
 from harness.payload import describe
 from harness.record import (
     ArtifactInfo,
+    AuditInfo,
     Curve,
     DataInfo,
     Finding,
@@ -115,6 +116,9 @@ def record_of(
             convention=ruleset.limits.size_convention,
             limit=ruleset.limits.total_bytes,
         ),
+        audit=None
+        if evidence.audit_seed is None
+        else AuditInfo(seed=evidence.audit_seed, chosen=evidence.chosen, depth=evidence.depth),
         findings=findings,
         clocks={"train": _rounded(sealed.clocks), "evaluation": _rounded(evidence.clocks.evaluation)},
         environment={
@@ -147,7 +151,11 @@ def _data(dataset: Dataset, tokens: Tokens, scored: int) -> DataInfo:
         bytes=dataset.validation_bytes,
         scored_tokens=scored,
         train_tokens=dataset.train_tokens,
-        facts={**dataset.facts, "played_tokens": len(tokens)},
+        facts={
+            **dataset.facts,
+            "played_tokens": len(tokens),
+            "document_order": "drawn by the audit" if dataset.dealt else "as given",
+        },
         reference_bpb=ReferenceBpb(unigram=dataset.reference_unigram_bpb, xz=dataset.reference_xz_bpb),
     )
 

@@ -12,7 +12,7 @@ from harness import audit
 from harness.corpus.dataset import Dataset
 from harness.errors import UsageError
 from harness.folder import Folder
-from harness.options import Options
+from harness.options import PLANS, Depth, Options
 from harness.pipeline import gather
 from harness.progress import Progress
 from harness.record import Finding, Record
@@ -67,8 +67,11 @@ def replay(
         ranks=int(str(record.environment.get("ranks", 1))),
         device="cuda" if record.environment.get("device") == "cuda" else "cpu",
     )
+    if record.audit:
+        depth: Depth = next((depth for depth in PLANS if depth == record.audit.depth), "standard")
+        options = dataclasses.replace(options, audit_seed=record.audit.seed, depth=depth)
     data = recorded.witness.data
-    probes: list[Probe] = []
+    probes: list[Probe] | None = []
     if recorded.witness.kind in ("suffix", "swap"):
         probes = [
             Probe(
@@ -78,12 +81,15 @@ def replay(
                 shift=int(data["shift"]),
                 token_class=str(data.get("token_class", "")),
                 split=bool(data.get("split", True)),
+                others=tuple((int(position), int(token)) for position, token in data.get("others", ())),
             )
         ]
     elif recorded.witness.kind == "kraft":
         probes = [
             Probe("swap", int(data["position"]), token=int(token), token_class=ALTERNATIVE) for token in data["tokens"]
         ]
+    elif recorded.witness.kind == "whole row":
+        probes = None  # its place follows from the audit's nonce
     elif recorded.witness.kind == "null":
         options = dataclasses.replace(options, null_source=data.get("null_source", "model"))
     with tempfile.TemporaryDirectory(prefix="harness-replay-") as scratch:

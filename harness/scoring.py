@@ -33,7 +33,10 @@ E = TypeVar("E", bound=Evaluation)
 
 @dataclass(frozen=True)
 class Job:
-    """What is evaluated: a submission's folder, its artifact, and how the box is to be set up."""
+    """What is evaluated: a submission's folder, its artifact, and how the box is to be set up.
+
+    `seed` is the box's. `prints` seeds the projections that fingerprint rows, and never enters a box.
+    """
 
     folder: Folder
     artifact: Sealed
@@ -45,13 +48,21 @@ class Job:
     limits: Limits
     ranks: int = 1
     device: Device = "cpu"
+    prints: int = 0
 
 
 class EvaluationBox:
-    """One box that evaluates; every evaluation in it is a process of its own."""
+    """One box that evaluates; every evaluation in it is a process of its own, and an audit makes one in each box.
 
-    def __init__(self, job: Job, log: Path) -> None:
+    Args:
+        job: what is evaluated.
+        log: what the box prints goes there.
+        code: the submission's files are in the box. Without them it can only draw text with the kit's own model.
+    """
+
+    def __init__(self, job: Job, log: Path, *, code: bool = True) -> None:
         self._job = job
+        self._with_code = code
         self._log = log
         self._wires: list[Wire] = []
         self._ready = False
@@ -60,11 +71,11 @@ class EvaluationBox:
     def __enter__(self) -> EvaluationBox:
         job = self._job
         with self._stack as stack:
-            self._code = stack.enter_context(job.folder.staged())
+            self._code = stack.enter_context(job.folder.staged()) if self._with_code else None
             self._box = stack.enter_context(
                 Box(
                     WORKER,
-                    read=[self._code, job.artifact.path],
+                    read=[*([self._code] if self._code else []), job.artifact.path],
                     limits=job.limits,
                     log=self._log,
                     env=WORKER_ENV,
@@ -92,17 +103,22 @@ class EvaluationBox:
         return self._started(Evaluation, source, [sink], targets)[0]
 
     def start_ranks(
-        self, source: Source, sink: Sink, *, targets: NDArray[np.uint16] | None = None
+        self, source: Source, sink: Sink, *, targets: NDArray[np.uint16] | None = None, lied: bool = False
     ) -> Evaluation | RankedEvaluation:
-        """The same, played by as many processes as the job has ranks."""
+        """The same, played by as many processes as the job has ranks; `lied`: the source is not the targets."""
         if self._job.ranks == 1:
-            return self.start(source, sink, targets=targets)
+            return self._started(Evaluation, source, [sink], targets, lied)[0]
         tapes = [Tape() for _ in range(self._job.ranks)]
-        ranks = self._started(RankEvaluation, source, tapes, targets)
+        ranks = self._started(RankEvaluation, source, tapes, targets, lied)
         return RankedEvaluation(ranks, sink, len(self._job.tokens if targets is None else targets))
 
     def _started(
-        self, kind: type[E], source: Source, sinks: Sequence[Sink], targets: NDArray[np.uint16] | None
+        self,
+        kind: type[E],
+        source: Source,
+        sinks: Sequence[Sink],
+        targets: NDArray[np.uint16] | None,
+        lied: bool = False,
     ) -> list[E]:
         job = self._job
         deadline = time.monotonic() + job.limits.wall_seconds
@@ -113,9 +129,10 @@ class EvaluationBox:
                 source=source,
                 targets=job.tokens if targets is None else targets,
                 sink=sink,
-                projection=projector(job.vocab_size, job.seed),
+                projection=projector(job.vocab_size, job.prints),
                 deadline=deadline,
                 closed=self._became,
+                lied=lied,
             )
             for wire, sink in zip(wires, sinks, strict=True)
         ]
@@ -130,7 +147,7 @@ class EvaluationBox:
         The function raises SubmissionError when the model cannot be continued step by step.
         """
         deadline = time.monotonic() + self._job.limits.wall_seconds
-        (wire,) = self._spawn(Kind.GENERATE, deadline, bos=bos)
+        (wire,) = self._spawn(Kind.GENERATE, deadline, bos=bos, model=self._job.artifact.model)
         shape = (segments, self._job.vocab_size)
         wire.send(Kind.HELLO, np.array(shape, np.int64))
 
@@ -159,7 +176,7 @@ class EvaluationBox:
             pairs = [pair() for _ in range(count)]
             self._wires += [ours for ours, _ in pairs]
             order = {
-                "submission": str(self._code),
+                "submission": str(self._code or ""),
                 "artifact": str(job.artifact.path),
                 "scale": job.scale,
                 "seed": job.seed,

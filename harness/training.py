@@ -51,6 +51,9 @@ class Sealed:
         curve: (step, training loss in nats) as reported by the box.
         resumed: True when an earlier run had sealed it.
         peak_bytes: resident memory of the train box at its peak.
+        model: shape of the kit's GPT that was trained, and the windows that it is evaluated with, as the train box
+            told them; empty for another model. The null stream is drawn with it, by the kit alone: an untrue shape
+            makes a source that is further from the submission's rows, and the finding says how far.
     """
 
     path: Path
@@ -60,6 +63,7 @@ class Sealed:
     curve: list[tuple[int, float]] = field(default_factory=list)
     resumed: bool = False
     peak_bytes: int = 0
+    model: dict[str, Any] = field(default_factory=dict)
 
 
 def seal_key(folder: Folder, dataset: Dataset, scale: str, seed: int, device: Device = "cpu") -> str:
@@ -104,18 +108,22 @@ def train(folder: Folder, dataset: Dataset, seed: int, out: Path, options: Optio
         log=out / "train.log",
     )
     progress.done(f"{made.clocks['loop']:.0f} s, artifact {len(made.container):,} bytes")
-    sealed = _seal(out, key, made.container, made.clocks, made.curve)
+    sealed = _seal(out, key, made)
     return dataclasses.replace(sealed, peak_bytes=made.peak_bytes)
 
 
 @dataclass(frozen=True)
 class Made:
-    """What one training left behind: the artifact's bytes, seconds by stage, the loss curve, memory at its peak."""
+    """What one training left behind: the artifact's bytes, seconds by stage, the loss curve, memory at its peak.
+
+    `model` is the shape of the kit's GPT, see `Sealed.model`.
+    """
 
     container: bytes
     clocks: dict[str, float]
     curve: list[tuple[int, float]]
     peak_bytes: int
+    model: dict[str, Any] = field(default_factory=dict)
 
 
 def train_once(
@@ -157,9 +165,9 @@ def train_once(
         )
         job |= {"submission": str(code), "validation": [str(path) for path in shards]}
         with box:
-            container, marks, curve = _serve(box, job, options.limits, log, progress)
+            container, marks, curve, model = _serve(box, job, options.limits, log, progress)
         peak = box.exit.max_rss_bytes if box.exit else 0
-    return Made(container, _clocks(started, marks), curve, peak)
+    return Made(container, _clocks(started, marks), curve, peak, model)
 
 
 @contextlib.contextmanager
@@ -177,8 +185,9 @@ def _shards_of(validation: Tokens | None) -> Iterator[list[Path]]:
 
 def _serve(
     box: Box, job: dict[str, Any], limits: Limits, log: Path, progress: Progress
-) -> tuple[bytes, dict[str, float], list[tuple[int, float]]]:
+) -> tuple[bytes, dict[str, float], list[tuple[int, float]], dict[str, Any]]:
     marks: dict[str, float] = {}
+    model: dict[str, Any] = {}
     curve: list[tuple[int, float]] = []
     container: bytes | None = None
     deadline = time.monotonic() + limits.wall_seconds
@@ -194,6 +203,8 @@ def _serve(
                     progress.update(int(step), int(steps), note=f"loss {loss:.3f}")
             elif frame.kind == Kind.MARK and frame.arrays[0].shape == (1,):
                 marks[Mark(int(frame.arrays[0][0])).name] = time.monotonic()
+            elif frame.kind == Kind.SHAPE and len(frame.arrays) == 1:
+                model = _shape(untext(frame.arrays[0], 1 << 16))
             elif frame.kind == Kind.ARTIFACT and frame.arrays[0].dtype == np.uint8:
                 container = frame.arrays[0].tobytes()
             elif frame.kind == Kind.FAILED:
@@ -204,7 +215,16 @@ def _serve(
                 raise SubmissionError(f"training sent a malformed frame (kind {frame.kind})")
     if container is None or not 0 < len(container) <= _MAX_ARTIFACT:
         raise SubmissionError("training ended without an artifact", log=log)
-    return container, marks, curve
+    return container, marks, curve, model
+
+
+def _shape(said: str) -> dict[str, Any]:
+    """What the box says of its model: an object of plain values, which only the kit in another box reads."""
+    try:
+        shape = json.loads(said)
+    except (ValueError, RecursionError):
+        return {}
+    return shape if isinstance(shape, dict) and set(shape) == {"config", "length", "stride"} else {}
 
 
 @contextlib.contextmanager
@@ -267,13 +287,14 @@ def _clocks(started: float, marks: dict[str, float]) -> dict[str, float]:
     }
 
 
-def _seal(out: Path, key: str, container: bytes, clocks: dict[str, float], curve: list[tuple[int, float]]) -> Sealed:
+def _seal(out: Path, key: str, made: Made) -> Sealed:
     path = (out / "artifact.bin").resolve()
-    sha256 = hashlib.sha256(container).hexdigest()
-    seal = {"key": key, "sha256": sha256, "bytes": len(container), "clocks": clocks, "curve": curve}
-    write_atomically(path, container)
+    sha256 = hashlib.sha256(made.container).hexdigest()
+    facts = {"clocks": made.clocks, "curve": made.curve, "model": made.model}
+    seal = {"key": key, "sha256": sha256, "bytes": len(made.container), **facts}
+    write_atomically(path, made.container)
     write_atomically(out / "seal.json", json.dumps(seal, indent=1).encode())
-    return Sealed(path, sha256, len(container), clocks, curve)
+    return Sealed(path, sha256, len(made.container), made.clocks, made.curve, model=made.model)
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -302,4 +323,12 @@ def resume(out: Path, key: str) -> Sealed | None:
     if seal.get("key") != key or hashlib.sha256(content).hexdigest() != seal.get("sha256"):
         return None
     curve = [(int(step), float(loss)) for step, loss in seal["curve"]]
-    return Sealed((out / "artifact.bin").resolve(), seal["sha256"], len(content), seal["clocks"], curve, resumed=True)
+    return Sealed(
+        (out / "artifact.bin").resolve(),
+        seal["sha256"],
+        len(content),
+        seal["clocks"],
+        curve,
+        resumed=True,
+        model=seal.get("model", {}),
+    )

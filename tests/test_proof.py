@@ -163,7 +163,7 @@ def decoded(scorer: Scorer, count: int) -> tuple[Tokens, Comparison]:
         evaluation.run(after_commit=lambda: keeper.complete)
     rows = [keeper.kept[position] for position in range(1, count + 1)]
     code = encode(rows, TOKENS[1 : count + 1])
-    prefix, keeper = Prefix(int(TOKENS[0]), FILLER, len(TOKENS)), Keeper(1, count)
+    prefix, keeper = Prefix(TOKENS[:1], FILLER, len(TOKENS)), Keeper(1, count)
     comparison = Comparison(rows, TOKENS[: count + 1])
     with evaluating(scorer, np.zeros_like(TOKENS), keeper) as evaluation:
         evaluation.source = prefix
@@ -201,7 +201,7 @@ def test_the_first_changed_row_is_where_the_leak_begins() -> None:
 
 
 def test_a_stream_that_ends_too_soon_and_a_scorer_that_breaks_are_said() -> None:
-    keeper, prefix = Keeper(1, 40), Prefix(0, FILLER, 60)
+    keeper, prefix = Keeper(1, 40), Prefix(np.zeros(1, np.uint16), FILLER, 60)
     with evaluating(stops_early, TOKENS, keeper) as evaluation:
         evaluation.source = prefix
         with pytest.raises(SubmissionError, match="without a row for position 21"):

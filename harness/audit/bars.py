@@ -28,15 +28,23 @@ class Result:
         """Whether the improvement exceeds the margin at the bar's p."""
         return self.test.p_value < self.bar.p_value
 
+    @property
+    def missed(self) -> bool:
+        """Whether it is decided that the bar is not met; neither is, where the spread of a single number would say."""
+        return self.test.refuted(self.bar.p_value)
 
-def results(losses: Sequence[float], previous: Sequence[float], width: float, wanted: Significance) -> list[Result]:
+
+def results(
+    losses: Sequence[float], previous: Sequence[float], width: float, wanted: Significance, *, seeds: int = 1
+) -> list[Result]:
     """Every bar, in its own unit first; a bar with a margin in the other unit too.
 
     Args:
         losses: BPB of two or more seeds.
-        previous: BPB of what is to be beaten; a single number is taken as exact.
+        previous: BPB of what is to be beaten; a single number borrows its spread, see `statistics.one_sample`.
         width: bytes per token of the new losses' tokenizer, for margins in nats per token.
         wanted: the ruleset's bars.
+        seeds: of how many seeds a single previous number is said to be the mean.
 
     Raises:
         ValueError: too few losses, a bad one, or no spread at all.
@@ -46,10 +54,7 @@ def results(losses: Sequence[float], previous: Sequence[float], width: float, wa
         other: Unit = "byte" if bar.margin_unit == "token" else "token"
         for unit in (bar.margin_unit, other) if bar.margin_nats else (bar.margin_unit,):
             margin = statistics.margin_bpb(bar.margin_nats, unit, width)
-            if len(previous) > 1:
-                test = statistics.welch(losses, previous, margin)
-            else:
-                test = statistics.one_sample(losses, previous[0], margin)
+            test = statistics.improvement(losses, previous, margin, seeds)
             found.append(Result(name, bar, unit, margin, test))
     return found
 

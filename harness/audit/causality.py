@@ -1,23 +1,31 @@
 """causality: lie about the future inside the submission's own evaluation, and see whether the past moves.
 
-A probe at t replaces x_t and what follows ("suffix"), or x_t alone by a token of another class ("swap"). Rows up to
-and including t may not move, in the submission's own processing order. A row after t has to move, or the probe had
-no teeth.
+A probe at t replaces x_t and what follows ("suffix"), or x_t alone ("swap"). Rows up to and including t may not move. A
+row after t has to move, or the probe had no teeth. Probes are made in two ways. Whole evaluations are played on text in
+which hundreds of single tokens are replaced: the row of each replaced token has to be what it was. And an evaluation is
+split at edges of batches and windows, where each copy goes on with other text.
+
+All positions and tokens follow from a nonce that is drawn after the artifact is sealed. A row that was due and did not
+come counts as one that moved. Where the order of scoring is not the stream's, a row may know the tokens before it in
+the stream, or those scored before it, but not some of each: two rows that know each other's token are no code for both.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from harness.audit.evidence import Evidence, finding, not_run
 from harness.record import Finding, Metric, Status, Witness
+from harness.referee import price
 from harness.referee.comparator import ProbeResult
-from harness.referee.price import price
 from harness.sandbox.protocol import Rows
 
 CHECK, RULE = "causality", "C1"
 _CONTEXT = 12  # tokens of text shown on either side of a flip
 _AFFECTED = 20  # rows listed in a witness
+_SHOWN = 60  # swaps in whole evaluations that the figure shows
 _TOO_NOISY = 1e-2  # nats; with a noise floor above this, silence proves nothing
 
 _NOT_COVERED = [
@@ -28,44 +36,54 @@ _NOT_COVERED = [
 
 
 def check(evidence: Evidence) -> Finding:
-    """FAIL with a witness when a row moved that must not; INCONCLUSIVE without a probe that had teeth."""
+    """FAIL with a witness when a row moved that must not; INCONCLUSIVE without as many probes as were planned."""
     # A row that moved stays moved when the submission breaks afterwards.
     made = [result for result in evidence.probes if result.ran and (result.violated or result.error is None)]
     if not evidence.probes:
         return not_run(evidence, CHECK, RULE, "no flip was made")
     leaking = [result for result in made if result.violated]
+    cyclic = [] if evidence.trace.in_order else _cyclic(evidence, made)
     toothless = [result for result in made if not result.control]
-    power = {
+    own = sorted({position for result in made for position in result.still})
+    power: dict[str, Metric] = {
         "probes planned": len(evidence.probes),
         "probes made": len(made),
         "probes with a positive control": len(made) - len(toothless),
         "rows compared": sum(result.compared for result in made),
         "rows held by construction": sum(result.by_construction for result in made),
         "noise floor, nats": evidence.flip_tolerance,
+        "positions whose own row was compared": len(own),
     }
+    if own:
+        power["share of positions that a leak may use and stay unseen with probability one half"] = unseen(len(own))
     whole = [result for result in made if not result.probe.split]
-    sampled = sum(result.control and result.probe.sampled for result in made)
-    power["of them at random positions"] = sampled
     if whole:
         power["probes in evaluations that are never split"] = len(whole)
-        power["noise floor there, nats"] = max(result.tolerance for result in whole)
     if leaking:
         return _leak(evidence, made, leaking, power)
+    if cyclic:
+        return _cycle(evidence, made, cyclic, power)
     broken = sum(result.error is not None for result in evidence.probes)
     unconfirmed = sum(result.unconfirmed for result in made)
-    metrics = {"rows that moved before the flip": unconfirmed, "probes that broke the submission": broken}
+    metrics: dict[str, Metric] = {
+        "rows that moved before the flip": unconfirmed,
+        "probes that broke the submission": broken,
+    }
     skipped = len(evidence.probes) - len(made) - broken
     not_covered = list(_NOT_COVERED)
-    not_covered.append(
-        "a submission that feels its process being split, and behaves from then on, where none of the "
-        f"{len(whole)} flips without a split fell"
-    )
+    if not evidence.forgets:
+        not_covered.append(
+            "positions in whole evaluations: this submission keeps what it learns from a replaced token, so each of "
+            "them tells of one position; the others are in processes that were split off"
+        )
     if not evidence.trace.in_order:
         not_covered.append("where documents begin, which this submission chose its order by")
     if evidence.unsplit:
-        not_covered.append(f"swaps of single tokens, and the edges of windows: {evidence.unsplit}")
+        not_covered.append(f"edges of batches and windows, in particular: {evidence.unsplit}")
     if skipped:
-        not_covered.append(f"{skipped} planned probes: the budget was spent, or their token was never read")
+        not_covered.append(
+            f"{skipped} planned probes: the budget was spent, another one was made there, or their token was never read"
+        )
     if broken:
         error = next(result.error for result in evidence.probes if result.error)
         status, headline = Status.INCONCLUSIVE, f"{broken} probes made the submission fail: {error}"
@@ -79,11 +97,18 @@ def check(evidence: Evidence) -> Finding:
     elif evidence.tolerance > _TOO_NOISY:
         status = Status.INCONCLUSIVE
         headline = f"identical runs differ by {evidence.tolerance / 4:.2g} nats, too much to see a leak in"
+    elif Rows.REALISED not in evidence.trace.kinds and len(own) < evidence.planned:
+        status = Status.INCONCLUSIVE
+        headline = (
+            f"the own rows of {len(own)} replaced tokens could be compared, and {evidence.planned} is the least that "
+            "says anything of leaks at some positions only"
+        )
     else:
         status = Status.PASS
         headline = (
             f"no row up to a flip moved in {len(made)} probes "
-            f"({power['rows compared']:,} rows compared, {len(made) - len(toothless)} probes with positive control)"
+            f"({power['rows compared']:,} rows compared, {len(made) - len(toothless)} probes with positive control"
+            + (f"; the rows of {len(own)} replaced tokens did not move)" if own else ")")
         )
     return finding(
         evidence,
@@ -94,15 +119,71 @@ def check(evidence: Evidence) -> Finding:
         metrics=metrics,
         power=power,
         not_covered=not_covered,
-        figures={"flips": _figure(evidence, made), **_power_figure(sampled)},
+        figures={"flips": _figure(evidence, made), **_power_figure(len(own))},
+    )
+
+
+def unseen(count: int) -> float:
+    """The share of positions s at which a leak meets none of `count` random ones with probability one half."""
+    return float(f"{1 - 0.5 ** (1 / count):.3g}")
+
+
+def _cyclic(evidence: Evidence, made: list[ProbeResult]) -> list[tuple[ProbeResult, int, str]]:
+    """Flips that moved rows on both sides of the order, or of the same document.
+
+    Returns:
+        (result, position of the row, why it must not move), empty where one consistent order explains all of them.
+    """
+    tokens = np.asarray(evidence.dataset.validation[: evidence.trace.tokens])
+    document = np.cumsum(tokens == evidence.dataset.tokenizer.bos_id)
+    inside = [
+        (result, position, "a row knows a token that comes after it in its own document")
+        for result in made
+        for position, _ in result.crossed
+        if document[position] == document[result.probe.position]
+    ]
+    if inside:
+        return inside
+    ahead = [(result, position) for result in made for position, _ in result.crossed]
+    if ahead and any(result.backwards for result in made):
+        why = "rows know tokens that come after them in the stream, and others know tokens that were scored after them"
+        return [(result, position, why) for result, position in ahead]
+    return []
+
+
+def _cycle(
+    evidence: Evidence, made: list[ProbeResult], cyclic: list[tuple[ProbeResult, int, str]], power: dict[str, Metric]
+) -> Finding:
+    result, position, why = max(cyclic, key=lambda one: dict(one[0].crossed)[one[1]])
+    change = dict(result.crossed)[position]
+    data = _data(evidence, result)
+    data["crossed"] = [position, change]
+    return finding(
+        evidence,
+        CHECK,
+        RULE,
+        Status.FAIL,
+        f"replacing token {result.probe.position:,} moved the row for position {position:,}, which comes before it, by "
+        f"{change:.3g} nats: {why}",
+        metrics={"flips that show it": len({id(one) for one, *_ in cyclic})},
+        witness=Witness(
+            kind=result.probe.kind,
+            summary=f"with another token at {result.probe.position}, the row for position {position} moved",
+            data=data,
+        ),
+        power=power,
+        not_covered=["what the score would be in stream order"],
+        figures={"flips": _figure(evidence, made)},
     )
 
 
 def _leak(evidence: Evidence, made: list[ProbeResult], leaking: list[ProbeResult], power: dict[str, Any]) -> Finding:
     worst = max(leaking, key=_size)
     position = worst.probe.position
-    earliest = min(min(p for p, *_ in result.violations) for result in leaking)
-    reach = max(result.probe.position - min(p for p, *_ in result.violations) for result in leaking)
+    touched = {id(result): [p for p, *_ in result.violations] + result.withheld for result in leaking}
+    earliest = min(min(touched[id(result)]) for result in leaking)
+    reach = max(result.probe.position - min(touched[id(result)]) for result in leaking)
+    withheld = sum(len(result.withheld) for result in leaking)
     compared = sum(result.compared for result in leaking)
     violated = sum(result.violated for result in leaking)
     metrics: dict[str, Metric] = {
@@ -113,16 +194,22 @@ def _leak(evidence: Evidence, made: list[ProbeResult], leaking: list[ProbeResult
         "earliest affected position": earliest,
         "reach of the leak, tokens": reach,
     }
-    cost = price(evidence.probes) if Rows.REALISED not in evidence.trace.kinds else None
+    if withheld:
+        metrics["of them rows that did not come"] = withheld
+    cost = price.price(evidence.probes) if Rows.REALISED not in evidence.trace.kinds else None
     if cost:
         metrics["price, nats per token"] = cost.mean
         metrics["price, 95 % interval, low"] = cost.low
         metrics["price, 95 % interval, high"] = cost.high
         metrics["positions priced"] = cost.positions
+        metrics["of them with a leak"] = cost.leaking
     what = "the tokens from" if worst.probe.kind == "suffix" else "token"
     headline = (
         f"replacing {what} {position:,} moved {worst.violated:,} rows that come before it or are its own, "
         f"by up to {_size(worst):.3g} nats; {len(leaking)} of {len(made)} probes leak"
+        if worst.violations
+        else f"when {what} {position:,} {'were' if worst.probe.kind == 'suffix' else 'was'} replaced, "
+        f"{worst.violated:,} rows that were due before did not come; {len(leaking)} of {len(made)} probes show it"
     )
     if evidence.tolerance and not any(result.probe.split for result in leaking):
         headline += (
@@ -137,11 +224,26 @@ def _leak(evidence: Evidence, made: list[ProbeResult], leaking: list[ProbeResult
         metrics=metrics,
         witness=_witness(evidence, worst),
         power=power,
-        not_covered=[
-            "the price counts what it costs to adapt to other text; a submission without the leak may do better"
-        ],
+        not_covered=_of_the_price(evidence, cost),
         figures={"flips": _figure(evidence, made)},
     )
+
+
+def _of_the_price(evidence: Evidence, cost: price.Price | None) -> list[str]:
+    """What the price does not say."""
+    said = ["the price counts what it costs to adapt to other text; a submission without the leak may do better"]
+    if Rows.REALISED in evidence.trace.kinds:
+        return said
+    if cost is None:
+        asked = len(price.sampled(evidence.probes))
+        return [f"the price of the leak: none of {asked} sampled positions has it" if asked else "its price"]
+    if cost.leaking < price.ENOUGH:
+        said.append(
+            f"the price rests on {cost.leaking} of {cost.positions} sampled positions; a leak this rare is priced only "
+            "when the sample meets it, which makes the mean too high, on average by a factor of about "
+            f"{cost.selection:.1f}; the interval allows for it"
+        )
+    return said
 
 
 def _size(result: ProbeResult) -> float:
@@ -149,13 +251,29 @@ def _size(result: ProbeResult) -> float:
 
 
 def _witness(evidence: Evidence, result: ProbeResult) -> Witness:
-    probe, tokens = result.probe, evidence.dataset.validation
+    probe = result.probe
     t = probe.position
     affected = sorted(result.violations, key=lambda row: (-abs(row[2] - row[1]), row[0]))[:_AFFECTED]
-    position, before, after, _ = affected[0]
+    data = _data(evidence, result)
+    data["affected"] = [{"position": p, "before": b, "after": a} for p, b, a, _ in affected]
+    summary = f"with other tokens from position {t} on, " if probe.kind == "suffix" else f"with another token at {t}, "
+    if affected:
+        position, before, after, _ = affected[0]
+        summary += f"the row for position {position} charges {after:.6f} nats for its token instead of {before:.6f}"
+    else:
+        summary += f"no row comes for position {result.withheld[0]}"
+    if result.withheld:
+        data["withheld"] = result.withheld[:_AFFECTED]
+    return Witness(kind=probe.kind, summary=summary, data=data)
+
+
+def _data(evidence: Evidence, result: ProbeResult) -> dict[str, Any]:
+    """What a replay of a flip needs, and the text around it."""
+    probe, tokens = result.probe, evidence.dataset.validation
+    t = probe.position
     decode = evidence.dataset.tokenizer.decode
     new = probe.token if probe.kind == "swap" else int(tokens[(t + probe.shift) % evidence.trace.tokens])
-    data = {
+    data: dict[str, Any] = {
         "probe": probe.kind,
         "position": t,
         "token": int(tokens[t]),
@@ -167,18 +285,16 @@ def _witness(evidence: Evidence, result: ProbeResult) -> Witness:
         "context_before": decode(tokens[max(0, t - _CONTEXT) : t]),
         "context_after": decode(tokens[t + 1 : t + 1 + _CONTEXT]),
         "tolerance": result.tolerance or evidence.flip_tolerance,
-        "affected": [{"position": p, "before": b, "after": a} for p, b, a, _ in affected],
     }
+    if probe.others:
+        data["others"] = [list(other) for other in probe.others]
     if not probe.split:
         data["split"] = False
-    summary = (
-        f"with other tokens from position {t} on, " if probe.kind == "suffix" else f"with another token at {t}, "
-    ) + f"the row for position {position} charges {after:.6f} nats for its token instead of {before:.6f}"
-    return Witness(kind=probe.kind, summary=summary, data=data)
+    return data
 
 
 def _power_figure(sampled: int) -> dict[str, Any]:
-    """How likely a leak at a share s of the positions was to meet a probe: 1 - (1 - s)^n for n random ones.
+    """How likely a leak at a share s of the positions was to be met: 1 - (1 - s)^n for n random ones.
 
     Probes at the edges of windows, batches and documents come on top.
     """
@@ -188,7 +304,7 @@ def _power_figure(sampled: int) -> dict[str, Any]:
     return {
         "power": {
             "type": "line",
-            "title": f"Chance that one of {sampled} random probes met a leak; probes at edges come on top",
+            "title": f"Chance that one of {sampled} random positions met a leak; probes at edges come on top",
             "x_label": "share of positions that leak",
             "y_label": "chance of being seen",
             "x_scale": "log",
@@ -205,7 +321,10 @@ def _power_figure(sampled: int) -> dict[str, Any]:
 
 def _figure(evidence: Evidence, made: list[ProbeResult]) -> dict[str, Any]:
     probes = []
-    for result in made:
+    loud = [result for result in made if result.violated or result.probe.split]
+    quiet = [result for result in made if result not in loud]
+    step = max(1, len(quiet) // _SHOWN)  # hundreds of swaps are a grey stripe: some of them, evenly spread
+    for result in sorted([*loud, *quiet[::step]], key=lambda result: result.probe.position):
         status = "leak" if result.violated else "clean" if result.control else "no-control"
         changed = {p: abs(after - before) for p, before, after, _ in result.violations}
         changed.update({p: size for p, size in result.effects if p not in changed})

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from harness.audit.evidence import Evidence, finding, not_run
 from harness.record import Finding, Status
+from harness.referee.comparator import ROUNDING
 
 CHECK, RULE = "determinism", "noise"
 
 
 def check(evidence: Evidence) -> Finding:
-    """PASS when every row agrees exactly; INCONCLUSIVE when rows differ, or only one run scored them."""
+    """PASS when every row agrees, within rounding; INCONCLUSIVE when rows differ, or only one run scored them."""
     difference = evidence.difference
     if difference is None:
         return not_run(evidence, CHECK, RULE, "there was no second run to compare with")
@@ -19,8 +20,16 @@ def check(evidence: Evidence) -> Finding:
         "largest change of NLL, nats": difference.max_nll,
         "positions scored in one run only": difference.missing,
     }
-    exact = difference.changed == 0 and difference.missing == 0 and difference.positions > 0
-    if exact:
+    whole = difference.missing == 0 and difference.positions > 0
+    exact = whole and difference.changed == 0
+    # What flips take for rounding is taken for rounding here.
+    rounding = whole and max(difference.max_nll, difference.max_print) <= ROUNDING
+    if rounding and not exact:
+        headline = (
+            f"two runs in fresh boxes agree within rounding: {difference.changed:,} of {difference.positions:,} rows "
+            f"differ, by up to {difference.max_nll:.3g} nats"
+        )
+    elif exact:
         headline = f"two runs in fresh boxes agree exactly on all {difference.positions:,} rows"
     elif difference.missing:
         headline = f"{difference.missing:,} positions were scored in only one of two identical runs"
@@ -33,7 +42,7 @@ def check(evidence: Evidence) -> Finding:
         evidence,
         CHECK,
         RULE,
-        Status.PASS if exact else Status.INCONCLUSIVE,
+        Status.PASS if rounding else Status.INCONCLUSIVE,
         headline,
         metrics=metrics,
         power={"smallest visible change, nats": 0.0, "rows compared": difference.positions},

@@ -9,16 +9,12 @@ from typing import Any, Protocol
 from harness.corpus.at_hand import AtHand
 from harness.corpus.dataset import Dataset
 from harness.record import Finding, Metric, SeedScore, Status, Witness
-from harness.referee.comparator import ProbeResult
+from harness.referee.comparator import ROUNDING, ProbeResult
 from harness.referee.null import Saving
 from harness.referee.trace import Difference, Trace
 from harness.referee.wholerow import WholeRow
 from harness.rules import Ruleset
 from harness.sandbox.box import Level
-
-#: Nats that a float32 row may move when the shape of its batch does: a scorer that cuts its windows at documents gives
-#: such rows when a flip moves a document's start (2e-6 seen). A leak of this size is worth 1/500 of a record's margin.
-ROUNDING = 1e-5
 
 
 @dataclass(frozen=True)
@@ -46,10 +42,11 @@ class PreviousRecord:
 
     Attributes:
         name: such as "#1868".
-        val_bpb: bits per byte, one for each seed; a single one is a mean or a single seed, and is taken as exact.
+        val_bpb: bits per byte, one for each seed; a single one is a single seed, or a mean of `seeds`.
         tokens: scored tokens.
         bytes: bytes of the scored text.
         scale: "record" or "smoke"; scores compare within one scale only.
+        seeds: of how many seeds a single number is said to be the mean; 1 where nothing is said.
     """
 
     name: str
@@ -57,6 +54,7 @@ class PreviousRecord:
     tokens: int
     bytes: int
     scale: str = "record"
+    seeds: int = 1
 
 
 @dataclass(frozen=True)
@@ -69,6 +67,7 @@ class NullRun:
         saving: what the scorer saved.
         seed: of the draw.
         kind: the option that chose the source, for a replay.
+        own: the source is the submission's own model, played by the kit alone.
     """
 
     source: str
@@ -76,6 +75,7 @@ class NullRun:
     saving: Saving
     seed: int
     kind: str = "model"
+    own: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class ProofResult:
     """What coding a segment of the stream, and decoding it in a fresh box, showed.
 
     Attributes:
-        tokens: tokens of the segment, x_1 to x_tokens.
+        tokens: tokens of the segment.
         decoded: how many of them came back before the first that did not.
         text_bytes: bytes of the text that the segment stands for.
         coded_bits: length of the code, a multiple of 8.
@@ -95,6 +95,7 @@ class ProofResult:
         wrong: (position, token, token decoded instead, NLL of the token when coded, NLL when decoded) where the
             decoder went astray, None where it did not; an NLL that is infinite is None.
         error: the submission broke or ran out of time; one line.
+        begin: last position before the segment; the tokens up to it were given.
     """
 
     tokens: int
@@ -108,6 +109,7 @@ class ProofResult:
     change: float | None = 0.0
     wrong: tuple[int, int, int, float | None, float | None] | None = None
     error: str | None = None
+    begin: int = 0
 
 
 @dataclass(frozen=True)
@@ -178,10 +180,15 @@ class Evidence:
         peak_bytes: resident memory of the boxes at their peaks, by stage.
         proof: what decoding a segment showed; None where no proof was asked for.
         retraining: what training again with other validation data showed; None where training read none.
-        row: a row that was asked for in full, of a scorer that claims single probabilities; None where none was.
+        rows: rows that were asked for in full, of a scorer that claims single probabilities.
         no_row: why none came, where one was asked for.
         ranks: how many processes played the stream together.
         unsplit: why evaluations could not be split, so that flips are whole runs; "" where they could.
+        audit_seed: the nonce that every choice of this audit follows from; None in hand-made evidence.
+        chosen: somebody named the nonce, as a replay does; else it was drawn after the artifact was sealed.
+        depth: how much was tried, see `options.PLANS`.
+        forgets: rows are what they were again some way after a replaced token; False for a scorer that keeps learning.
+        planned: positions whose own rows a flip was to be compared at, at the least, for a PASS.
         at_hand: how much of the validation text lies where a box can read it; None where nobody looked.
     """
 
@@ -203,10 +210,15 @@ class Evidence:
     peak_bytes: Mapping[str, int] = field(default_factory=dict)
     proof: ProofResult | None = None
     retraining: Retraining | None = None
-    row: WholeRow | None = None
+    rows: Sequence[WholeRow] = ()
     no_row: str = ""
     ranks: int = 1
     unsplit: str = ""
+    audit_seed: int | None = None
+    chosen: bool = True
+    depth: str = "standard"
+    forgets: bool = True
+    planned: int = 0
     at_hand: AtHand | None = None
 
     @property

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.audit.evidence import ROUNDING, Evidence, finding
+from harness.audit.evidence import Evidence, finding
 from harness.record import Finding, Metric, Status, Witness
+from harness.referee.comparator import ROUNDING
 from harness.referee.source import ALTERNATIVE
 from harness.referee.wholerow import LARGEST_VOCABULARY, WholeRow
 
@@ -32,7 +33,11 @@ ERRORS = 4
 
 def check(evidence: Evidence) -> Finding:
     """FAIL on a probability above 1, or a sum above 1 of a part or all of a row; INCONCLUSIVE where an estimate is."""
-    trace, row = evidence.trace, evidence.row
+    trace = evidence.trace
+    row = max(evidence.rows, key=lambda one: one.total, default=None)
+    tokens = evidence.dataset.validation
+    apart = max((one.differs(int(tokens[one.position])) for one in evidence.rows), default=0.0)
+    allowed = max(evidence.flip_tolerance, ROUNDING)
     parts = _Parts.of(evidence)
     low = float(np.nanmin(trace.nll))
     largest = math.exp(min(-low, 700.0))
@@ -44,22 +49,25 @@ def check(evidence: Evidence) -> Finding:
     power: dict[str, Metric] = {
         "share of a row that was asked for": parts.share,
         "positions asked": len(parts.sums),
-        "rows asked for in full": int(row is not None),
+        "rows asked for in full": len(evidence.rows),
     }
     not_covered = [
         "all other rows, and the rest of these: a partial sum is a lower bound (null-stream bounds the total)"
     ]
-    if evidence.no_row:
+    if evidence.no_row and row is None:
         not_covered.append(f"a whole row: it was asked for, and none came ({evidence.no_row})")
     elif evidence.unsplit:
         not_covered.append(f"other tokens' probabilities: asking for one takes a split, and {evidence.unsplit}")
     elif row is None:
         not_covered.append(
-            f"whole rows: they are asked for up to V = {LARGEST_VOCABULARY:,}, of a scorer that takes a short stream"
+            f"whole rows: they are asked for up to V = {LARGEST_VOCABULARY:,}, of a scorer that takes a shorter stream"
         )
     else:
-        metrics |= {"sum of a whole row": row.total, "claims in it": row.claims}
-        not_covered.append(f"what a scorer does on streams longer than the {row.length} tokens of the whole row's")
+        metrics |= {
+            "sum of a whole row": row.total,
+            "claims in it": row.claims,
+            "claim for its real token, against the scored run's, nats": apart,
+        }
         not_covered.append("the document start in the whole row: a scorer may know where documents begin")
 
     def conclude(status: Status, headline: str, witness: Witness | None = None) -> Finding:
@@ -84,7 +92,7 @@ def check(evidence: Evidence) -> Finding:
             f"sum to {parts.largest:.4g}",
             witness,
         )
-    if row is not None and row.total > 1 + TOLERANCE and row.noise <= ROUNDING:
+    if row is not None and row.total > 1 + TOLERANCE and evidence.tolerance <= ROUNDING:
         return conclude(
             Status.FAIL,
             f"the {row.claims} probabilities of one row, asked for one by one, sum to {row.total:.4g}",
@@ -93,7 +101,13 @@ def check(evidence: Evidence) -> Finding:
     if row is not None and row.total > 1 + TOLERANCE:
         return conclude(
             Status.INCONCLUSIVE,
-            f"a whole row sums to {row.total:.4g}, but identical runs differ by {row.noise:.2g} nats",
+            f"a whole row sums to {row.total:.4g}, but identical runs differ by {evidence.tolerance / 4:.2g} nats",
+        )
+    if row is not None and apart > allowed:
+        return conclude(
+            Status.INCONCLUSIVE,
+            f"a whole row was asked for at a position for whose token the scored run claimed another probability (by "
+            f"{apart:.3g} nats): it says nothing of the row that was charged",
         )
     if parts.surely > 1 + TOLERANCE:
         return conclude(
@@ -115,6 +129,9 @@ def check(evidence: Evidence) -> Finding:
             "only the realised token's probability was committed, and no other token's could be asked for"
             + (f": {evidence.unsplit}" if evidence.unsplit else ""),
         )
+    if row is None:
+        said.append("no row was asked for in full, so the rest is not known")
+        return conclude(Status.INCONCLUSIVE, "; ".join(said))
     return conclude(Status.PASS, "; ".join(said))
 
 
@@ -206,15 +223,13 @@ def _witness(evidence: Evidence, row: WholeRow) -> Witness:
     return Witness(
         kind="whole row",
         summary=(
-            f"with tokens {row.start} to {row.start + row.length - 1} played as a stream of their own, the "
-            f"probabilities claimed for position {row.position}, for {row.claims} tokens in its place, "
-            f"sum to {row.total:.4f}"
+            f"in the first {row.length:,} tokens of the stream, the probabilities claimed for position "
+            f"{row.position:,}, for {row.claims} tokens in its place, sum to {row.total:.4f}"
         ),
         data={
-            "start": row.start,
             "length": row.length,
             "position": row.position,
-            "context": evidence.dataset.tokenizer.decode(tokens[row.start : row.start + row.position]),
+            "context": evidence.dataset.tokenizer.decode(tokens[max(0, row.position - 48) : row.position]),
             "sum": row.total,
             "claims": row.claims,
             "largest": [[token, float(row.log_probs[token])] for token in listed],

@@ -11,6 +11,13 @@ from harness.referee.null import CERTAIN
 
 CHECK, RULE = "null-stream", "C1"
 
+#: A record's margin, nats per token: a source that cannot show a leak of this size, and could be better, shows nothing.
+MARGIN = 0.005
+
+#: Nats per token that a scorer may lose against its own model's text and count as close to it: adaptive ones lose 0.01,
+#: and one whose model was told to be another than it is loses more.
+FAR = 0.25
+
 
 def check(evidence: Evidence) -> Finding:
     """FAIL when the scorer saved more than a legal one can; the finding states what it would have seen."""
@@ -72,6 +79,20 @@ def check(evidence: Evidence) -> Finding:
             witness=witness,
             power=power,
             not_covered=[*not_covered, "which of C1 to C4 is broken: the bound covers all of them"],
+            figures={"power": power_figure(saved.nats, saved.tokens)},
+        )
+    weak = not null.own or -per_token > FAR
+    if weak and saved.visible > MARGIN:
+        return finding(
+            evidence,
+            CHECK,
+            RULE,
+            Status.INCONCLUSIVE,
+            f"{null.source} is too far from this submission's rows to see a leak with: it loses {-per_token:.4f} nats "
+            f"per token against it, and a leak below {saved.visible:.4f} would not have shown",
+            metrics=metrics,
+            power=power,
+            not_covered=not_covered,
             figures={"power": power_figure(saved.nats, saved.tokens)},
         )
     return finding(

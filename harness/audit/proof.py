@@ -23,13 +23,14 @@ def check(evidence: Evidence) -> Finding:
             return not_run(evidence, CHECK, RULE, "no entropy coder here: pip install 'golf-harness[proof]'")
         return not_run(evidence, CHECK, RULE, "no proof was asked for: `harness prove SUBMISSION` makes one")
     status, headline = conclude(proof, evidence.tolerance)
-    claimed = evidence.trace.nll[1 : proof.tokens + 1]
+    claimed = evidence.trace.nll[proof.begin + 1 : proof.begin + proof.tokens + 1]
     if status == Status.PASS and not math.isclose(float(claimed.sum()), proof.nll, rel_tol=1e-9, abs_tol=1e-9):
         status = Status.INCONCLUSIVE
         headline = "the segment decodes, but from other rows than those of the scored run: it is not that score's proof"
     bits = proof.nll / math.log(2)
     metrics: dict[str, Metric] = {
         "tokens of the segment": proof.tokens,
+        "its first position": proof.begin + 1,
         "tokens that came back": proof.decoded,
         "bytes of text": proof.text_bytes,
         "bits of the code": proof.coded_bits,
@@ -49,7 +50,7 @@ def check(evidence: Evidence) -> Finding:
         witness=_witness(proof) if status == Status.FAIL else None,
         power={"tokens decoded without knowing them": proof.decoded, "of the scored": len(evidence.trace.scored)},
         not_covered=[
-            f"positions after {proof.tokens:,}",
+            f"all positions but {proof.begin + 1:,} to {proof.begin + proof.tokens:,}",
             "what the artifact knows of the validation text: a stored text decodes too",
             "what normalisation took from the documents before they were tokens",
         ],
@@ -71,7 +72,7 @@ def conclude(proof: ProofResult, tolerance: float = 0.0) -> tuple[Status, str]:
     if proof.error is not None:
         return Status.INCONCLUSIVE, f"{proof.decoded:,} of {proof.tokens:,} tokens decoded, then: {proof.error}"
     if proof.wrong is not None or proof.decoded < proof.tokens:
-        where = f"decoding went astray at position {proof.decoded + 1:,} of {proof.tokens:,}"
+        where = f"decoding went astray at token {proof.decoded + 1:,} of {proof.tokens:,}"
         if not proof.in_order:
             return Status.INCONCLUSIVE, f"{where}; its rows are committed out of stream order, which a decoder cannot"
         if proof.first_changed is not None and proof.change is not None and proof.change <= tolerance:
@@ -91,7 +92,8 @@ def conclude(proof: ProofResult, tolerance: float = 0.0) -> tuple[Status, str]:
 def _witness(proof: ProofResult) -> Witness:
     if proof.wrong is None:
         summary = f"a code of {proof.coded_bits:,} bits for an NLL of {proof.nll:.3f} nats"
-        return Witness(kind="proof", summary=summary, data={"tokens": proof.tokens, "nll": proof.nll})
+        data = {"tokens": proof.tokens, "begin": proof.begin, "nll": proof.nll}
+        return Witness(kind="proof", summary=summary, data=data)
     position, token, instead, before, after = proof.wrong
     given = f"{before:.4f}" if before is not None else "infinite"
     honest = f"{after:.4f}" if after is not None else "infinite"
@@ -100,6 +102,7 @@ def _witness(proof: ProofResult) -> Witness:
         summary=f"token {token} at position {position}: NLL {given} with the text at hand, {honest} without",
         data={
             "tokens": proof.tokens,
+            "begin": proof.begin,
             "position": position,
             "token": token,
             "decoded": instead,

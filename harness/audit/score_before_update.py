@@ -40,18 +40,26 @@ def check(evidence: Evidence) -> Finding:
     trace = evidence.trace
     updates = [event for event in trace.events if isinstance(event, Update)]
     early = [event for event in updates if event.pending > 0]
+    ahead, within = _kept(trace, early)
     steps = sum(max(event.steps, event.backwards) for event in updates)
     metrics: dict[str, Metric] = {
         "optimizer steps": sum(event.steps for event in updates),
         "backward passes": sum(event.backwards for event in updates),
         "groups of updates": len(updates),
         "made with unscored tokens in hand": len(early),
+        "of them kept in the parameters or registered state": len(ahead),
     }
     states = _States(evidence)
     metrics |= states.metrics
     made = [result for result in evidence.probes if result.ran and result.error is None and result.control]
     leaking = [result for result in evidence.probes if result.violated]
-    power = {"events in the ledger": len(trace.events), "flips that decide": len(made), **states.power}
+    aimed = sum(any(_inside(trace, event, result.probe.position) for result in made) for event in early)
+    power = {
+        "events in the ledger": len(trace.events),
+        "flips that decide": len(made),
+        "batches scored after such an update in which a flip was made": aimed,
+        **states.power,
+    }
     figures = {"ledger": _timeline(trace)}
 
     def conclude(status: Status, headline: str, witness: Witness | None = None) -> Finding:
@@ -85,11 +93,11 @@ def check(evidence: Evidence) -> Finding:
             f"{made_of} during evaluation; the ruleset admits fixed predictors only (Track A)",
             _first_update(updates[0]) if updates else states.first_change(),
         )
-    if not updates and not states.flips:
+    if not updates and not states.compared:
         return conclude(
             Status.INCONCLUSIVE,
             f"no optimizer step was made during evaluation; registered state or parameters changed {states.changes:,} "
-            "times, and no flip says whether an unscored token had a part in it",
+            "times, and it was compared under no flip, so nothing says whether an unscored token had a part in it",
         )
     if not updates:
         return conclude(
@@ -131,7 +139,19 @@ def check(evidence: Evidence) -> Finding:
             f"{len(early):,} groups of updates were made with unscored tokens in hand, and no flip says whether they "
             "were used",
         )
+    if not aimed:
+        return conclude(
+            Status.INCONCLUSIVE,
+            f"{len(early):,} groups of updates were made with unscored tokens in hand, and no flip was made in the "
+            "rows that came next",
+        )
     why = evidence.ruleset.unruled.get("adapts_before_scoring")
+    if not within:
+        return conclude(
+            Status.PASS,
+            f"all {steps:,} updates used scored tokens only, as the flips show, and stay in the model: tokens that "
+            "were read ahead had no part in them (Track B)",
+        )
     if why is None:
         return conclude(
             Status.PASS,
@@ -142,6 +162,26 @@ def check(evidence: Evidence) -> Finding:
         f"{steps:,} updates were made between reading a window and scoring it; the flips show that they use scored "
         f"tokens only. {why}",
     )
+
+
+def _kept(trace: Trace, early: list[Update]) -> tuple[list[Update], list[Update]]:
+    """Updates by whether parameters or registered state are others at the next commit than at the one before.
+
+    What stays is test-time training, and the order of reads is a matter of prefetching. What leaves nothing behind was
+    fitted for the rows that came next and thrown away, as the vector of context-only SLOT is.
+    """
+    kept: list[Update] = []
+    passing: list[Update] = []
+    for event in early:
+        before = trace.state_at(max(event.scored - 1, 0))
+        (kept if _judged(before) != _judged(trace.state_at(event.scored)) else passing).append(event)
+    return kept, passing
+
+
+def _inside(trace: Trace, event: Update, position: int) -> bool:
+    """Whether a position is scored by the first commit after an update."""
+    start = event.scored
+    return bool(start <= trace.order[position] < start + trace.size_at(start))
 
 
 def _first_update(event: Update) -> Witness:
@@ -205,13 +245,15 @@ class _States:
 
 
 def _keeps_documents(evidence: Evidence, probe: Probe) -> bool:
-    """A swap that neither makes nor removes a document's start.
+    """A flip that neither makes nor removes a document's start; suffixes never do.
 
     Digests are exact to the last bit. A scorer that cuts its batches at documents may train on scored tokens in a batch
     of another shape when a later document begins elsewhere, and its parameters then differ by rounding.
     """
     bos = evidence.dataset.tokenizer.bos_id
-    return probe.kind == "swap" and probe.token != bos and int(evidence.dataset.validation[probe.position]) != bos
+    if probe.kind == "suffix":
+        return True
+    return probe.token != bos and int(evidence.dataset.validation[probe.position]) != bos
 
 
 def _judged(digests: tuple[int, ...]) -> tuple[int, ...]:

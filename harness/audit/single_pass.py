@@ -13,7 +13,10 @@ _SHOWN = 20
 
 
 def check(evidence: Evidence) -> Finding:
-    """FAIL on positions scored twice or never; UNRULED on an order that is not the stream's."""
+    """FAIL on positions scored twice or never, and on an order inside a document that lets rows see what follows them.
+
+    Any other order that is not the stream's is UNRULED, or what the ruleset says.
+    """
     trace = evidence.trace
     targets = trace.tokens - 1
     order = trace.order[1:]
@@ -23,6 +26,7 @@ def check(evidence: Evidence) -> Finding:
     length, stride = layouts.geometry(trace)
     tokens = np.asarray(evidence.dataset.validation[: trace.tokens])
     documents = layouts.document_order(trace, np.flatnonzero(tokens == evidence.dataset.tokenizer.bos_id))
+    document_of = np.cumsum(tokens == evidence.dataset.tokenizer.bos_id)
     metrics: dict[str, Metric] = {
         "positions": targets,
         "scored": len(sequence),
@@ -48,13 +52,30 @@ def check(evidence: Evidence) -> Finding:
             evidence, CHECK, RULE, Status.FAIL, "; ".join(parts), metrics=metrics, witness=witness, power=power
         )
     if backwards:
-        first = int(np.flatnonzero(np.diff(order) < 0)[0]) + 2
+        steps = np.flatnonzero((np.diff(order) < 0) & (order[1:] >= 0) & (order[:-1] >= 0)) + 2
+        inside = steps[document_of[steps] == document_of[steps - 1]]
+        first = int(inside[0] if len(inside) else steps[0] if len(steps) else 1)
         how = f"documents {documents}" if documents != "other" else f"{backwards:,} steps back"
+        metrics["steps back inside a document"] = len(inside)
         headline = (
             f"every position is scored once, but not from left to right: {how}, "
             f"the first step back at position {first:,}. {evidence.ruleset.unruled.get('order', '')}"
         ).strip()
         status = Status.UNRULED if "order" in evidence.ruleset.unruled else Status.FAIL
+        # Between whole documents the order is a practice. Inside one it is a way to predict a token from what follows
+        # it, and where the flips saw that it was used for that, no ruling is needed.
+        used = [
+            (result.probe.position, position)
+            for result in evidence.probes
+            for position, _ in result.crossed
+            if document_of[position] == document_of[result.probe.position]
+        ]
+        if len(inside) and used:
+            status = Status.FAIL
+            headline = (
+                f"tokens of one document are scored out of order, first at position {first:,}, and the row for "
+                f"position {used[0][1]:,} moves when token {used[0][0]:,}, which comes after it, is replaced"
+            )
         witness = Witness(
             kind="positions",
             summary=f"position {first} is scored before position {first - 1}",

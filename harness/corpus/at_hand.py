@@ -105,15 +105,19 @@ def summed(sought: Sought, spans: Mapping[str, Sequence[Span]], width: int = 1) 
 
 
 def validation_text(dataset: Dataset) -> tuple[Sought, float]:
-    """The validation text, or whole documents spread evenly over it, and which part of its tokens that is."""
-    pieces = split_documents(np.asarray(dataset.validation), dataset.tokenizer.bos_id)
+    """The validation text, or of a long one documents from all over it, and which part of it that is.
+
+    Documents are put in an order of their own, so that what is remembered of a machine holds in whatever order a run
+    deals them.
+    """
     texts = dataset.texts
-    size = sum(map(len, texts)) if texts is not None else dataset.validation_bytes
-    step = max(1, -(-size // MOST_TEXT))
-    chosen = texts[::step] if texts is not None else [dataset.tokenizer.decode(piece) for piece in pieces[::step]]
-    if len(chosen) == 1 and step > 1:  # one endless document
-        chosen = [chosen[0][:MOST_TEXT]]
-    return Sought.texts(chosen), min(1.0, sum(map(len, chosen)) / max(1, size))
+    pieces = () if texts else split_documents(np.asarray(dataset.validation), dataset.tokenizer.bos_id)
+    size = sum(map(len, texts)) if texts else dataset.validation_bytes
+    numbers = range(len(texts or pieces))
+    order = sorted(numbers, key=texts.__getitem__ if texts else lambda number: pieces[number].tobytes())
+    order = order[:: max(1, -(-size // MOST_TEXT))]
+    chosen = [(texts[number] if texts else dataset.tokenizer.decode(pieces[number]))[:MOST_TEXT] for number in order]
+    return Sought.texts(chosen, order), min(1.0, sum(map(len, chosen)) / max(1, size))
 
 
 def validation_tokens(dataset: Dataset, width: int) -> Sought:

@@ -73,6 +73,7 @@ class Dataset:
         reference_xz_bpb: `xz -9` on the validation text; None where the text is too long or not known.
         sidecar: uint16 [N+1], bytes of original text that each token of the validation stream stands for; None where
             tokens stand for the text that they decode to, and the table counts.
+        dealt: the validation documents are in an order that an audit has drawn (see `dealt`), not in their own.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Dataset:
     reference_unigram_bpb: float
     reference_xz_bpb: float | None
     sidecar: Tokens | None = None
+    dealt: bool = False
 
     def charged(self, positions: NDArray[np.integer]) -> NDArray[np.int64]:
         """Bytes that the score is divided by for positions >= 1 of the validation stream: int64, same shape."""
@@ -103,6 +105,35 @@ class Dataset:
     def validation_bytes(self) -> int:
         """Bytes of the whole validation stream, its first token left out."""
         return _bytes(self.table, self.validation, self.sidecar)
+
+
+def dealt(dataset: Dataset, tokens: int, rng: np.random.Generator) -> Dataset:
+    """The same data with the validation documents among the first `tokens` tokens in an order drawn by `rng`.
+
+    Each document keeps its BOS, its tokens and its bytes, so the sum of bytes stays what it was. What stands before the
+    first BOS stays first, and a document that the cut at `tokens` has shortened stays last. Without a BOS, or with
+    fewer than two whole documents, nothing can be dealt and the data come back as they are.
+    """
+    stream = np.asarray(dataset.validation)
+    starts = np.flatnonzero(stream[:tokens] == dataset.tokenizer.bos_id)
+    whole = len(starts) if tokens == len(stream) or stream[tokens] == dataset.tokenizer.bos_id else len(starts) - 1
+    if whole < 2:
+        return dataset
+    ends = np.append(starts, tokens)[1 : whole + 1]
+    order = rng.permutation(whole)
+    places = np.arange(len(stream))
+    moved = np.concatenate([np.arange(starts[i], ends[i]) for i in order])
+    places[starts[0] : ends[-1]] = moved
+    texts = dataset.texts
+    if texts is not None and len(texts) >= whole:
+        texts = (*(texts[i] for i in order), *texts[whole:])
+    return replace(
+        dataset,
+        validation=stream[places],
+        texts=texts,
+        sidecar=None if dataset.sidecar is None else np.asarray(dataset.sidecar)[places],
+        dealt=True,
+    )
 
 
 def default_cache() -> Path:

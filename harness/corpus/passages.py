@@ -91,19 +91,23 @@ class Sought:
         data: documents, with a byte between them that is in none of what they are compared with.
         starts: int64 [documents], where each begins.
         originals: the documents before folding, where they were folded.
+        numbers: what each document is called; its place by default.
     """
 
     data: bytes
     starts: NDArray[np.int64]
     originals: tuple[str, ...] = ()
+    numbers: tuple[int, ...] = ()
 
     @staticmethod
-    def texts(documents: Iterable[str]) -> Sought:
-        """Documents as their folded characters."""
+    def texts(documents: Iterable[str], numbers: Iterable[int] = ()) -> Sought:
+        """Documents as their folded characters, and what they are called."""
         originals = tuple(documents)
         parts = [folded(_encoded(text)) for text in originals]
         ends = np.cumsum([len(part) + len(_BETWEEN) for part in parts], dtype=np.int64)
-        return Sought(_BETWEEN.join(parts), np.concatenate([np.zeros(1, np.int64), ends])[: len(parts)], originals)
+        return Sought(
+            _BETWEEN.join(parts), np.concatenate([np.zeros(1, np.int64), ends])[: len(parts)], originals, tuple(numbers)
+        )
 
     @property
     def size(self) -> int:
@@ -166,14 +170,18 @@ class Sought:
 
     def document(self, position: int) -> int:
         """The number of the document that a position of `data` is in."""
+        place = self._place(position)
+        return self.numbers[place] if self.numbers else place
+
+    def _place(self, position: int) -> int:
         return int(np.searchsorted(self.starts, position, "right")) - 1
 
     def original(self, start: int, end: int) -> str:
         """The passage of a folded document as it was written, from its first character that is compared to its last."""
-        number = self.document(start)
-        text = np.frombuffer(_encoded(self.originals[number]), np.uint8)
+        place = self._place(start)
+        text = np.frombuffer(_encoded(self.originals[place]), np.uint8)
         kept = np.flatnonzero(~np.isin(text, np.frombuffer(_DROPPED, np.uint8)))
-        first, last = kept[start - self.starts[number]], kept[end - 1 - self.starts[number]]
+        first, last = kept[start - self.starts[place]], kept[end - 1 - self.starts[place]]
         return text[first : last + 1].tobytes().decode("utf-8", errors="ignore")
 
 

@@ -226,7 +226,13 @@ class Stream:
         """Become several processes that know the same and differ only in the wire they listen to.
 
         The referee then answers each with other tokens. Which of them it scores is decided there, after the fork.
+        A process with threads is not split: none of them would survive in a copy, which then waits for them forever.
         """
+        if torch.get_num_threads() > 1:
+            for fd in frame.fds:
+                os.close(fd)
+            self._wire.send(Kind.UNSPLIT, text(f"it computes on {torch.get_num_threads()} threads"))
+            return
         self._clones = [pid for pid in self._clones if os.waitpid(pid, os.WNOHANG) == (0, 0)]
         for index, fd in enumerate(frame.fds):
             pid = os.fork()
@@ -240,6 +246,7 @@ class Stream:
             self._clones.append(pid)
         for fd in frame.fds:
             os.close(fd)
+        self._wire.send(Kind.UNSPLIT, text(""))
 
     def _flush(self) -> None:
         steps, backwards = self._watch.take_updates()

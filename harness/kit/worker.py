@@ -16,9 +16,10 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from torch import nn
 
 from harness.kit.artifact import unpack
 from harness.kit.calibration import collect
+from harness.kit.config import ModelConfig
 from harness.kit.generate import Generator
 from harness.kit.model import GPT
 from harness.kit.pruning import pack_to_fit
@@ -67,6 +69,9 @@ def _train(wire: Wire, job: dict[str, Any]) -> None:
     seed_everything(job["seed"])
     submission = load_submission(Path(job["submission"]), job["scale"])
     model = submission.build_model(job["vocab_size"]).to(device)
+    if isinstance(model, GPT):
+        shape = {"config": asdict(model.cfg), "length": submission.length, "stride": submission.stride}
+        wire.send(Kind.SHAPE, text(json.dumps(shape)))
     _mark(wire, Mark.LOADED)
     shards = tuple(Path(shard) for shard in job["shards"])
     config = submission.train_config()
@@ -149,20 +154,24 @@ def _evaluate(job: dict[str, Any], *wires: Wire) -> int:
 
 
 def _generate(job: dict[str, Any], wire: Wire) -> int:
-    """Answer with rows for text that the referee draws; refused for models that the kit cannot continue."""
+    """Answer with rows for text that the referee draws: the kit's GPT with the artifact's weights, and no other code.
+
+    The submission's folder is not even in this box, so nothing of it can tell this process from any other, weaken what
+    is drawn, or leave a note about it.
+    """
     torch.set_num_threads(1)
-    segments, vocab_size = (int(value) for value in wire.recv().arrays[0])
+    (segments, _) = (int(value) for value in wire.recv().arrays[0])
 
     def run() -> None:
         seed_everything(job["seed"])
         device = device_of(job)
-        submission, model = _load(job, vocab_size, device)
-        if type(model) is not GPT:
-            raise BrokenSubmission(
-                f"{type(model).__name__} is not the kit's GPT; its text cannot be drawn step by step"
-            )
+        shape = job["model"]
+        config: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in shape["config"].items()
+        }
+        model = _weighted(GPT(ModelConfig(**config)), job, device)
         bos = torch.full((segments,), job["bos"], dtype=torch.int64, device=device)
-        generator = Generator(model, bos, submission.length, submission.stride)
+        generator = Generator(model, bos, int(shape["length"]), int(shape["stride"]))
         while True:
             wire.send(Kind.ROWS, generator.rows().float().cpu().numpy())
             generator.append(torch.from_numpy(wire.recv().arrays[0]).to(device))
@@ -186,11 +195,17 @@ def device_of(job: dict[str, Any], rank: int = 0) -> torch.device:
 def _load(job: dict[str, Any], vocab_size: int, device: torch.device) -> tuple[Submission, nn.Module]:
     """The submission, and its model with the artifact's weights."""
     submission = load_submission(Path(job["submission"]), job["scale"])
-    model = submission.build_model(vocab_size)
+    return submission, _weighted(submission.build_model(vocab_size), job, device)
+
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def _weighted(model: M, job: dict[str, Any], device: torch.device) -> M:
+    """The model with the artifact's weights, in evaluation mode."""
     payload, meta = unpack(Path(job["artifact"]).read_bytes())
     model.load_state_dict(dequantize(payload, meta))
-    model.to(device).eval()
-    return submission, model
+    return model.to(device).eval()
 
 
 def load_submission(folder: Path, scale: str) -> Submission:

@@ -1,30 +1,82 @@
-"""Blind flips: a whole evaluation, in a process that is never split, with a lie in place from its start.
+"""Whole evaluations that are lied to from their start, in processes that are never split.
 
-A flip in a split process costs next to nothing, but a process can feel that it is split, and behave from then on. A
-blind flip runs just as the scored evaluation does: same box, same seed, same tokens, until the first read that the lie
-reaches. Nothing but the tokens can then tell the two apart, and a row that may not depend on them has to be the same.
+Such a run is played just as the scored one is: a fresh box, the same calls, the same number of tokens. Nothing but the
+tokens can tell the two apart, and a row that may not depend on a token that was replaced has to be the same in both.
+One run carries many swaps, each so far from the next that a window holds one of them at most: a scorer that forgets
+what has left its window gives the unperturbed rows again before the next one.
 
-It brings its own noise floor: the rows that were committed before that read come from identical evaluations.
+What such a run shows for certain: rows up to its first swap may not move, and a row that did not move does not depend
+on what was replaced. A row that moved later may have moved because of an earlier swap (a scorer may learn from the
+tokens that it has scored); it accuses nobody, and is asked for again, with that one swap alone.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import SubmissionError
-from harness.referee.comparator import ProbeResult
-from harness.referee.ranks import RankedEvaluation
-from harness.referee.session import Evaluation
-from harness.referee.sinks import Ints
-from harness.referee.source import Perturbed, Probe, Source, Tokens
-from harness.referee.trace import Trace, compare
+from harness.referee.comparator import ROUNDING, ProbeResult
+from harness.referee.source import Perturbed, Probe, Tokens
+from harness.referee.trace import Trace
 from harness.sandbox.protocol import Rows
 
-#: Commits after the one for the flipped position in which some row may move, and should.
-_LATER = 3
+#: So many rows in a row that did not move: what was replaced before them is forgotten.
+FORGOTTEN = 16
+
+#: Rows that moved and are listed for one swap.
+_LISTED = 400
+
+
+@dataclass(frozen=True)
+class Lie:
+    """What one run is told: swaps by position, and perhaps a suffix of other text after all of them.
+
+    Attributes:
+        probes: swaps, then at most one suffix, by position.
+        tokens: uint16 [N], the stream that is played.
+    """
+
+    probes: tuple[Probe, ...]
+    tokens: Tokens
+
+    @classmethod
+    def of(cls, probes: list[Probe], tokens: Tokens, bos: int, replaced: NDArray[np.bool_] | None = None) -> Lie:
+        """The stream (uint16 [N]) with these probes applied; `replaced` as in `Perturbed`."""
+        played = np.array(tokens, np.uint16)
+        for probe in probes:
+            if probe.kind == "swap":
+                for position, token in probe.swaps:
+                    played[position] = token
+            else:
+                played[probe.position :] = Perturbed(tokens, probe, replaced, bos=bos).read(probe.position, len(tokens))
+        return cls(tuple(probes), played)
+
+
+@dataclass
+class BlindRun:
+    """What one such evaluation left behind: its rows, charged for the real tokens; `error` if it broke, one line."""
+
+    trace: Trace
+    error: str | None = None
+
+
+@dataclass
+class Seen:
+    """What a run showed.
+
+    Attributes:
+        results: one for each probe of the lie. Only the first one's can hold violations, and any row that was withheld.
+        suspects: swaps whose own row, or rows before it, moved although what came before was forgotten by then.
+        forgot: swaps before which enough rows in a row were what they are without any lie.
+        reach: after a swap, rows until such a stretch begins; the largest.
+    """
+
+    results: list[ProbeResult] = field(default_factory=list)
+    suspects: list[Probe] = field(default_factory=list)
+    forgot: int = 0
+    reach: int = 0
 
 
 def blind_probe(
@@ -47,125 +99,97 @@ def blind_probe(
 
 
 def lied(tokens: Tokens, probe: Probe, bos: int) -> Perturbed:
-    """The stream with a blind probe applied."""
-    return Perturbed(tokens, probe, np.ones(len(tokens), bool), bos=bos)
+    """The stream with one such suffix applied."""
+    return Perturbed(tokens, probe, bos=bos)
 
 
-@dataclass
-class BlindRun:
-    """What one such evaluation left behind.
-
-    Attributes:
-        trace: its rows, charged for the real tokens.
-        parted: commits that were made before the first answer with another token than the real one.
-        error: the submission broke; one line.
-    """
-
-    trace: Trace
-    parted: int | None = None
-    error: str | None = None
-
-
-def follow(evaluation: Evaluation | RankedEvaluation, run: BlindRun, source: Source, until: int) -> None:
-    """Drive an evaluation whose sink is `run.trace` until a few commits after the one for position `until`.
-
-    Args:
-        evaluation: just started; `source` is its source.
-        run: what is seen goes here.
-        source: a `Perturbed`, or the real stream.
-        until: a position; where it is never scored the evaluation runs to its end.
-    """
-    after = 0
-
-    def enough() -> bool:
-        nonlocal after
-        after += bool(run.trace.order[until] >= 0)
-        return after > _LATER
-
-    def note(ranges: Ints) -> None:
-        if run.parted is None and isinstance(source, Perturbed) and source.touches(ranges):
-            # Where there are ranks, the trace may hold rows already that were computed side by side with this read.
-            run.parted = evaluation.settled if isinstance(evaluation, RankedEvaluation) else run.trace.committed
-
-    try:
-        evaluation.run(before_answer=note, after_commit=enough)
-    except SubmissionError as error:
-        run.error = str(error)
-
-
-def judged(base: Trace, run: BlindRun, probe: Probe, tokens: Tokens, bos: int) -> tuple[ProbeResult, float]:
+def judged(base: Trace, run: BlindRun, lie: Lie, tolerance: float = ROUNDING) -> Seen:
     """Hold a run against the scored one.
 
-    Returns:
-        What the probe showed, and the noise floor: the largest difference (nats, or units of a fingerprint) of rows
-        that were committed before anything differed.
+    Args:
+        base: the scored run.
+        run: the run that was lied to.
+        lie: what it was told.
+        tolerance: changes up to this, in nats or units of a fingerprint, are none.
     """
     trace = run.trace
-    parted = trace.committed if run.parted is None else run.parted
     both = (base.order >= 0) & (trace.order >= 0)
     nll = np.where(both, np.abs(base.nll - trace.nll), 0.0)
     prints = np.where(both, np.abs(base.prints - trace.prints).max(axis=1), 0.0)
     size = np.maximum(nll, prints)
-    early = both & (trace.order < parted)
-    late = both & ~early
-    must = _must_hold(base, probe, lied(tokens, probe, bos).read(0, len(tokens)) != tokens)
-    moved = late & (size > 0)
-    if Rows.REALISED in base.kinds:
-        moved[probe.position] = False  # the probability claimed there is another token's
-    result = ProbeResult(
-        probe,
-        ran=run.parted is not None,
-        by_construction=int((early & must).sum()),
-        compared=int((late & must).sum()),
-        violations=[_row(base, trace, prints, int(p)) for p in np.flatnonzero(moved & must)],
-        violated=int((moved & must).sum()),
-        control=int((moved & ~must).sum()),
-        control_size=float(size[moved & ~must].max(initial=0.0)),
-        controls_seen=int((late & ~must).sum()),
-        effects=[(int(p), float(nll[p])) for p in np.flatnonzero(moved)],
-        error=run.error,
-        rows=trace.committed,
-    )
-    if late[probe.position]:
-        result.own = (float(base.nll[probe.position]), float(trace.nll[probe.position]))
-    return result, float(size[early].max(initial=0.0))
+    realised = Rows.REALISED in base.kinds
+    if realised:  # the probability claimed at a swap is another token's
+        size[[position for probe in lie.probes for position, _ in probe.swaps]] = 0.0
+    moved = size > tolerance
+    withheld = (base.order >= 0) & (trace.order < 0) & (run.error is None)
+    firsts = [probe.position for probe in lie.probes]
+    last = len(base.order)
+    seen = Seen()
+    for index, probe in enumerate(lie.probes):
+        at = probe.position
+        begin, end = (firsts[index - 1] + 1 if index else 1), (firsts[index + 1] if index + 1 < len(firsts) else last)
+        result = ProbeResult(probe, ran=run.error is None or bool(trace.order[at] >= 0), error=run.error)
+        must = np.zeros(last, bool)
+        must[begin : at + 1] = True
+        if not base.in_order:  # rows that were scored before any replaced token, and stand before all of them
+            must &= (base.order >= 0) & (base.order <= _turn(base, firsts))
+        if index == 0:
+            late = must & both & (trace.order > _first_later(base, trace, firsts))
+            result.withheld = [int(p) for p in np.flatnonzero((withheld | late) & must)[:_LISTED]]
+            hit = np.flatnonzero(moved & must)
+            result.violations = [_row(base, trace, prints, int(p)) for p in hit[:_LISTED]]
+            result.violated = len(hit) + int(((withheld | late) & must).sum())
+            result.compared = int((both & must).sum())
+            known = True
+        else:
+            gone = np.flatnonzero(withheld[begin : at + 1]) + begin
+            result.withheld = [int(p) for p in gone[:_LISTED]]
+            result.violated = len(gone)
+            forgotten = _forgotten(moved[begin:at]) if base.in_order else None
+            known = forgotten is not None
+            if forgotten is not None:
+                seen.forgot += 1
+                seen.reach = max(seen.reach, forgotten)
+                result.compared = at + 1 - begin - forgotten
+                if moved[begin + forgotten : at + 1].any():
+                    seen.suspects.append(probe)
+            elif both[at] and not moved[at]:
+                result.compared = 1
+        if both[at] and not moved[at] and (known or not realised):
+            result.still = [at]
+        if both[at] and known:
+            result.own = (float(base.nll[at]), float(trace.nll[at]))
+        after = slice(at + 1, end)
+        result.control = int(moved[after].sum())
+        result.control_size = float(size[after].max(initial=0.0))
+        result.controls_seen = int(both[after].sum())
+        result.effects = [(int(p), float(nll[p])) for p in (np.flatnonzero(moved[begin:end]) + begin)[:_LISTED]]
+        if index == len(lie.probes) - 1:
+            result.rows = trace.committed
+        seen.results.append(result)
+    return seen
 
 
-def confirmed(found: list[tuple[ProbeResult, float]], base: Trace, truth: BlindRun, floor: float) -> list[ProbeResult]:
-    """Decide whether rows that moved under two blind flips moved because of the flips.
-
-    Where identical evaluations differ, a row that moved once accuses nobody: it could have moved by itself. It takes
-    two flips at two places, each of which moved rows at the very read that it reached and none before, and a third
-    evaluation that was told the truth, and in which no row moved.
-
-    Args:
-        found: results and noise floors of the two.
-        base: the scored run.
-        truth: the third run; it goes at least as far as the two.
-        floor: changes up to this are rounding.
-
-    Returns:
-        The results; where that is not shown, their violations have become `unconfirmed`.
-    """
-    difference = compare(base, truth.trace)
-    noise = max(difference.max_nll, difference.max_print, *(noise for _, noise in found))
-    results = [result.above(max(floor, 4 * noise)) for result, _ in found]
-    shown = truth.error is None and difference.positions > 0 and all(result.violated for result in results)
-    return results if shown else [unconfirmed(result) for result, _ in found]
+def _forgotten(moved: NDArray[np.bool_]) -> int | None:
+    """Where `FORGOTTEN` rows in a row that did not move begin, in the rows between two swaps; None if nowhere."""
+    still = np.convolve(~moved, np.ones(FORGOTTEN, int), "valid") if len(moved) >= FORGOTTEN else np.zeros(0, int)
+    found = np.flatnonzero(still == FORGOTTEN)
+    return int(found[0]) if len(found) else None
 
 
-def unconfirmed(result: ProbeResult) -> ProbeResult:
-    """The result without its violations, which are counted apart."""
-    result.unconfirmed, result.violated, result.violations = result.violated, 0, []
-    return result
+def _turn(base: Trace, firsts: list[int]) -> int:
+    """Sequence number of the last row, in the scored run, that no replaced token may have a part in."""
+    turns = base.order[firsts]
+    if (turns >= 0).all():
+        return int(turns.min())
+    after = base.order[min(firsts) :]  # a token without a row of its own: the rows after it may know it
+    return int(after[after >= 0].min(initial=np.iinfo(np.int64).max)) - 1
 
 
-def _must_hold(base: Trace, probe: Probe, replaced: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Positions that come before the flip in the stream, and before every replaced token in processing order."""
-    must = base.order >= 0
-    must[probe.position + 1 :] = False
-    must &= base.order <= base.order[replaced & (base.order >= 0)].min(initial=np.iinfo(np.int64).max)
-    return must
+def _first_later(base: Trace, trace: Trace, firsts: list[int]) -> int:
+    """Sequence number, in a run that was lied to, of the first row that the scored run had after the first swap's."""
+    later = (base.order > _turn(base, firsts)) & (trace.order >= 0)
+    return int(trace.order[later].min(initial=np.iinfo(np.int64).max))
 
 
 def _row(base: Trace, trace: Trace, prints: NDArray[np.float64], position: int) -> tuple[int, float, float, float]:

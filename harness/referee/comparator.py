@@ -13,6 +13,14 @@ from harness.referee.source import Probe
 from harness.referee.trace import Trace, first_of
 from harness.sandbox.protocol import STATE, Purpose, Rows
 
+#: Nats that a float32 row may move when the shape of its batch does: a scorer that cuts its windows at documents gives
+#: such rows when a flip moves a document's start (2e-6 seen). A leak of this size is worth 1/500 of a record's margin.
+ROUNDING = 1e-5
+
+#: The same for a flip that makes or removes a document's start: a scorer in bfloat16 that cuts its batches there rounds
+#: otherwise (1e-2 seen). One position in hundreds starts a document, so a leak of this size there is worth less still.
+SHAPES = 0.05
+
 #: Changed rows kept per probe: the largest changes, where there are more.
 KEPT_CHANGES = 400
 
@@ -42,6 +50,15 @@ class ProbeResult:
         tolerance: changes up to this were taken for no change, see `above`.
         unconfirmed: rows that moved although they must not, and did not hold still, or did not move, when it was tried
             again; they count as no violations, and the probe as no clean one.
+        withheld: positions whose rows were due and did not come, or came after rows that they should have come before;
+            each counts as a row that moved. Whoever sees a lie and keeps silent has seen it.
+        still: positions of replaced tokens whose own rows were compared, and did not move: what each was replaced by
+            has no part in its row.
+        crossed: (position, change) of rows that moved, stand before the replaced token in the stream, and were scored
+            after it: they know what comes after them.
+        backwards: (position, change) of rows that moved, stand after it, and were scored before it: they know what was
+            not scored yet. A submission that does one of the two has a consistent order; `causality` says which counts.
+        documents: the probe makes or removes a document's start, which changes how some scorers cut their batches.
     """
 
     probe: Probe
@@ -62,6 +79,11 @@ class ProbeResult:
     state_moved: list[tuple[int, int, tuple[str, ...]]] = field(default_factory=list)
     tolerance: float = 0.0
     unconfirmed: int = 0
+    withheld: list[int] = field(default_factory=list)
+    still: list[int] = field(default_factory=list)
+    crossed: list[tuple[int, float]] = field(default_factory=list)
+    backwards: list[tuple[int, float]] = field(default_factory=list)
+    documents: bool = False
 
     def above(self, noise: float) -> ProbeResult:
         """The result with changes up to `noise` (nats, or units of a fingerprint) taken for no change."""
@@ -70,7 +92,16 @@ class ProbeResult:
         kept = [row for row in self.violations if max(abs(row[2] - row[1]), row[3]) > noise]
         control = self.control if self.control_size > noise else 0
         effects = [effect for effect in self.effects if effect[1] > noise]
-        return replace(self, violations=kept, violated=len(kept), control=control, effects=effects, tolerance=noise)
+        return replace(
+            self,
+            violations=kept,
+            violated=len(kept) + len(self.withheld),
+            control=control,
+            effects=effects,
+            crossed=[row for row in self.crossed if row[1] > noise],
+            backwards=[row for row in self.backwards if row[1] > noise],
+            tolerance=noise,
+        )
 
 
 class Comparator:
@@ -82,6 +113,8 @@ class Comparator:
         must_hold: bool [tokens], positions whose rows may not move.
         seen: bool [tokens], positions committed before the split: a further row for one of them is a repeat.
         state: digests of the state at the split; None where they are not known.
+        frontier: rows from here on were computed from other text, whatever the probe: that they move shows that the
+            scorer reads, and nothing else.
     """
 
     def __init__(
@@ -91,14 +124,22 @@ class Comparator:
         must_hold: NDArray[np.bool_],
         seen: NDArray[np.bool_] | None = None,
         state: tuple[int, ...] | None = None,
+        *,
+        frontier: int | None = None,
     ) -> None:
+        self._frontier = base.tokens if frontier is None else frontier
         self._base = base
         self._state = state
         self._result = result
         self._must_hold = must_hold
         self._left = int(must_hold.sum())
         self._seen = np.zeros(base.tokens, bool) if seen is None else seen.copy()
-        self._after = 0
+        self._after = 0  # commits with rows that may move
+        self._since = 0  # commits since a row has moved that must not
+        self._overtaken = -1  # base order of the latest row that may move
+        self._swapped = np.array([position for position, _ in result.probe.swaps])
+        # Where the order is not the stream's, rows that are scored later may tell that they know the replaced token.
+        self._patience = 3 if base.in_order else 6
 
     def read(self, ranges: Ints, purpose: Purpose) -> None:
         """Reads of a perturbed run are not kept."""
@@ -121,27 +162,40 @@ class Comparator:
         nll = np.abs(scored.nll[fresh] - base.nll[where])
         prints = np.abs(scored.prints[fresh] - base.prints[where]).max(axis=1, initial=0.0)
         size = np.maximum(nll, prints)
-        moved = size > 0
-        own = where == result.probe.position
+        own = np.isin(where, self._swapped)
         if kind == Rows.REALISED:
             # The probability claimed at the flip is another token's; it is kept below, and compared with nothing.
-            moved &= ~own
+            size = np.where(own, 0.0, size)
+        moved = size > 0
         held = self._must_hold[where]
+        late = held & (base.order[where] < self._overtaken)
+        result.withheld += [int(p) for p in where[late]]
         self._left -= int(held.sum())
         result.compared += int(held.sum())
         result.controls_seen += int((~held).sum())
         result.control += int((moved & ~held).sum())
-        result.violated += int((moved & held).sum())
+        result.violated += int(((moved | late) & held).sum())
         result.control_size = max(result.control_size, float(size[moved & ~held].max(initial=0.0)))
-        result.effects += [(int(where[i]), float(nll[i])) for i in np.flatnonzero(moved)]
-        for i in np.flatnonzero(moved & held):
+        near = moved & (where < self._frontier)
+        result.effects += [(int(where[i]), float(nll[i])) for i in np.flatnonzero(near)]
+        for i in np.flatnonzero(moved & held & ~late):
             before, after = float(base.nll[where[i]]), float(scored.nll[fresh][i])
             result.violations.append((int(where[i]), before, after, float(prints[i])))
+        at, order = result.probe.position, base.order[where]
+        for rows, which in (
+            (result.crossed, (where < at) & (order > base.order[at])),
+            (result.backwards, (where > at) & (order < base.order[at])),
+        ):
+            rows += [(int(where[i]), float(size[i])) for i in np.flatnonzero(near & which & ~held)[:20]]
         for i in np.flatnonzero(own):
-            result.own = (float(base.nll[where[i]]), float(scored.nll[fresh][i]))
+            if where[i] == at:
+                result.own = (float(base.nll[where[i]]), float(scored.nll[fresh][i]))
+            if kind != Rows.REALISED and size[i] <= ROUNDING:
+                result.still.append(int(where[i]))
         _keep_largest(result)
-        if not self._left and (~held).any():
-            self._after += 1
+        self._overtaken = max(self._overtaken, int(order[~held].max(initial=-1)))
+        self._after += bool((~held).any())
+        self._since += bool(self._since or (held & (size > ROUNDING)).any() or result.withheld)
 
     def _compare_state(self, positions: Ints) -> None:
         """Where no row of a commit may depend on what was replaced, the state before it may not either.
@@ -159,8 +213,32 @@ class Comparator:
             self._result.state_moved.append((int(positions.min()), int(positions.max()), moved))
 
     def enough(self) -> bool:
-        """All rows that must hold were compared, and some that may move (two more commits, if none has moved)."""
-        return self._left <= 0 and (self._result.control > 0 or self._after >= 3)
+        """Nothing more is to be learnt.
+
+        All rows that must hold were compared, and some that may move (a few more commits, if none has moved); or rows
+        that must hold have moved, or have not come while later ones did.
+        """
+        if self._since > self._patience and not self._result.probe.needed:
+            return True
+        if self._left > 0:
+            return self._after >= self._patience
+        if self._result.probe.others and not self._seen[self._swapped].all():
+            return False
+        return self._after >= (1 if self._result.control and self._base.in_order else self._patience)
+
+    def close(self) -> None:
+        """The submission said that it was done, or has shown enough: rows that were due by then and are not here.
+
+        A row is due when a row that the unperturbed run committed later is here.
+        """
+        due = self._must_hold & ~self._seen & (self._base.order < self._overtaken)
+        self._result.withheld += [int(p) for p in np.flatnonzero(due)[:KEPT_CHANGES]]
+        self._result.violated += int(due.sum())
+
+    def ended(self) -> None:
+        """As `close`, for an evaluation that came to its end: every row was due."""
+        self._overtaken = np.iinfo(np.int64).max
+        self.close()
 
 
 def _keep_largest(result: ProbeResult) -> None:

@@ -2,25 +2,34 @@
 
 The submission's process is split at the moment when it first asks for a token that a probe replaces. Until then it
 had seen nothing that differs, so every row that it had committed is independent of the probe by construction, and
-the split costs nothing but the rest: usually the batch in which the token stands. Which of the two processes goes on
-as the unperturbed one is decided by a coin after the split, so that neither can know what it is.
+the split costs nothing but the rest: usually the batch in which the token stands.
+
+**Lies come before the truth.** Copies of a process have many ways to talk to each other (files, memory, signals,
+timing), and nothing that is run inside them can cut them all. So a copy that is told a lie runs to its end, alone,
+before any process of this evaluation is given the token that was replaced: there is nobody who could tell it. Of
+several lies that come due at one read, suffixes go first, from left to right: each is told the truth only up to its
+own place, so it leaves nothing behind that helps the next. A swap is told the truth of the rest of that read, so it
+comes last, alone, and suffixes are made to the left of it only; what is read later is other text for it, too. Rows
+are held against another evaluation, in another box, that was never split: a process that feels the split and behaves
+gives other rows than that one did.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import SubmissionError
 from harness.referee.comparator import Comparator, ProbeResult
-from harness.referee.session import Evaluation
+from harness.referee.session import CannotSplit, Evaluation
 from harness.referee.sinks import Ints
-from harness.referee.source import ALTERNATIVE, DOCUMENT_END, Perturbed, Probe
+from harness.referee.source import ALTERNATIVE, DOCUMENT_END, Beyond, Perturbed, Probe, Source
 from harness.referee.trace import Trace
 from harness.sandbox.wire import Wire
+
+_Due = tuple[ProbeResult, Perturbed]
 
 
 def _probe(clone: Evaluation, sink: Comparator, result: ProbeResult, ranges: Ints) -> None:
@@ -30,6 +39,7 @@ def _probe(clone: Evaluation, sink: Comparator, result: ProbeResult, ranges: Int
             clone.run(after_commit=sink.enough)
         except SubmissionError as error:
             result.error = str(error)
+        sink.ended() if clone.finished else sink.close()
 
 
 def _purpose(probe: Probe) -> str:
@@ -45,11 +55,13 @@ class FlipRun:
         probes: what to try, in the order of their positions.
         budget: rows that all flips together may commit, as many as all questions about claimed rows, and as all swaps
             at documents' ends; probes left when it is spent are not made.
-        stop_after: leaking probes after which the remaining ones are not made; a quarter of them at one split, so
-            that they spread over the stream.
-        workers: probes that run at the same time, beside the unperturbed evaluation.
+        stop_after: leaking probes after which the remaining ones are not made.
         bos: the token that starts a document; see `Perturbed`.
-        seed: decides the coin.
+        seed: decides the coin: which of two processes goes on as the unperturbed one.
+
+    Attributes:
+        results: one for each probe.
+        whole: why the process could not be split, in words; "" where it could.
     """
 
     def __init__(
@@ -59,79 +71,77 @@ class FlipRun:
         probes: Sequence[Probe],
         *,
         budget: int,
-        stop_after: int = 12,
-        workers: int = 2,
+        stop_after: int = 6,
         bos: int = -1,
         seed: int = 0,
     ) -> None:
         self.results = [ProbeResult(probe) for probe in probes]
+        self.whole = ""
         self._base = base
         self._tokens = tokens
         self._budget = budget
         self._stop_after = stop_after
-        self._workers = workers
         self._bos = bos
         self._batch = -1
+        self._frontier = 0  # tokens that some process of this evaluation has been told, the read at hand included
         self._coin = np.random.default_rng([seed, 0xC014])
         self._in_order = base.in_order
-        self._going: list[Future[None]] = []
-        self._waiting = [(result, self._perturbed(result.probe)) for result in self.results]
+        self._waiting: list[_Due] = []
+        for result in self.results:
+            result.documents = any(bos in (int(tokens[at]), token) for at, token in result.probe.swaps)
+            self._waiting.append((result, self._perturbed(result.probe)))
 
     def run(self, evaluation: Evaluation, progress: Callable[[int, int], None] | None = None) -> list[ProbeResult]:
         """Drive the unperturbed evaluation to its end, splitting it wherever a probe begins to differ."""
         self._evaluation = evaluation
-        with ThreadPoolExecutor(self._workers) as self._pool:
-            evaluation.run(before_answer=self._before_answer, progress=progress)
-            self._wait()
+        evaluation.run(before_answer=self._before_answer, progress=progress)
         return self.results
 
     def _before_answer(self, ranges: Ints) -> None:
-        due: list[tuple[ProbeResult, Perturbed]] = []
-        later: list[tuple[ProbeResult, Perturbed]] = []
+        due: list[_Due] = []
+        later: list[_Due] = []
         for pair in self._waiting:
             (due if pair[1].touches(ranges) else later).append(pair)
         self._waiting = later
         self._batch += 1
+        self._frontier = max(self._frontier, int(ranges[:, 1].max(initial=0)))
         for result, _ in due:
             result.batch = self._batch
-        # Where all probes come due at once (a submission that reads everything first) the budget takes some of them;
-        # the order is drawn, so that they are not the ones at the start.
-        due = [due[int(index)] for index in self._coin.permutation(len(due))]
-        while due:
-            self._wait()  # what is made next depends on what was seen, never on who was faster
-            due = [pair for pair in due if not self._spent(pair[0].probe)]
-            if self._settled():
-                due = [pair for pair in due if pair[0].probe.needed]
-            self._split(due[: self._workers], ranges)
-            due = due[self._workers :]
+        for pair in _one_after_another(due):
+            if not self.whole and not self._spent(pair[0].probe) and not self._settled(pair[0].probe):
+                self._split(pair, ranges)
 
-    def _wait(self) -> None:
-        """Let the probes end that go on beside the unperturbed evaluation."""
-        while self._going:
-            self._going.pop().result()
-
-    def _split(self, due: list[tuple[ProbeResult, Perturbed]], ranges: Ints) -> None:
-        if not due:
+    def _split(self, due: _Due, ranges: Ints) -> None:
+        result, source = due
+        told: Source = source
+        if result.probe.kind == "swap":  # it is told the truth of this read, and of nothing that is read later
+            told = Beyond(source, self._tokens, self._frontier, len(self._tokens) // 2, self._bos)
+        try:
+            wires = [self._evaluation.wire, *self._evaluation.fork(1)]
+        except CannotSplit as why:
+            self.whole = str(why)
             return
-        wires = [self._evaluation.wire, *self._evaluation.fork(len(due))]
-        chosen = int(self._coin.integers(len(wires)))
-        self._evaluation.wire = wires.pop(chosen)
-        for (result, source), wire in zip(due, wires, strict=True):
-            clone, sink = self._cloned(result, source, wire)
-            self._going.append(self._pool.submit(_probe, clone, sink, result, ranges))
+        self._evaluation.wire = wires.pop(int(self._coin.integers(len(wires))))
+        clone, sink = self._cloned(result, told, wires[0])
+        _probe(clone, sink, result, ranges)
 
-    def _cloned(self, result: ProbeResult, source: Perturbed, wire: Wire) -> tuple[Evaluation, Comparator]:
+    def _cloned(self, result: ProbeResult, source: Source, wire: Wire) -> tuple[Evaluation, Comparator]:
         """The trusted side of a probe's process, as things stand at the split."""
         base, main = self._base, self._evaluation
         must_hold = self._must_hold(result.probe)
         result.ran = True
         result.by_construction = int((must_hold & main.scored).sum())
         state = main.sink.state_at(main.sink.committed) if isinstance(main.sink, Trace) else None
-        sink = Comparator(base, result, must_hold & ~main.scored, main.scored, state)
+        frontier = self._frontier if isinstance(source, Beyond) else base.tokens
+        sink = Comparator(base, result, must_hold & ~main.scored, main.scored, state, frontier=frontier)
         return main.clone(wire, source, sink), sink
 
     def _must_hold(self, probe: Probe) -> NDArray[np.bool_]:
-        """Positions whose rows may not depend on what the probe replaces (in the submission's processing order)."""
+        """Positions whose rows may not depend on what the probe replaces, in whatever order.
+
+        Those that stand before it in the stream and were scored before it, and its own. Rows that stand on one side of
+        it only are counted apart, see `ProbeResult.crossed`.
+        """
         base = self._base
         must = base.order >= 0
         must[probe.position + 1 :] = False
@@ -141,7 +151,7 @@ class FlipRun:
 
     def _perturbed(self, probe: Probe) -> Perturbed:
         if self._in_order or probe.kind == "swap":
-            return Perturbed(self._tokens, probe)
+            return Perturbed(self._tokens, probe, bos=self._bos)
         order = self._base.order
         replaced = (order < 0) | (order >= order[probe.position])
         return Perturbed(self._tokens, probe, replaced, bos=self._bos)
@@ -151,9 +161,21 @@ class FlipRun:
         alike = (result for result in self.results if _purpose(result.probe) == _purpose(probe))
         return sum(result.rows for result in alike) >= self._budget
 
-    def _settled(self) -> bool:
-        """Enough probes leak: of all, or of those that came due together."""
-        everywhere = sum(result.violated > 0 for result in self.results)
-        together = [result for result in self.results if result.batch == self._batch]
-        here = sum(result.violated > 0 for result in together)
-        return everywhere >= self._stop_after or here >= max(1, self._stop_after // 4)
+    def _settled(self, probe: Probe) -> bool:
+        """Enough probes leak."""
+        leaking = sum(result.violated > 0 for result in self.results)
+        return leaking >= self._stop_after and not probe.needed
+
+
+def _one_after_another(due: list[_Due]) -> list[_Due]:
+    """Of the probes that come due at one read, those that can be made so that no lie is made after its truth is known.
+
+    Swaps of documents' ends are for information, and not left out.
+    """
+    swaps = [pair for pair in due if pair[0].probe.kind == "swap"]
+    ends = [pair for pair in swaps if _purpose(pair[0].probe) == DOCUMENT_END]
+    swaps = sorted((pair for pair in swaps if pair not in ends), key=lambda pair: not pair[0].probe.needed)
+    first = swaps[0][0].probe.position if swaps else np.inf
+    alone = [pair for pair in swaps if pair[0].probe.position == first]
+    suffixes = sorted((pair for pair in due if pair[0].probe.kind == "suffix"), key=lambda p: p[0].probe.position)
+    return [*(pair for pair in suffixes if pair[0].probe.position < first), *alone, *ends]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -46,12 +46,14 @@ class NullStream:
         tokens: uint16 [T].
         log_p: float64 [T], log-probability with which each token was drawn; 0 where it was fixed in advance.
         fixed: bool [T], tokens that were fixed in advance (x_0, and the BOS that starts a segment).
+        own: the source is the submission's own model; others are further from its rows, and see less.
     """
 
     source: str
     tokens: Tokens
     log_p: Floats
     fixed: NDArray[np.bool_]
+    own: bool = False
 
     @property
     def entropy(self) -> float:
@@ -156,7 +158,7 @@ def from_model(next_rows: NextRows, layout: Layout, begins: Ints, rng: np.random
         asked += 1
         return draw(next_rows(before if asked > 1 else None), rng, never=layout.bos)
 
-    return fill(layout, begins, sample, "the submission's own model")
+    return replace(fill(layout, begins, sample, "the submission's own model"), own=True)
 
 
 def draw(rows: NDArray[np.float32], rng: np.random.Generator, *, never: int | None = None) -> tuple[Ints, Floats]:

@@ -7,6 +7,7 @@ by the windows after it. The trace of the scored run says where those edges are.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -15,11 +16,17 @@ from numpy.typing import NDArray
 from harness.corpus.tokenbytes import ByteTable
 from harness.corpus.tokenizer import Tokenizer
 from harness.referee.source import ALTERNATIVE, DOCUMENT_END, Probe, Tokens
-from harness.referee.trace import Commit, Read, Trace
+from harness.referee.trace import Commit, Read, Trace, Update
 
 Ints = NDArray[np.int64]
 
 DOCUMENT_START = "document start"
+
+#: Batches that are scored after an update with unscored tokens in hand, and get a suffix each.
+AIMED = 8
+
+#: Tokens of the stream that what naturally follows a token is looked up in.
+_FOLLOWED = 2_000_000
 E = TypeVar("E")
 
 
@@ -76,50 +83,133 @@ def plan(
     classes: Mapping[str, Ints],
     *,
     seed: int,
-    random_positions: int = 4,
-    sampled_positions: int = 16,
+    splits: int = 12,
+    starts: int = 4,
 ) -> list[Probe]:
-    """Suffix and swap probes for one audit; the same trace and seed give the same plan.
+    """Probes for processes that are split off one evaluation; the same trace and seed give the same plan.
 
     Args:
         trace: the scored run.
         tokens: the stream that was scored, uint16.
-        classes: from `token_classes`; a swap takes a token of another class, each class in turn.
-        seed: of the audit.
-        random_positions: positions to probe beside the edges where none are sampled.
-        sampled_positions: strata of the stream from each of which one position gets a suffix probe, for the price.
+        classes: from `token_classes`; the first token of a suffix is of another class, each class in turn.
+        seed: of these choices.
+        splits: suffixes, at most, one more for each of `AIMED` batches that are scored after an update that was made
+            with unscored tokens in hand: half of them at edges of commits and windows (a quarter at the last position
+            of a commit, where the state before it can be compared), the others one in each of so many equal parts of
+            the stream.
+        starts: swaps that make or remove a document's start, half of them each.
 
     Returns:
-        Probes by position. Every position gets a suffix whose first token is of the class whose turn it is, and every
-        second edge a swap as well: whatever a swap moves, such a suffix moves too, but it says less of why.
+        Probes by position.
     """
     rng = np.random.default_rng([seed, 0xF11B])
     last = int(trace.order.argmax()) if trace.in_order else int(trace.scored.max(initial=0))
-    sampled = _stratified(trace, last, sampled_positions, rng) if last > 1 else []
     # Position `last` has no row after it, so a probe there could not show that it had teeth.
-    ends = {t for t in edges(trace, rng) if 1 <= t < last and trace.order[t] >= 0}
-    others: set[int] = set()
-    if last > 1 and not sampled:
-        others = {int(t) for t in rng.choice(np.arange(1, last), size=min(random_positions, last - 1), replace=False)}
-    positions = sorted(ends | {t for t in others if trace.order[t] >= 0})
-    if not trace.in_order:
-        # The order depends on where documents begin; a probe that moves that changes batches, and accuses nobody.
-        bos = {int(token) for token in classes.get(DOCUMENT_START, ())}
-        classes = {name: members for name, members in classes.items() if name != DOCUMENT_START}
-        positions = [t for t in positions if int(tokens[t]) not in bos]
-    names = list(classes)
+    ends = sorted({t for t in edges(trace, rng) if 1 <= t < last and trace.order[t] >= 0})
+    chosen = {int(t) for t in rng.permutation(ends)[: splits // 4]}
+    commits = [event for event in trace.events if isinstance(event, Commit) and event.high < last]
+    chosen |= {event.high for event in _spread(commits, splits // 4, rng)}
+    chosen |= set(stratified(trace, splits - len(chosen), rng))
+    chosen |= {t for t in _after_updates(trace, rng) if 1 <= t < last}
+    bos = {int(token) for token in classes.get(DOCUMENT_START, ())}
+    plain = {name: members for name, members in classes.items() if name != DOCUMENT_START}
+    positions = sorted(t for t in chosen if int(tokens[t]) not in bos)
+    names, probes = list(plain), []
     first = int(rng.integers(len(names)))
-    probes, edge, swaps = [], first, first
-    for index, position in enumerate(sorted({*positions, *sampled})):
-        name, _ = _other(tokens, position, classes, names[(first + index) % len(names) :] + names, rng)
-        shift = _shift(tokens, position, rng, classes[name])
-        if shift:
-            probes.append(Probe("suffix", position, shift=shift, sampled=position in sampled))
-        edge += position in positions
-        if position in positions and (edge % 2 or not shift):
-            name, token = _other(tokens, position, classes, names[swaps % len(names) :] + names, rng)
-            probes.append(Probe("swap", position, token=token, token_class=name))
-            swaps += 1
+    for index, position in enumerate(positions):
+        name, _ = _other(tokens, position, plain, names[(first + index) % len(names) :] + names, rng)
+        if shift := _shift(tokens, position, rng, plain[name]):
+            probes.append(Probe("suffix", position, shift=shift))
+    if bos and trace.in_order:  # else the order depends on where documents begin, and such a swap accuses nobody
+        begins = [int(t) for t in np.flatnonzero(np.isin(tokens, list(bos))) if 1 < t < last and trace.order[t] >= 0]
+        removed = [int(t) for t in rng.permutation(begins)[: starts // 2]]
+        made = [t for t in stratified(trace, starts - len(removed), rng) if t not in begins]
+        for t in (*removed, *made):
+            members = bos if t in made else plain[names[int(rng.integers(len(names)))]]
+            token = int(rng.choice(np.array(sorted(int(m) for m in members))))
+            probes.append(Probe("swap", t, token=token, token_class=DOCUMENT_START))
+    return sorted(probes, key=lambda probe: probe.position)
+
+
+def _after_updates(trace: Trace, rng: np.random.Generator) -> list[int]:
+    """A position in each of some commits that come next after an update made with unscored tokens in hand."""
+    starts = {event.start: event for event in trace.events if isinstance(event, Commit)}
+    updates = [event for event in trace.events if isinstance(event, Update) and event.pending > 0]
+    early = list({event.scored: starts[event.scored] for event in updates if event.scored in starts}.values())
+    chosen = [early[int(i)] for i in rng.permutation(len(early))[:AIMED]]
+    return [int(rng.integers(event.low, event.high + 1)) for event in chosen]
+
+
+def sampled(trace: Trace, tokens: Tokens, *, seed: int, count: int, bos: int = -1) -> list[Probe]:
+    """Suffixes at one position of each of `count` equal parts of the stream: what a leak is priced from."""
+    rng = np.random.default_rng([seed, 0x9A1C])
+    positions = [t for t in stratified(trace, count, rng) if tokens[t] != bos]
+    shifts = [(t, _shift(tokens, t, rng)) for t in positions]
+    return [Probe("suffix", t, shift=shift, sampled=True) for t, shift in shifts if shift]
+
+
+def spread(
+    tokens: Tokens, classes: Mapping[str, Ints], rng: np.random.Generator, begin: int, stop: int, distance: int
+) -> list[Probe]:
+    """Swaps that are at least `distance` apart, from a random place after `begin` on, all before `stop`.
+
+    Every second token is one that followed the token before it somewhere else in the stream, so that the text stays as
+    natural as it can; the others are of each class in turn, since some gates tell only the class. Documents keep their
+    starts.
+    """
+    bos = {int(token) for token in classes.get(DOCUMENT_START, ())}
+    plain = {name: members for name, members in classes.items() if name != DOCUMENT_START}
+    names = list(plain)
+    turn = int(rng.integers(2 * len(names)))
+    text = np.asarray(tokens[:_FOLLOWED])
+    by_token = np.argsort(text[:-1], kind="stable")
+    order = text[:-1][by_token]
+    probes: list[Probe] = []
+    position = begin + int(rng.integers(1, distance + 1))
+    while position < stop:
+        present = int(tokens[position])
+        if present not in bos:
+            before = tokens[position - 1]
+            low, high = np.searchsorted(order, before, "left"), np.searchsorted(order, before, "right")
+            follow = int(text[by_token[int(rng.integers(low, high))] + 1]) if high > low else present
+            if turn % 2 and follow != present and follow not in bos:
+                probes.append(Probe("swap", position, token=follow, token_class="natural", split=False))
+            else:
+                ahead = names[(turn // 2) % len(names) :] + names
+                name, token = _other(tokens, position, plain, ahead, rng)
+                probes.append(Probe("swap", position, token=token, token_class=name, split=False))
+            turn += 1
+        position += distance + int(rng.integers(distance // 3 + 1))
+    return [probe for probe in probes if probe.token != int(tokens[probe.position])]
+
+
+def in_batches(
+    trace: Trace, tokens: Tokens, classes: Mapping[str, Ints], *, seed: int, distance: int, wanted: int, most: int = 64
+) -> list[Probe]:
+    """Swaps for a scorer that never forgets: one process for each of some batches, each with as many as fit into it.
+
+    Whatever such a scorer learns from a swap stays, so one evaluation tells of one swap; but batches are scored before
+    it learns from them.
+
+    Args:
+        trace: the scored run.
+        tokens: the stream, uint16.
+        classes: from `token_classes`.
+        seed: of these choices.
+        distance: tokens between two swaps of one process, see `spread`.
+        wanted: swaps in all.
+        most: processes.
+    """
+    rng = np.random.default_rng([seed, 0xBA7C])
+    commits = [event for event in trace.events if isinstance(event, Commit)]
+    probes: list[Probe] = []
+    for index in rng.permutation(len(commits))[:most]:
+        commit = commits[int(index)]
+        size = commit.high - commit.low + 1
+        found = spread(tokens, classes, rng, commit.low - 1, commit.high + 1, min(distance, size))
+        if found and sum(1 + len(probe.others) for probe in probes) < wanted:
+            others = tuple((probe.position, probe.token) for probe in found[1:])
+            probes.append(replace(found[0], split=True, others=others))
     return sorted(probes, key=lambda probe: probe.position)
 
 
@@ -155,9 +245,10 @@ def boundaries(trace: Trace, tokens: Tokens, classes: Mapping[str, Ints], *, see
     return probes
 
 
-def _stratified(trace: Trace, last: int, count: int, rng: np.random.Generator) -> list[int]:
+def stratified(trace: Trace, count: int, rng: np.random.Generator) -> list[int]:
     """One scored position from each of `count` equal parts of the stream, without the last one."""
-    edges = np.linspace(1, last, count + 1).astype(int)
+    last = int(trace.order.argmax()) if trace.in_order else int(trace.scored.max(initial=0))
+    edges = np.linspace(1, max(last, 1), count + 1).astype(int)
     picks = [int(rng.integers(low, high)) for low, high in zip(edges[:-1], edges[1:], strict=True) if high > low]
     return [t for t in picks if trace.order[t] >= 0]
 

@@ -18,12 +18,17 @@ _CHUNK = 128  # rows converted to float64 at a time: 1 MB at V = 1,024
 _FLOOR = -60.0  # log-probabilities below this count as this in a fingerprint, so that -inf can be compared
 
 
+#: Nats for a token without any probability, in a run that was lied to: more than any row of finite numbers charges.
+IMPOSSIBLE = 1e6
+
+
 @dataclass(frozen=True)
 class Scored:
     """What the referee keeps of n rows.
 
     Attributes:
-        nll: float64 [n], negative log-probability of the target, in nats.
+        nll: float64 [n], what is charged for the target, in nats: its negative log-probability, and the excess where
+            the row sums to more than 1.
         excess: float64 [n], log of the row's probability sum; 0 by construction for logits.
         prints: float64 [n, PROJECTIONS], fixed random projections of the log-probabilities.
     """
@@ -41,7 +46,13 @@ def projector(vocab_size: int, seed: int) -> Floats:
 
 
 def score_rows(
-    rows: NDArray[np.float32], targets: NDArray[np.int64], kind: Rows, projection: Floats, positions: NDArray[np.int64]
+    rows: NDArray[np.float32],
+    targets: NDArray[np.int64],
+    kind: Rows,
+    projection: Floats,
+    positions: NDArray[np.int64],
+    *,
+    lied: bool = False,
 ) -> Scored:
     """Score committed rows in float64.
 
@@ -51,6 +62,8 @@ def score_rows(
         kind: what the rows hold.
         projection: float64 [V, PROJECTIONS] from `projector`.
         positions: int64 [n], named in errors.
+        lied: the targets are not the tokens that the submission was told. A row may then give its target no
+            probability at all, which counts as `IMPOSSIBLE` nats.
 
     Raises:
         SubmissionError: a row holds NaN or +inf, has no finite entry, or gives its target no probability at all.
@@ -76,8 +89,11 @@ def score_rows(
             excess[part] = 0.0
         else:
             excess[part] = peak + log_sum
-        nll[part] = -block[np.arange(len(block)), targets[part]]
+        # What a row sums to beyond 1 is charged: rounding in bfloat16 gives nobody a bonus.
+        nll[part] = np.maximum(excess[part], 0.0) - block[np.arange(len(block)), targets[part]]
         prints[part] = np.maximum(block, _FLOOR) @ projection
+    if lied:
+        nll = np.minimum(nll, IMPOSSIBLE)
     if not np.isfinite(nll).all():
         bad = int(positions[np.flatnonzero(~np.isfinite(nll))[0]])
         raise SubmissionError(f"the row for position {bad} gives its token no probability: the loss is infinite")

@@ -23,6 +23,10 @@ from harness.sandbox.wire import Frame, Wire, WireClosed, WireError, WireTimeout
 _NEXT_READ = 0.001
 
 
+class CannotSplit(SubmissionError):
+    """A process cannot be split for flips; the message says why. It still waits for its answer."""
+
+
 class Finished(Protocol):
     """What `full_trace` asks an evaluation, of one rank or of several."""
 
@@ -47,6 +51,7 @@ class Evaluation:
         projection: float64 [V, k], see `rows.projector`.
         deadline: `time.monotonic()` value after which the submission is said to hang.
         closed: explains a wire that closed early (what became of the process), in words.
+        lied: the source is not what the rows are charged for, see `rows.score_rows`.
     """
 
     def __init__(
@@ -59,6 +64,7 @@ class Evaluation:
         projection: Floats,
         deadline: float,
         closed: Callable[[], str] = lambda: "its process ended",
+        lied: bool = False,
     ) -> None:
         self.wire = wire
         self.source = source
@@ -71,6 +77,7 @@ class Evaluation:
         self._projection = projection
         self._deadline = deadline
         self._closed = closed
+        self._lied = lied
         self._owed: list[Callable[[], None]] = []  # what the sink has yet to be told, in order
 
     @property
@@ -173,7 +180,12 @@ class Evaluation:
         return self._deadline
 
     def fork(self, count: int) -> list[Wire]:
-        """Split the process, which must be waiting for an answer, into count + 1; returns the new ones' wires."""
+        """Split the process, which must be waiting for an answer, into count + 1; returns the new ones' wires.
+
+        Raises:
+            CannotSplit: it says that it cannot be.
+            SubmissionError: it ended, hung, or answered something else.
+        """
         self.settle()
         pairs = [pair() for _ in range(count)]
         try:
@@ -181,6 +193,12 @@ class Evaluation:
         finally:
             for _, theirs in pairs:
                 theirs.close()
+        frame = self._next()
+        why = frames.words(frame) if frame.kind == Kind.UNSPLIT else f"it answered with a frame of kind {frame.kind}"
+        if why:
+            for ours, _ in pairs:
+                ours.close()
+            raise CannotSplit(why)
         return [ours for ours, _ in pairs]
 
     def clone(self, wire: Wire, source: Source, sink: Sink) -> Evaluation:
@@ -193,6 +211,7 @@ class Evaluation:
             projection=self._projection,
             deadline=self._deadline,
             closed=self._closed,
+            lied=True,
         )
         twin.scored = self.scored.copy()
         return twin
@@ -243,7 +262,8 @@ class Evaluation:
             self.sink.rows(positions, rows, kind)
             return
         targets = self._targets[positions].astype(np.int64)
-        self.sink.commit(positions, score_rows(rows, targets, kind, self._projection, positions), kind)
+        scored = score_rows(rows, targets, kind, self._projection, positions, lied=self._lied)
+        self.sink.commit(positions, scored, kind)
 
     def _next(self) -> Frame:
         with self._explained():

@@ -55,6 +55,8 @@ class Probe:
         sampled: the position is one of a uniform sample of the stream, which the price of a leak is estimated from.
         split: made in a process that was split off the evaluation for it; else in a whole evaluation of its own, which
             is never split and starts with the lie in place (see `blind`).
+        others: swap: further (position, token) that are replaced in the same process, each far enough from the others
+            that rows between them do not depend on the one before. Only rows before the first one are sure to hold.
     """
 
     kind: ProbeKind
@@ -64,6 +66,12 @@ class Probe:
     token_class: str = ""
     sampled: bool = False
     split: bool = True
+    others: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def swaps(self) -> tuple[tuple[int, int], ...]:
+        """All (position, token) that a swap replaces, by position."""
+        return ((self.position, self.token), *self.others)
 
     @property
     def needed(self) -> bool:
@@ -74,9 +82,13 @@ class Probe:
 class Perturbed:
     """The real stream with a probe applied.
 
-    Where positions are processed out of stream order, a suffix replaces only tokens that come later in both orders:
-    `replaced` (bool [tokens]) says which; None stands for plain stream order. Such a submission has chosen its order by
-    the documents' lengths, so there a suffix keeps every `bos` where it is and adds none.
+    Args:
+        tokens: the real stream, uint16 [N].
+        probe: what is replaced.
+        replaced: bool [N], what of a suffix is replaced; None for all of it. Where positions are processed out of
+            stream order, only tokens that come later in both orders are.
+        bos: the token that starts a document. A suffix keeps every one where it is and adds none: a submission may
+            choose its batches, and the order of its documents, by where documents begin. -1: it does not.
     """
 
     def __init__(
@@ -84,7 +96,7 @@ class Perturbed:
     ) -> None:
         self._tokens = tokens
         self._probe = probe
-        self._replaced = None if replaced is None else replaced & (tokens != bos)
+        self._replaced = replaced
         self._bos = bos
 
     def __len__(self) -> int:
@@ -97,15 +109,13 @@ class Perturbed:
         if stop <= probe.position:
             return out
         if probe.kind == "swap":
-            if start <= probe.position:
-                out[probe.position - start] = probe.token
+            for position, token in probe.swaps:
+                if start <= position < stop:
+                    out[position - start] = token
             return out
-        begin = max(start, probe.position)
-        where = np.arange(begin, stop)
-        if self._replaced is not None:
-            where = where[self._replaced[begin:stop]]
+        where = self._places(max(start, probe.position), stop)
         lie = self._tokens[(where + probe.shift) % len(self._tokens)]
-        if self._replaced is not None:
+        if self._bos >= 0:
             lie = np.where(lie == self._bos, self._tokens[(where + probe.shift + 1) % len(self._tokens)], lie)
             lie = np.where(lie == self._bos, out[where - start], lie)
         out[where - start] = lie
@@ -113,10 +123,39 @@ class Perturbed:
 
     def touches(self, ranges: NDArray[np.int64]) -> bool:
         """True when any of the ranges (int64 [k, 2]) contains a replaced token."""
-        position = self._probe.position
         if self._probe.kind == "swap":
-            return bool(((ranges[:, 0] <= position) & (position < ranges[:, 1])).any())
-        late = ranges[ranges[:, 1] > np.maximum(ranges[:, 0], position)]
-        if self._replaced is None:
-            return len(late) > 0
-        return any(bool(self._replaced[max(int(a), position) : int(b)].any()) for a, b in late)
+            at = np.array([position for position, _ in self._probe.swaps])
+            return bool(((ranges[:, :1] <= at) & (at < ranges[:, 1:])).any())
+        late = ranges[ranges[:, 1] > np.maximum(ranges[:, 0], self._probe.position)]
+        return any(len(self._places(max(int(a), self._probe.position), int(b))) > 0 for a, b in late)
+
+    def _places(self, begin: int, stop: int) -> NDArray[np.int64]:
+        """Positions of a suffix that are replaced, from `begin` on, before `stop`."""
+        where = np.arange(begin, stop)
+        keep = np.ones(len(where), bool) if self._replaced is None else self._replaced[begin:stop]
+        return where[keep & (self._tokens[begin:stop] != self._bos)] if self._bos >= 0 else where[keep]
+
+
+class Beyond:
+    """A source whose tokens from `frontier` on are other text: what nobody in this evaluation has been told yet.
+
+    Args:
+        source: for the tokens before.
+        tokens: the real stream, uint16 [N].
+        frontier: the first token that is other text.
+        shift: which text, as in `Probe`.
+        bos: the token that starts a document, see `Perturbed`.
+    """
+
+    def __init__(self, source: Source, tokens: Tokens, frontier: int, shift: int, bos: int) -> None:
+        self._source = source
+        self._frontier = frontier
+        self._other = Perturbed(tokens, Probe("suffix", frontier, shift=shift), bos=bos)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def read(self, start: int, stop: int) -> Tokens:
+        """See `Source.read`."""
+        middle = min(max(start, self._frontier), stop)
+        return np.concatenate([self._source.read(start, middle), self._other.read(middle, stop)])

@@ -119,6 +119,14 @@ class Trace:
         sequence = self.order[self.order >= 0]
         return bool((np.diff(sequence) > 0).all())
 
+    def first(self, tokens: int) -> Trace:
+        """The rows of the first so many tokens alone, to hold a shorter stream's against; without the ledger."""
+        part = Trace(tokens)
+        for name in ("nll", "excess", "prints", "order"):
+            setattr(part, name, getattr(self, name)[:tokens].copy())
+        part.kinds = set(self.kinds)
+        return part
+
     def read(self, ranges: NDArray[np.int64], purpose: Purpose) -> None:
         """Note that tokens were handed out."""
         for start, stop in ranges:
@@ -165,6 +173,10 @@ class Trace:
         """Digests of the state in which the row with that sequence number was committed."""
         index = bisect.bisect_right(self.states, sequence, key=lambda state: state.start)
         return self.states[index - 1].digests if index else (0,) * len(STATE)
+
+    def size_at(self, sequence: int) -> int:
+        """Rows of the commit whose first row has that sequence number; 0 without one."""
+        return self._sizes.get(sequence, 0)
 
     def update(self, steps: int, backwards: int) -> None:
         """Note that the box reported optimizer steps or backward passes."""

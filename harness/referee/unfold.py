@@ -47,15 +47,15 @@ class Prefix:
     """The stream as far as it is decoded, and a filler for the rest: a source of tokens.
 
     Args:
-        first: x_0, which is given.
+        given: uint16 [n], the tokens that are known from the start: x_0, and what comes before the segment.
         filler: the token that stands for what is not decoded yet.
         length: tokens of the stream.
     """
 
-    def __init__(self, first: int, filler: int, length: int) -> None:
-        self.known = 1
+    def __init__(self, given: Tokens, filler: int, length: int) -> None:
+        self.known = len(given)
         self._tokens = np.full(length, filler, np.uint16)
-        self._tokens[0] = first
+        self._tokens[: len(given)] = given
 
     def __len__(self) -> int:
         return len(self._tokens)
@@ -98,9 +98,9 @@ class Unfolding:
     Args:
         evaluation: started with the same `prefix` as its source and `keeper` as its sink.
         prefix: grows by what is decoded.
-        keeper: of the positions 1 to count.
+        keeper: of the segment's positions.
         decoder: of the segment's code.
-        count: tokens to decode.
+        last: the segment's last position; its first is the first that `prefix` does not know.
         observe: told of every (position, token, row) as it is decoded, token -1 where the code makes no sense; may
             raise Astray to end the decoding.
     """
@@ -111,20 +111,20 @@ class Unfolding:
         prefix: Prefix,
         keeper: Keeper,
         decoder: Decoder,
-        count: int,
+        last: int,
         observe: Callable[[int, int, Row], None] = lambda position, token, row: None,
     ) -> None:
         self._evaluation = evaluation
         self._prefix = prefix
         self._keeper = keeper
         self._decoder = decoder
-        self._count = count
+        self._last = last
         self._observe = observe
 
     @property
     def complete(self) -> bool:
         """All tokens are decoded."""
-        return self._prefix.known > self._count
+        return self._prefix.known > self._last
 
     def run(self) -> None:
         """Decode everything.
@@ -179,8 +179,8 @@ class Comparison:
     """Compares what is decoded with what was coded; an `observe` of `Unfolding`, which it does nothing but end.
 
     Args:
-        rows: float32 [V] each, those that positions 1, 2, ... were coded with.
-        truth: uint16 [len(rows) + 1], the tokens, x_0 included.
+        rows: float32 [V] each, those that the segment's positions were coded with.
+        truth: uint16, the tokens from x_0 to the segment's last.
 
     Attributes:
         decoded: tokens that came back.
@@ -202,7 +202,7 @@ class Comparison:
         Raises:
             Astray: it is another token.
         """
-        mine, true = self._rows[position - 1], int(self._truth[position])
+        mine, true = self._rows[position - len(self._truth)], int(self._truth[position])
         self.compared += 1
         if self.first_changed is None and not np.array_equal(mine, row):
             self.first_changed = position

@@ -1,8 +1,9 @@
 """Whole rows of a scorer that claims realised probabilities only: ask for every token of the vocabulary, and add up.
 
-Each answer costs one evaluation of a batch, so the question is asked on a short stream: the beginning of a document,
-cut after few tokens, which is a stream like any other. The process is split before it sees the token in question; every
-copy sees another one in its place, so the claims are those of one row.
+The row is one of the real stream, at a secret position, after a probability was claimed for it in the scored run. The
+stream that is played breaks off soon after it, at a secret length, so that an answer costs no more than a part of a
+batch. The process is split before it sees the token in question; every copy sees another one in its place, so the
+claims are those of one row. The one process that sees the real token has to claim what the scored run claimed.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from harness.referee.session import Evaluation
 from harness.referee.source import ALTERNATIVE, Probe, Real, Source, Tokens
 from harness.referee.trace import Trace
 
-#: Vocabularies up to this size are asked for whole rows; each token costs a fork and a batch.
+#: Vocabularies up to this size are asked for whole rows; each token costs a fork and a part of a batch.
 LARGEST_VOCABULARY = 2048
 
-#: Tokens of the short stream.
-LENGTH = 48
+#: Tokens that the stream goes on for after the position in question, at most.
+AFTER = 32
 
-#: Starts an evaluation of a short stream: what it reads, where it goes, what it is charged for.
+#: Starts an evaluation of a shorter stream: what it reads, where it goes, what it is charged for.
 Start = Callable[[Source, Trace, Tokens], Evaluation]
 Drive = Callable[[Evaluation, Callable[[], object]], object]
 
@@ -34,18 +35,22 @@ class WholeRow:
     """What was claimed for one position.
 
     Attributes:
-        start: first token of the short stream, in the real one.
-        length: its tokens.
-        position: the position that was asked for, in the short stream.
+        length: tokens of the stream that was played: the first ones of the real one.
+        position: the position that was asked for.
         log_probs: float64 [V], nats; NaN for tokens that no claim was made for, the document start among them.
-        noise: nats by which two unperturbed evaluations of the short stream differ.
+        claimed: what the scored run claimed for the real token, nats.
+        noise: nats by which the claims for positions before this one differ from the scored run's, at most.
     """
 
-    start: int
     length: int
     position: int
     log_probs: NDArray[np.float64]
+    claimed: float
     noise: float
+
+    def differs(self, token: int) -> float:
+        """Nats by which the claim for the real token is another one than in the scored run."""
+        return abs(float(self.log_probs[token]) - self.claimed)
 
     @property
     def total(self) -> float:
@@ -58,29 +63,26 @@ class WholeRow:
         return int((~np.isnan(self.log_probs)).sum())
 
 
-def chosen(tokens: Tokens, vocab_size: int, bos: int, seed: int) -> tuple[int, int, int] | None:
-    """Where a whole row is asked for: start, length, and position in the short stream; None for a large vocabulary.
+def chosen(trace: Trace, vocab_size: int, bos: int, tokens: Tokens, rng: np.random.Generator) -> tuple[int, int] | None:
+    """Where a whole row is asked for: position, and length of the stream; None for a large vocabulary.
 
-    The beginning of some document, and a position in the second half of it that is not the start of another.
+    Any scored position but the first few and the starts of documents, and any length that leaves it in the stream.
     """
-    if vocab_size > LARGEST_VOCABULARY or len(tokens) < 4:
+    where = trace.scored
+    where = where[(where >= min(16, len(tokens) // 4)) & (tokens[where] != bos)]
+    if vocab_size > LARGEST_VOCABULARY or not len(where):
         return None
-    rng = np.random.default_rng([seed, 0x40E])
-    length = min(LENGTH, len(tokens))
-    starts = np.flatnonzero(tokens == bos)
-    starts = starts[starts + length <= len(tokens)]
-    start = int(rng.choice(starts)) if len(starts) else 0
-    late = np.arange(length // 2, length)
-    late = late[tokens[start + late] != bos]
-    return (start, length, int(rng.choice(late))) if len(late) else None
+    position = int(rng.choice(where))
+    return position, min(len(tokens), position + 1 + int(rng.integers(1, AFTER + 1)))
 
 
 def ask(
     start: Start,
     drive: Drive,
+    base: Trace,
     tokens: Tokens,
     vocab_size: int,
-    where: tuple[int, int, int],
+    where: tuple[int, int],
     *,
     bos: int,
     seed: int,
@@ -90,6 +92,7 @@ def ask(
     Args:
         start: starts an evaluation, such as `EvaluationBox.start`.
         drive: drives one, such as `EvaluationBox.run`.
+        base: the scored run.
         tokens: the real stream, uint16.
         vocab_size: tokens to ask for.
         where: from `chosen`.
@@ -98,28 +101,26 @@ def ask(
         seed: of the coin that says which copy goes on.
 
     Returns:
-        None where the position was never scored.
+        None where the position was not scored in the stream that breaks off.
 
     Raises:
         SubmissionError: the unperturbed evaluation broke.
     """
-    first, length, position = where
-    short = np.asarray(tokens[first : first + length])
-    base, again = Trace(length), Trace(length)
-    plain = start(Real(short), base, short)
-    drive(plain, plain.run)
-    if base.order[position] < 0:
-        return None
+    position, length = where
+    short, again = np.asarray(tokens[:length]), Trace(length)
     real = int(short[position])
     others = [token for token in range(vocab_size) if token not in (real, bos)]
     probes = [Probe("swap", position, token=token, token_class=ALTERNATIVE) for token in others]
-    flips = FlipRun(base, short, probes, budget=2 * vocab_size * length, seed=seed)
+    flips = FlipRun(base.first(length), short, probes, budget=4 * vocab_size * length, bos=bos, seed=seed)
     split = start(Real(short), again, short)
     drive(split, lambda: flips.run(split))
+    if again.order[position] < 0:
+        return None
     log_probs = np.full(vocab_size, np.nan)
     log_probs[real] = -again.nll[position]
     for result in flips.results:
         if result.own is not None:
             log_probs[result.probe.token] = -result.own[1]
-    noise = float(np.nanmax(np.abs(base.nll - again.nll), initial=0.0))
-    return WholeRow(first, length, position, log_probs, noise)
+    before = slice(1, position)
+    noise = float(np.nanmax(np.abs(base.nll[before] - again.nll[before]), initial=0.0))
+    return WholeRow(length, position, log_probs, -float(base.nll[position]), noise)

@@ -16,7 +16,7 @@ class Kind(IntEnum):
     TRAIN = 1  # [json]
     LOAD = 2  # [json]
     EVALUATE = 3  # [json] + 1 fd for each rank: the wires of the new evaluation
-    GENERATE = 4  # [json] + 1 fd: the wire on which rows for drawn text are asked for
+    GENERATE = 4  # [json] + 1 fd: the wire on which rows for drawn text are asked for; no submission code takes part
     PLAY = 5  # [json, arrays of the streams and of the variants] + 1 fd for each variant: run a script
 
     # parent -> box, on an evaluation's wire
@@ -24,7 +24,7 @@ class Kind(IntEnum):
     TOKENS = 9  # [uint16: the tokens asked for, ranges concatenated]
     REFUSED = 10  # [text]: the tokens asked for may not be read that way
     DRAWN = 12  # [int64 [B]]: the token drawn for each segment; the answer is ROWS
-    FORK = 11  # [] + k fds: become k + 1 processes, then wait for the answer again
+    FORK = 11  # [] + k fds: become k + 1 processes, answer UNSPLIT from the old one, wait for the answer
     GO = 13  # []: all ranks have come to the collective operation that MEET announced
 
     # box -> parent
@@ -33,6 +33,7 @@ class Kind(IntEnum):
     MARK = 18  # [int64: Mark]
     ARTIFACT = 19  # [uint8: container bytes]
     DONE = 20  # []
+    SHAPE = 22  # [json text]: the kit's GPT that is trained, and the windows that it will be evaluated with
     FAILED = 21  # [text: one line], the traceback is in the log
     READ = 24  # [int64 [k, 2] ranges, uint8 [1] Purpose]
     COMMIT = 25  # [int64 [n] positions, float32 [n, V] rows ([n, 1] for REALISED), uint8 [1] Rows]
@@ -41,6 +42,7 @@ class Kind(IntEnum):
     NOTICE = 27  # [text]: an event that the box's own telemetry saw (network, process, file)
     STATE = 30  # [int64 [3]: digests of the state, in order of `STATE`], before a commit, where one has changed
     MEET = 31  # []: this rank is about to exchange something with the others; waits for GO
+    UNSPLIT = 32  # [text]: why the process could not be split, empty where it was; it goes on waiting
     OBSERVED = 29  # [what `harness.scripts.observed.Observed.to_arrays` made]
 
 

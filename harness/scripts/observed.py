@@ -45,7 +45,8 @@ class Observed:
         atom_nll: float64 [n], nats.
         atom_lse: float64 [n], log-sum-exp over the vocabulary of the row that the atom was read from, 0 for a
             normalised row of log-probabilities; NaN where the row was not seen.
-        atom_alternative: float64 [n], NLL of the alternative token at the same position and row; NaN where unknown.
+        atom_alternative: float64 [n], NLL of the alternative token at the same position and row, or of the drawn token
+            where tokens are drawn; NaN where unknown.
         atom_rival: float64 [n], NLL of another reading of the same target that this one was preferred to, as the better
             of the two by minimum or maximum; NaN where there was none.
         atom_drawn: int64 [n], a token drawn from the row; -1 where none was asked for or the row was not seen.

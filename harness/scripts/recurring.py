@@ -1,8 +1,9 @@
 """Runs on text in which phrases recur, for scripts that count tokens: counts do nothing where every token is new.
 
 Three or five runs: the script on recurring text, then the same with single tokens replaced, far from each other, by
-tokens that were drawn from the rows that scored them. That flips tokens for causality on text where counts act, and it
-shows what a mixture gives to the tokens that did not come (see `checks.substitution`).
+tokens that were drawn from the rows that scored them. That flips tokens for causality on text where counts act. Where a
+mixture lowered the charge a lot decides whether the token stays, which shows what the mixture sums to over the
+vocabulary (see `checks.substitution`).
 """
 
 from __future__ import annotations
@@ -70,46 +71,53 @@ def gather(play: Play, evidence: ScriptEvidence, base: Played, streams: Streams,
     scored = _pass(evidence.base, read)
     if scored is None:
         return None
-    chosen = places(scored, text, streams, seed)
+    # Rows may be off 1 by rounding; tokens are drawn from the row divided by its sum.
+    drawn_nll = scored.alternative + np.where(scored.logit, 0.0, scored.lse)
+    scored = dataclasses.replace(scored, alternative=np.full(len(drawn_nll), np.nan))
+    found = Recurring(text, scored, drawn_nll, (), first.seconds)
+    chosen = [dealt for at in places(found, streams, seed) if len((dealt := deal(found, at, seed)).places)]
     if not chosen:
-        return Recurring(text, scored, (), first.seconds)
+        return found
 
     def again(index: int) -> tuple[Substituted | None, float]:
-        at, made = chosen[index], text.copy()
-        made[at] = drawn_at(scored, at)
+        dealt, made = chosen[index], text.copy()
+        made[dealt.places] = dealt.tokens
         played = play(f"substituted-{index}", data.with_validation(streams, made), replay=base.locations)
         other = _pass(evidence.base, trace.read(played.observed, tokens))
-        return None if other is None else Substituted(at, made[at], other), played.seconds
+        return None if other is None else dataclasses.replace(dealt, scored=other), played.seconds
 
-    found = Recurring(text, scored, (), first.seconds)
     with ThreadPoolExecutor(2) as pool:
         for pair in range(0, len(chosen), 2):
             runs = list(pool.map(again, range(pair, min(pair + 2, len(chosen)))))
             more = tuple(made for made, _ in runs if made is not None)
             spent = found.seconds + max(seconds for _, seconds in runs)
-            found = Recurring(text, scored, found.substituted + more, spent)
-            if not _PROMISING < substitution.total(found).wealth < CERTAIN:
+            found = dataclasses.replace(found, substituted=found.substituted + more, seconds=spent,
+                                        lost=len(runs) - len(more))  # fmt: skip
+            if found.lost or not _PROMISING < substitution.total(found).wealth < CERTAIN:
                 break
     return found
 
 
-def places(scored: Pass, text: data.Tokens, streams: Streams, seed: int) -> list[data.Ints]:
-    """Where to replace tokens, a list for each round: in the later half, charges that a mixture lowered first."""
+def places(found: Recurring, streams: Streams, seed: int) -> list[data.Ints]:
+    """Where to replace tokens, a list for each round: in the later half, charges that a mixture lowered first.
+
+    What is chosen where the lots decide depends on the first run alone, and on u only as far as it is another token.
+    """
+    scored, text = found.scored, found.text
     rng = np.random.default_rng((seed, 3))
     rank = scored.rank(len(text))
-    usable = np.zeros(len(text), bool)
-    drawn = np.full(len(text), -1, np.int64)
-    first = rank[rank >= 0]
     at = np.flatnonzero(rank >= 0)
+    first = rank[at]
+    by_lot = np.zeros(len(text), bool)
+    by_lot[at] = substitution.source(scored, found.drawn_nll).usable[first]
+    drawn = np.full(len(text), -1, np.int64)
     drawn[at] = scored.drawn[first]
-    usable[at] = (drawn[at] >= 0) & (drawn[at] != text[at]) & ~substitution.special(drawn[at], text)
-    usable[at] &= rank[at] >= len(scored.position) // 2  # late both as the script scores and in the stream
+    usable = (drawn >= 0) & (drawn != text) & (by_lot | ~substitution.special(drawn, text))
+    usable[at] &= first >= len(scored.position) // 2  # late both as the script scores and in the stream
     usable[: len(text) // 2] = False
     usable[streams.bos_positions] = usable[-1] = False
-    lowered = np.zeros(len(text), bool)
-    lowered[at] = scored.lowered[first]
     order = rng.permutation(np.flatnonzero(usable))
-    order = order[np.argsort(~lowered[order], kind="stable")]
+    order = order[np.argsort(~by_lot[order], kind="stable")]
     rounds: list[list[int]] = [[] for _ in range(ROUNDS)]
     for place in order:
         free = (c for c in rounds if len(c) < MOST and all(abs(place - other) >= substitution.APART for other in c))
@@ -118,15 +126,22 @@ def places(scored: Pass, text: data.Tokens, streams: Streams, seed: int) -> list
     return [np.array(sorted(chosen), np.int64) for chosen in rounds if chosen]
 
 
-def drawn_at(scored: Pass, positions: data.Ints) -> data.Tokens:
-    """The tokens that were drawn from the rows of these positions, uint16."""
-    rank = scored.rank(int(scored.position.max()) + 1)
-    return scored.drawn[rank[positions]].astype(np.uint16)
+def deal(found: Recurring, at: data.Ints, seed: int) -> Substituted:
+    """Which of these places, int64 [k], get the token that was drawn for them; `scored` is that of the first run.
+
+    Everywhere but where a mixture lowered the charge: there by lot, as `substitution` has it.
+    """
+    rank = found.scored.rank(len(found.text))[at]
+    known, drawn = substitution.source(found.scored, found.drawn_nll), found.scored.drawn[rank]
+    lots = np.random.default_rng((seed, 4, *at[:1].tolist())).random(len(at))
+    kept = known.usable[rank] & (lots < known.keeps[rank])
+    untried = ~kept & substitution.special(drawn, found.text)
+    put = ~kept & ~untried
+    return Substituted(at[put], drawn[put].astype(np.uint16), found.scored, at[kept], at[untried])
 
 
 def _pass(base: ScriptTrace, other: ScriptTrace) -> Pass | None:
-    """The pass that counts, in a run whose positions came from the base run; ids say nothing there."""
+    """The pass that counts, in a run whose positions came from the base run."""
     if any("replay" in str(item.get("name")) for item in other.unknown):
         return None
-    found = counterpart(base, other)
-    return None if found is None else dataclasses.replace(found, alternative=np.full(len(found.position), np.nan))
+    return counterpart(base, other)

@@ -16,6 +16,7 @@ from harness.corpus.shards import write_shard
 from harness.record import Status
 from harness.referee.null import CERTAIN, Saving
 from harness.referee.source import ALTERNATIVE, DOCUMENT_END, Probe
+from harness.referee.wholerow import WholeRow
 from harness.sandbox.protocol import Rows
 from tests.audit.evidence_builder import OPEN, clean_trace, evidence, probe_result, settled
 
@@ -64,10 +65,24 @@ def test_a_claim_of_isolation_is_held_to(dataset: Dataset) -> None:
     ("nats", "status"), [(-300.0, Status.PASS), (5.0, Status.PASS), (CERTAIN, Status.FAIL), (1e5, Status.FAIL)]
 )
 def test_the_entropy_bound(dataset: Dataset, nats: float, status: Status) -> None:
-    run = NullRun("a source", 3.0, Saving(nats, 5000, 0), seed=1)
+    run = NullRun("a source", 3.0, Saving(nats, 5000, 0), seed=1, own=True)
     found = settled(null_stream.check(evidence(dataset, null=run)), status)
     expected = max(0.0, CERTAIN - nats) / 5000
     assert found.power["smallest leak seen for certain, nats per token"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("own", "nats", "tokens", "status"),
+    [
+        (False, -300.0, 5000, Status.INCONCLUSIVE),  # a leak of 0.06 nats would not have shown
+        (False, -10.0, 50_000, Status.PASS),  # one of 0.0006 would
+        (True, -5000.0, 5000, Status.INCONCLUSIVE),  # its own model does not give such text
+        (False, 40.0, 5000, Status.FAIL),  # what is seen is seen
+    ],
+)
+def test_a_weak_source_is_never_green(dataset: Dataset, own: bool, nats: float, tokens: int, status: Status) -> None:
+    run = NullRun("a source", 3.0, Saving(nats, tokens, 0), seed=1, own=own)
+    settled(null_stream.check(evidence(dataset, null=run)), status)
 
 
 def test_without_a_null_stream_nothing_is_claimed(dataset: Dataset) -> None:
@@ -83,15 +98,18 @@ def _asked(position: int, nlls: list[float], before: float = 2.0):
 
 def test_claims_that_sum_to_more_than_one_are_found(dataset: Dataset) -> None:
     trace = clean_trace(len(dataset.validation), kind=Rows.REALISED)
-    legal = evidence(dataset, trace, probes=_asked(50, [7.0] * 20))
+    row = WholeRow(60, 50, np.full(dataset.vocab_size, -np.log(dataset.vocab_size)), -np.log(dataset.vocab_size), 0.0)
+    legal = evidence(dataset, trace, probes=_asked(50, [7.0] * 20), rows=[row])
     settled(normalization.check(legal), Status.PASS)
+    settled(normalization.check(dataclasses.replace(legal, rows=[])), Status.INCONCLUSIVE)  # the rest is not known
     fat = evidence(dataset, trace, probes=_asked(50, [2.5] * 20))
     found = settled(normalization.check(fat), Status.FAIL)
     assert found.witness is not None
     assert found.witness.data["sum_at_least"] == pytest.approx(math.exp(-2) + 20 * math.exp(-2.5))
     suspicious = evidence(dataset, trace, probes=_asked(50, [4.5] * 20))
     settled(normalization.check(suspicious), Status.INCONCLUSIVE)
-    peaked = evidence(dataset, trace, probes=_asked(50, [1.0, *[12.0] * 19]))  # a distribution, though 20 of 320 say 6
+    some = [1.0, *[12.0] * 19]
+    peaked = evidence(dataset, trace, probes=_asked(50, some), rows=[row])  # a distribution, though 20 of 320 say 6
     assert settled(normalization.check(peaked), Status.PASS).metrics["mean estimate of a whole sum"] > 2
     settled(normalization.check(evidence(dataset, trace)), Status.INCONCLUSIVE)
 

@@ -22,10 +22,12 @@ FRONT, NEXT = [1.0801, 1.0803, 1.0799], [1.0810, 1.0812, 1.0808]
 
 
 def test_the_chance_of_meeting_a_rare_leak_is_the_binomials(dataset: Dataset) -> None:
-    sampled = [probe_result(40 + n, probe=Probe("suffix", 40 + n, shift=3, sampled=True)) for n in range(16)]
-    toothless = probe_result(70, probe=Probe("suffix", 70, shift=3, sampled=True), control=0)
-    found = causality.check(evidence(dataset, probes=[*sampled, toothless, probe_result(90)]))
-    assert found.power["of them at random positions"] == 16
+    swaps = [probe_result(40 + n, probe=Probe("swap", 40 + n, token=3), still=[40 + n]) for n in range(15)]
+    batch = probe_result(70, probe=Probe("swap", 70, token=3, others=((75, 4), (80, 4))), still=[70, 54])
+    found = causality.check(evidence(dataset, probes=[*swaps, batch, probe_result(90)]))
+    assert found.power["positions whose own row was compared"] == 16
+    half = found.power["share of positions that a leak may use and stay unseen with probability one half"]
+    assert stats.binom.sf(0, 16, half) == pytest.approx(0.5, abs=1e-3)
     (curve,) = found.figures["power"]["series"]
     expected = stats.binom.sf(0, 16, np.minimum(curve["x"], 1.0))
     assert curve["y"] == pytest.approx(expected, abs=1e-4) and curve["x"][0] == 1e-4 and curve["x"][-1] == 1.0
@@ -72,4 +74,5 @@ def test_the_bar_that_decides_is_the_rulesets() -> None:
         reference = stats.ttest_ind(np.add(FRONT, bpb), NEXT, equal_var=False, alternative="less")
         assert found.test.p_value == pytest.approx(reference.pvalue) and found.met == (reference.pvalue < p)
     one = bars.results(FRONT, [1.081], 3.7, rules.load("2026-04-28").significance)
-    assert one[0].test.p_value == pytest.approx(stats.ttest_1samp(FRONT, 1.081, alternative="less").pvalue)
+    pooled = stats.ttest_ind(FRONT, [1.081], equal_var=True, alternative="less")
+    assert one[0].test.p_value == pytest.approx(pooled.pvalue)

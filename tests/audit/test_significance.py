@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from benchmarks import levels
 from harness import rules
 from harness.audit import significance, statistics
 from harness.audit.evidence import Evidence, PreviousRecord
@@ -121,6 +122,29 @@ def test_p_does_not_depend_on_the_unit(new: list[float], previous: float, width:
     assert other.p_value == pytest.approx(bits, rel=1e-6, abs=1e-9)
 
 
+@given(losses.filter(spread), st.floats(0.5, 3.0), st.integers(1, 6))
+def test_a_single_previous_number_borrows_the_spread(new: list[float], previous: float, seeds: int) -> None:
+    """The pooled two-sample test, in which one side adds no degree of freedom; with a mean of many seeds one-sample."""
+    test = statistics.one_sample(new, previous, seeds=seeds)
+    assert test.exact == pytest.approx(stats.ttest_1samp(new, previous, alternative="less").pvalue, abs=1e-12)
+    if seeds == 1:
+        pooled = stats.ttest_ind(new, [previous], equal_var=True, alternative="less")
+        assert test.p_value == pytest.approx(pooled.pvalue, abs=1e-12) and test.degrees == pooled.df
+    assert abs(test.p_value - 0.5) <= abs(test.exact - 0.5) + 1e-12
+    many = statistics.one_sample(new, previous, seeds=10**9)
+    assert many.p_value == pytest.approx(many.exact, abs=1e-6)
+    assert statistics.improvement(new, [previous], seeds=seeds) == test
+    assert statistics.improvement(new, [previous, previous + 0.1]) == statistics.welch(new, [previous, previous + 0.1])
+
+
+@pytest.mark.parametrize("n", [3, 5])
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_the_level_against_a_single_number_is_what_it_says(n: int, seeds: int) -> None:
+    """Equal spreads and no improvement: 0.01 is met in at most 1.1 % of draws, and more often by an exact number."""
+    level, exact = levels.level(n, seeds, 1.0, 0.01, 20_000)
+    assert 0.008 < level <= 0.011 and exact > 0.018
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -135,6 +159,8 @@ def test_p_does_not_depend_on_the_unit(new: list[float], previous: float, width:
         (lambda: statistics.one_sample([1.0], 1.1), "two losses"),
         (lambda: statistics.one_sample([1.0, 1.0], 1.1), "copies"),
         (lambda: statistics.one_sample([1.0, 1.1], 1.1, -0.1), "margin"),
+        (lambda: statistics.one_sample([1.0, 1.1], 1.1, seeds=0), "0 seeds"),
+        (lambda: statistics.improvement([1.0, 1.1], []), "no losses"),
         (lambda: statistics.margin_bpb(math.nan, "byte", 1.0), "margin"),
         (lambda: statistics.bytes_per_token(2.0, 0.0), "positive"),
     ],
@@ -253,10 +279,25 @@ def test_two_seeds_are_enough_in_march_only(dataset: Dataset) -> None:
     settled(judged(dataset, [1.0, 1.0001], PR1736, ruleset=rules.load("2026-03-18"))[0], Status.PASS)
 
 
-def test_a_previous_mean_is_taken_as_exact_and_said_so(dataset: Dataset) -> None:
-    found = settled(judged(dataset, PR1769, [statistics.mean(PR1736)])[0], Status.PASS)
-    assert any("taken as exact" in line for line in found.not_covered)
-    assert found.metrics["p of any improvement"] == statistics.one_sample(PR1769, statistics.mean(PR1736)).p_value
+def test_a_single_previous_number_has_an_error_of_its_own_and_it_is_said(dataset: Dataset) -> None:
+    before = statistics.mean(PR1736)
+    found = settled(judged(dataset, PR1769, [before])[0], Status.PASS)
+    assert any("to spread as the new ones do" in line for line in found.not_covered)
+    single = found.metrics["p of any improvement"]
+    assert single == statistics.one_sample(PR1769, before).p_value
+    three = judged(dataset, PR1769, [before], previous=previous(dataset, [before], seeds=3))[0]
+    assert settled(three, Status.PASS).metrics["p of any improvement"] < single  # type: ignore[operator]
+    assert any("a mean of 3 seeds" in line for line in three.not_covered)
+
+
+def test_what_only_a_single_numbers_error_leaves_open_is_no_offence(dataset: Dataset) -> None:
+    """FAIL only where an exact number would not have been beaten either."""
+    before = statistics.mean(PR1855) + 0.0006
+    assert statistics.one_sample(PR1855, before).p_value > 0.25
+    found = settled(judged(dataset, PR1855, [before])[0], Status.INCONCLUSIVE)
+    assert "further seeds of it decide" in found.headline
+    settled(judged(dataset, PR1855, [statistics.mean(PR1855)])[0], Status.FAIL)
+    settled(judged(dataset, PR1855, [before + 0.004])[0], Status.PASS)
 
 
 def test_what_does_not_compare_is_named(dataset: Dataset) -> None:

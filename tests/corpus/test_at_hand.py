@@ -12,7 +12,7 @@ from corpus_helpers import make_documents
 
 from harness.corpus import installed
 from harness.corpus.at_hand import look, validation_text
-from harness.corpus.dataset import Dataset, prepare
+from harness.corpus.dataset import Dataset, dealt, prepare
 from harness.corpus.documents import stdlib_sources
 from harness.corpus.passages import Sought
 
@@ -133,6 +133,17 @@ def test_a_cut_cache_is_as_good_as_none(dataset: Dataset, machine: Path, tmp_pat
     kept.write_bytes(kept.read_bytes()[:-20])
     installed._remembered.clear()
     assert look(dataset, [str(machine)], {}, tmp_path) == first
+
+
+def test_the_order_in_which_documents_are_dealt_changes_nothing(
+    dataset: Dataset, machine: Path, tmp_path: Path
+) -> None:
+    other = dealt(dataset, len(dataset.validation), np.random.default_rng(1))
+    assert dataset.texts is not None and other.texts is not None and other.texts != dataset.texts
+    assert validation_text(other)[0].digest == validation_text(dataset)[0].digest
+    (machine / "lib" / "copied.txt").write_text(other.texts[0])
+    (held,) = look(other, [str(machine)], {}, tmp_path).files
+    assert held.document == 0 and other.texts[0].startswith(held.passage[:50])
 
 
 def test_of_a_long_text_whole_documents_are_taken_evenly(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

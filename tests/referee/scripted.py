@@ -81,10 +81,18 @@ def flipped(
     budget: int = 100_000,
     stop_after: int = 12,
     seed: int = 0,
+    together: bool = False,
 ) -> tuple[list[ProbeResult], Trace, Trace]:
-    """Probe results, the base trace, and the trace of the unperturbed lineage of the second run."""
+    """Probe results, the base trace, and the trace of the unperturbed lineage of the second run.
+
+    Each probe is made in an evaluation of its own, or all `together` in one, where not all that come due at one read
+    are made.
+    """
     base, again = scored_trace(scorer, tokens), Trace(len(tokens))
-    flips = FlipRun(base, tokens, probes, budget=budget, stop_after=stop_after, seed=seed)
-    with evaluating(scorer, tokens, again) as evaluation:
-        results = flips.run(evaluation)
+    results: list[ProbeResult] = []
+    for group in [probes] if together else [[probe] for probe in probes]:
+        again = Trace(len(tokens))
+        flips = FlipRun(base, tokens, group, budget=budget, stop_after=stop_after, seed=seed)
+        with evaluating(scorer, tokens, again) as evaluation:
+            results += flips.run(evaluation)
     return results, base, again

@@ -54,7 +54,9 @@ def test_rows_that_hold_are_compared_and_rows_after_are_controls() -> None:
     assert (result.compared, result.violated, result.control, result.controls_seen) == (4, 0, 0, 0)
     assert not sink.enough()
     commit(sink, [5, 6], [5.0, 6.5])
+    sink.close()
     assert (result.violated, result.control, result.controls_seen, result.control_size) == (0, 1, 2, 0.5)
+    assert result.still == [4] and result.withheld == []
     assert result.effects == [(6, 0.5)] and result.rows == 6 and sink.enough()
 
 
@@ -74,6 +76,50 @@ def test_the_flipped_position_itself_must_hold() -> None:
     sink, result = comparing(4)
     commit(sink, [4, 5], [4.5, 5.5])
     assert [row[0] for row in result.violations] == [4] and result.control == 1
+
+
+def test_a_row_that_is_due_and_does_not_come_counts_as_one_that_moved() -> None:
+    sink, result = comparing(4)
+    commit(sink, [1, 2, 4], [1.0, 2.0, 4.0])
+    for position in (5, 6, 7):
+        assert not sink.enough()
+        commit(sink, [position], [position + 1.0])
+    assert sink.enough()  # nobody waits forever for what is withheld
+    sink.close()
+    assert result.withheld == [3] and result.violated == 1 and not result.violations
+    assert result.above(0.5).violated == 1
+
+
+def test_a_row_that_comes_after_those_that_it_should_come_before_is_one_of_them() -> None:
+    sink, result = comparing(4)
+    commit(sink, [1, 2, 4, 5], [1.0, 2.0, 4.0, 5.5])
+    commit(sink, [3], [3.0])
+    sink.close()
+    assert result.withheld == [3] and result.violated == 1
+
+
+def test_rows_that_are_not_due_yet_are_not_missed() -> None:
+    sink, result = comparing(4)
+    commit(sink, [1, 2], [1.0, 2.0])
+    sink.close()  # the process was stopped for another reason
+    assert result.withheld == [] and result.violated == 0
+    sink, result = comparing(4)
+    commit(sink, [1, 2], [1.0, 2.0])
+    sink.ended()  # it said that it was done
+    assert result.withheld == [3, 4] and result.violated == 2
+
+
+def test_rows_on_one_side_of_an_order_are_counted_apart() -> None:
+    base = Trace(10)
+    commit(base, [2, 4, 6, 8, 1, 3, 5, 7, 9], [2.0, 4.0, 6.0, 8.0, 1.0, 3.0, 5.0, 7.0, 9.0])
+    hold = np.zeros(10, bool)
+    hold[[2, 4]] = True
+    result = ProbeResult(Probe("swap", 4, token=1))
+    sink = Comparator(base, result, hold)
+    commit(sink, [2, 4, 6, 8], [2.0, 4.0, 6.5, 8.0])
+    commit(sink, [1, 3, 5, 7, 9], [1.0, 3.25, 5.0, 7.0, 9.0])
+    assert result.violated == 0 and result.crossed == [(3, 0.25)] and result.backwards == []
+    assert result.above(0.3).crossed == []
 
 
 def test_only_first_rows_are_compared() -> None:
@@ -254,7 +300,7 @@ def test_without_budget_nothing_is_tried() -> None:
 
 
 def test_a_spent_budget_leaves_the_rest() -> None:
-    results, _, _ = flipped(honest, TOKENS, probes_at(*good_positions(8)), budget=20)
+    results, _, _ = flipped(honest, TOKENS, probes_at(*good_positions(8)), budget=20, together=True)
     assert 0 < sum(result.ran for result in results) < len(results)
 
 
@@ -263,12 +309,12 @@ def test_a_spent_budget_leaves_probes_of_another_purpose() -> None:
     last = dataclasses.replace(probes[-1], kind="swap", token=(int(TOKENS[probes[-1].position]) + 1) % VOCAB)
     for purpose, made in (("", False), (ALTERNATIVE, True), (DOCUMENT_END, True)):
         probe = dataclasses.replace(last, token_class=purpose)
-        results, _, _ = flipped(honest, TOKENS, [*probes[:-1], probe], budget=20)
+        results, _, _ = flipped(honest, TOKENS, [*probes[:-2], probe], budget=20, together=True)
         assert results[-1].ran is made, purpose
 
 
 def test_enough_leaks_end_the_search() -> None:
-    results, _, _ = flipped(own_token, TOKENS, probes_at(*good_positions(10)), stop_after=4)
+    results, _, _ = flipped(own_token, TOKENS, probes_at(*good_positions(10)), stop_after=4, together=True)
     assert 0 < sum(result.violated > 0 for result in results) < len(results)
     assert not results[-1].ran
 
@@ -323,9 +369,73 @@ def test_in_another_order_a_row_that_depends_on_what_is_later_in_both_is_one() -
     results, _, _ = flipped(longest_first_end_of_document, TOKENS, probes_at(*ELSEWHERE), stop_after=100)
     by_probe = {(r.probe.kind, r.probe.position): r for r in results}
     early = next(t for t in ELSEWHERE if t < 25)
-    assert by_probe["suffix", early].violated == early  # all rows up to it
+    assert by_probe["suffix", early].violated > 1  # all rows up to it, as far as was looked
     assert by_probe["swap", early].violated == 0  # that token is not the one that leaks
     assert all(r.violated == 0 for (_, t), r in by_probe.items() if t > 30)
+
+
+def even_then_odd(stream: Stream) -> None:
+    """Every even position first, then the odd ones, each of which sees its right neighbour."""
+    text = stream.read(0, stream.tokens)
+    even, odd = torch.arange(2, stream.tokens, 2), torch.arange(1, stream.tokens - 1, 2)
+    stream.commit(even, TABLE[text[even - 1]])
+    stream.commit(odd, TABLE[text[odd - 1]] + TABLE[text[odd + 1]])
+
+
+def test_an_order_that_lets_rows_see_what_follows_them_is_told() -> None:
+    position = next(t for t in range(10, 40, 2))
+    results, base, _ = flipped(
+        even_then_odd, TOKENS, [Probe("swap", position, token=(int(TOKENS[position]) + 1) % VOCAB)]
+    )
+    assert not base.in_order and results[0].violated == 0
+    assert [p for p, _ in results[0].crossed] == [position - 1]
+
+
+def colluding(stream: Stream) -> None:
+    """Forks of this process share memory. Whoever reads tells it, and a row leaks the largest that anybody was told."""
+    board = torch.zeros(stream.tokens, dtype=torch.int64).share_memory_()
+    for low in range(1, stream.tokens, 6):
+        at = torch.arange(low, min(low + 6, stream.tokens))
+        told = stream.read(low, int(at[-1]) + 1)
+        board[at] = torch.maximum(board[at], told)
+        stream.commit(at, TABLE[stream.history(low - 1, low)] + torch.nn.functional.one_hot(board[at], VOCAB))
+
+
+def test_a_process_that_is_lied_to_learns_the_truth_from_nobody() -> None:
+    """Its forks meet, but when the lie is told none of them knows the truth, so that the leak moves the row."""
+    top = [t for t in range(7, 50) if int(TOKENS[t]) == VOCAB - 1]
+    probes = [Probe("swap", t, token=2) for t in top[:3]]
+    results, _, _ = flipped(colluding, TOKENS, probes, together=True)
+    assert results and all(result.ran and result.violated for result in results)
+
+
+def test_lies_of_one_read_go_from_left_to_right_and_one_swap_comes_last() -> None:
+    def at_once(stream: Stream) -> None:
+        text = stream.read(0, stream.tokens)
+        stream.commit(torch.arange(1, stream.tokens), TABLE[text[:-1]])
+
+    spots = good_positions(4)
+    probes = [Probe("suffix", t, shift=7) for t in reversed(spots)]
+    later = next(t for t in range(spots[2] + 1, spots[3]) if TOKENS[t] != 3)
+    probes += [Probe("swap", later, token=3), Probe("swap", spots[0], token=(int(TOKENS[spots[0]]) + 1) % VOCAB)]
+    results, _, _ = flipped(at_once, TOKENS, probes, together=True)
+    made = [result.probe for result in results if result.ran]
+    # a suffix to the right of the swap would be told its truth first, and a second swap would know the first one's
+    assert {(p.kind, p.position) for p in made} == {("suffix", t) for t in spots[:3]} | {("swap", later)}
+
+
+def threads(stream: Stream) -> None:
+    torch.set_num_threads(2)
+    honest(stream)
+
+
+def test_a_process_with_threads_is_not_split_and_says_so() -> None:
+    base, again = scored_trace(threads, TOKENS), Trace(len(TOKENS))
+    flips = FlipRun(base, TOKENS, probes_at(*good_positions(3)), budget=1000)
+    with evaluating(threads, TOKENS, again) as evaluation:
+        results = flips.run(evaluation)
+    assert flips.whole == "it computes on 2 threads" and not any(result.ran for result in results)
+    assert compare(base, again).missing == 0
 
 
 def slow_after_a_split(stream: Stream) -> None:
@@ -340,8 +450,8 @@ def slow_after_a_split(stream: Stream) -> None:
 @pytest.mark.parametrize("budget", [20, 100_000])
 def test_what_is_tried_and_seen_does_not_depend_on_who_is_faster(budget: int) -> None:
     probes = probes_at(*good_positions(8))
-    fast, _, _ = flipped(honest, TOKENS, probes, budget=budget)
-    slow, base, again = flipped(slow_after_a_split, TOKENS, probes, budget=budget)
+    fast, _, _ = flipped(honest, TOKENS, probes, budget=budget, together=True)
+    slow, base, again = flipped(slow_after_a_split, TOKENS, probes, budget=budget, together=True)
     assert slow == fast
     assert compare(base, again).changed == compare(base, again).missing == 0
 
@@ -353,7 +463,7 @@ def breaks_at_the_end(stream: Stream) -> None:
 
 def test_probes_that_go_on_end_before_a_broken_run_is_given_up() -> None:
     tokens, base = TOKENS, scored_trace(honest, TOKENS)
-    flips = FlipRun(base, tokens, probes_at(good_positions(8)[-1]), budget=1000)
+    flips = FlipRun(base, tokens, probes_at(good_positions(8)[-1])[:1], budget=1000)
     with evaluating(breaks_at_the_end, tokens, Trace(len(tokens))) as evaluation:
         with pytest.raises(SubmissionError, match="ended early"):
             flips.run(evaluation)

@@ -23,10 +23,7 @@ from harness.referee.null import (
     saving,
     saving_of_total,
 )
-from harness.referee.price import price
-from harness.referee.source import Probe
 from harness.referee.trace import Trace
-from tests.audit.evidence_builder import probe_result
 
 V = 12
 BOS = 1
@@ -228,17 +225,3 @@ def test_a_lane_is_drawn_from_where_windows_begin() -> None:
     run_up = 130 - 130 // ALIGNED * ALIGNED
     assert asked[run_up] == BOS and len(asked) == 330 - 130 // ALIGNED * ALIGNED - 1
     assert asked[run_up + 1 : run_up + 6] == stream.tokens[131:136].tolist()
-
-
-def test_the_price_is_the_mean_gap_with_its_interval() -> None:
-    results = [
-        probe_result(50 + i, probe=Probe("suffix", 50 + i, shift=3, sampled=True), own=(2.0, 2.0 + gap))
-        for i, gap in enumerate([0.1, 0.2, 0.3, 0.4])
-    ]
-    found = price([*results, probe_result(90)])
-    assert found is not None and found.positions == 4
-    assert found.mean == pytest.approx(0.25) and found.low < 0.25 < found.high
-    assert found.high - found.low == pytest.approx(2 * 3.182446 * np.std([0.1, 0.2, 0.3, 0.4], ddof=1) / 2, rel=1e-5)
-    honest = found.honest_bpb(1.0, tokens=1000, size=2000)
-    assert honest["estimate"] == pytest.approx(1.0 + 0.25 * 1000 / (math.log(2) * 2000))
-    assert price([probe_result(90)]) is None

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax, logsumexp
 
 from harness.errors import SubmissionError
-from harness.referee.rows import PROJECTIONS, Scored, projector, score_rows
+from harness.referee.rows import IMPOSSIBLE, PROJECTIONS, Scored, projector, score_rows
 from harness.sandbox.protocol import Rows
 
 VOCAB = 37
@@ -95,7 +95,28 @@ def test_log_probabilities_are_taken_as_they_are_and_their_sum_is_told() -> None
     offset = np.array([0.0, 0.5, -0.25, 0.001, 2.0])
     found = score(exact + offset[:, None], targets, Rows.LOG_PROBS)
     np.testing.assert_allclose(found.excess, offset, atol=1e-6)
-    np.testing.assert_allclose(found.nll, -(exact[np.arange(5), targets] + offset), atol=1e-5)
+    charged = -(exact[np.arange(5), targets] + offset) + np.maximum(offset, 0.0)
+    np.testing.assert_allclose(found.nll, charged, atol=1e-5)
+
+
+@given(st.integers(0, 10_000), st.floats(-3.0, 3.0))
+def test_what_is_charged_is_never_below_the_normalised_rows(seed: int, offset: float) -> None:
+    """However much a row sums to, its author gains nothing by it."""
+    rng = np.random.default_rng(seed)
+    rows = log_softmax(rng.normal(size=(3, 7)) * 2, axis=1)
+    targets = rng.integers(0, 7, 3)
+    found = score(rows + offset, targets, Rows.LOG_PROBS)
+    assert (found.nll >= -rows[np.arange(3), targets] - 1e-5).all()
+    if offset >= 0:
+        np.testing.assert_allclose(found.nll, -rows[np.arange(3), targets], atol=1e-5)
+
+
+def test_a_token_without_any_probability_has_a_price_in_a_run_that_was_lied_to() -> None:
+    rows = np.array([[0.0, -np.inf], [0.0, 1.0]], np.float32)
+    with pytest.raises(SubmissionError, match="no probability"):
+        score(rows, np.array([1, 0]))
+    told = score_rows(rows, np.array([1, 0]), Rows.LOGITS, projector(2, 0), np.array([1, 2]), lied=True)
+    assert told.nll[0] == IMPOSSIBLE and 0 < told.nll[1] < 2
 
 
 @pytest.mark.parametrize("kind", [Rows.LOGITS, Rows.LOG_PROBS])

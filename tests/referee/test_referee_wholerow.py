@@ -14,13 +14,13 @@ from harness.kit.stream import Stream
 from harness.referee.session import Evaluation
 from harness.referee.source import Source, Tokens
 from harness.referee.trace import Trace
-from harness.referee.wholerow import LARGEST_VOCABULARY, LENGTH, WholeRow, ask, chosen
-from tests.referee.scripted import VOCAB, Scorer, evaluating, tokens_of
+from harness.referee.wholerow import AFTER, LARGEST_VOCABULARY, WholeRow, ask, chosen
+from tests.referee.scripted import VOCAB, Scorer, evaluating, scored_trace, tokens_of
 
 BOS = 1
 
 
-def claiming(gate: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], chunk: int = 9) -> Scorer:
+def claiming(gate: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], chunk: int = 9, boast: float = 1.0) -> Scorer:
     """Two models, and a weight between them that `gate` takes from their probabilities of the realised token."""
 
     def scorer(stream: Stream) -> None:
@@ -33,7 +33,7 @@ def claiming(gate: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], chunk: 
             one, two = (table[before] * 2).softmax(-1), (table[before] * -1).softmax(-1)
             weight = gate(one.gather(-1, target[:, None]), two.gather(-1, target[:, None]))
             mixed = weight * one + (1 - weight) * two
-            stream.claim(torch.arange(low, high), mixed.gather(-1, target[:, None])[:, 0].log())
+            stream.claim(torch.arange(low, high), (boast * mixed.gather(-1, target[:, None])[:, 0]).log())
 
     return scorer
 
@@ -46,8 +46,8 @@ def fixed(one: torch.Tensor, two: torch.Tensor) -> torch.Tensor:
     return torch.full_like(one, 0.5)
 
 
-def asked(scorer: Scorer, tokens: Tokens, where: tuple[int, int, int]) -> WholeRow | None:
-    """The row, each evaluation in a process of its own."""
+def asked(scorer: Scorer, tokens: Tokens, where: tuple[int, int], base: Scorer | None = None) -> WholeRow | None:
+    """The row of a scored run by the same scorer, or by another one; each evaluation in a process of its own."""
     with contextlib.ExitStack() as stack:
 
         def start(source: Source, sink: Trace, targets: Tokens) -> Evaluation:
@@ -55,25 +55,27 @@ def asked(scorer: Scorer, tokens: Tokens, where: tuple[int, int, int]) -> WholeR
             evaluation.source = source
             return evaluation
 
-        return ask(start, lambda _, run: run(), tokens, VOCAB, where, bos=BOS, seed=3)
+        scored = scored_trace(base or scorer, tokens)
+        return ask(start, lambda _, run: run(), scored, tokens, VOCAB, where, bos=BOS, seed=3)
 
 
 @pytest.mark.parametrize("position", [1, 20, 29])
 def test_a_weight_chosen_by_the_token_makes_a_row_sum_to_more(position: int) -> None:
     tokens = tokens_of(60)
-    tokens[10 + position] = 5
-    offender = asked(claiming(best), tokens, (10, 30, position))
-    neighbour = asked(claiming(fixed), tokens, (10, 30, position))
+    tokens[position] = 5
+    offender = asked(claiming(best), tokens, (position, position + 9))
+    neighbour = asked(claiming(fixed), tokens, (position, position + 9))
     assert offender is not None and neighbour is not None
     assert offender.total > 1.05 and offender.claims == neighbour.claims == VOCAB - 1
     assert 0.5 < neighbour.total < 1 and np.isnan(neighbour.log_probs[BOS])
     assert offender.noise == neighbour.noise == 0.0
+    assert offender.differs(5) == neighbour.differs(5) == 0.0
 
 
 def test_the_row_is_that_of_the_scorer() -> None:
     tokens = tokens_of(60)
     tokens[30] = 5
-    row = asked(claiming(fixed), tokens, (10, 30, 20))
+    row = asked(claiming(fixed), tokens, (30, 33))
     table = torch.randn(VOCAB, VOCAB, generator=torch.Generator().manual_seed(0))[int(tokens[29])]
     mixed = (((table * 2).softmax(-1) + (table * -1).softmax(-1)) / 2).log().numpy()
     assert row is not None
@@ -86,30 +88,43 @@ def test_a_position_without_a_claim_gives_no_row() -> None:
         stream.read(0, 2)
         stream.claim(torch.tensor([1]), torch.tensor([-1.0]))
 
-    assert asked(silent, tokens_of(40), (0, 30, 20)) is None
+    assert asked(silent, tokens_of(40), (20, 30)) is None
+
+
+def test_a_claim_that_was_another_one_in_the_scored_run_is_seen() -> None:
+    def behaved(stream: Stream) -> None:
+        """Claims what it should where the stream is short, and four times as much where it counts."""
+        claiming(fixed, boast=1.0 if stream.tokens < 60 else 4.0)(stream)
+
+    tokens = tokens_of(60)
+    row = asked(behaved, tokens, (30, 40))
+    assert row is not None and row.total < 1 and row.differs(int(tokens[30])) > 0.1
 
 
 def test_a_scorer_that_takes_no_short_stream_is_said_to_break() -> None:
     def picky(stream: Stream) -> None:
-        raise ValueError("too short")
+        if stream.tokens < 40:
+            raise ValueError("too short")
+        claiming(fixed)(stream)
 
     with pytest.raises(SubmissionError):
-        asked(picky, tokens_of(40), (0, 30, 20))
+        asked(picky, tokens_of(40), (20, 30))
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_a_row_is_chosen_at_the_beginning_of_a_document(seed: int) -> None:
+def test_any_scored_position_may_be_asked_for_and_any_length_after_it() -> None:
     tokens = np.full(1000, 7, np.uint16)
     tokens[[0, 130, 300, 980]] = BOS
-    where = chosen(tokens, 1024, BOS, seed)
-    assert where is not None and where == chosen(tokens, 1024, BOS, seed)
-    start, length, position = where
-    assert start in (0, 130, 300) and length == LENGTH and length // 2 <= position < length
-    assert chosen(tokens, LARGEST_VOCABULARY + 1, BOS, seed) is None
+    trace = Trace(1000)
+    trace.order[16:] = np.arange(984)
+    found = [chosen(trace, 1024, BOS, tokens, np.random.default_rng(seed)) for seed in range(300)]
+    places = [where for where in found if where is not None]
+    assert len(places) == 300 and all(tokens[t] != BOS and t < n <= min(1000, t + 1 + AFTER) for t, n in places)
+    assert min(t for t, _ in places) < 50 and max(t for t, _ in places) > 950
+    assert len({n - t for t, n in places}) > AFTER // 2
+    assert chosen(trace, LARGEST_VOCABULARY + 1, BOS, tokens, np.random.default_rng(0)) is None
 
 
 def test_a_document_start_is_not_asked_for() -> None:
-    assert chosen(np.full(20, BOS, np.uint16), 50, BOS, 0) is None
-    assert chosen(np.full(3, 7, np.uint16), 50, BOS, 0) is None
-    found = chosen(np.full(20, 7, np.uint16), 50, BOS, 0)
-    assert found is not None and found[:2] == (0, 20)
+    trace = Trace(20)
+    trace.order[1:] = np.arange(19)
+    assert chosen(trace, 50, BOS, np.full(20, BOS, np.uint16), np.random.default_rng(0)) is None

@@ -75,9 +75,9 @@ def truth(model: nn.Module, stream: np.ndarray) -> np.ndarray:
 
 def watch(
     program: Callable[..., Any], *args: Any, script: Any = "", tokens: Tokens | None = None,
-    locations: Sequence[Location] | None = None, hooks: dict[int, Callable[[], None]] | None = None,
+    locations: Sequence[Location] | None = None, hooks: dict[int, Callable[[], None]] | None = None, draw: bool = False,
 ) -> tuple[Observed, Recorder, Any]:  # fmt: skip
-    recorder = Recorder(tokens or streams().tokens, script=script or "test_recorder.py", locations=locations)
+    recorder = Recorder(tokens or streams().tokens, script=script or "test_recorder.py", locations=locations, draw=draw)
     for index, hook in (hooks or {}).items():
         recorder.on_event(index, hook)
     recorder.install()

@@ -551,3 +551,32 @@ def test_the_script_sees_no_difference() -> None:
     stdout, numpy = sys.stdout, torch.Tensor.numpy
     watch(sliding, model, tokens)
     assert sys.stdout is stdout and torch.Tensor.numpy is numpy
+
+
+@pytest.mark.parametrize("form", ["cross_entropy", "probabilities", "logits"])
+def test_drawn_tokens_come_with_what_their_row_gives_them(form: str) -> None:
+    """As often as the row has them, and with the NLL that the row has, whichever operation reads it."""
+    model, x = Model(), stream()
+    with torch.no_grad():
+        logits = 3 * model(x[None, :-1])[0].float()
+    rows = torch.log_softmax(logits.double(), -1).numpy()
+
+    def program() -> float:
+        if form == "cross_entropy":
+            return float(F.cross_entropy(logits, x[1:]).item())
+        at = x[1:, None]
+        if form == "probabilities":
+            return float(-torch.softmax(logits, -1).gather(-1, at).log().mean().item())
+        return float((torch.logsumexp(logits, -1) - logits.gather(-1, at)[:, 0]).mean().item())
+
+    seen = watch(program, draw=True)[0]
+    position, drawn = seen.atom_position, seen.atom_drawn
+    assert len(position) == N - 1 and (drawn >= 0).all()
+    np.testing.assert_allclose(seen.atom_alternative, -rows[position - 1, drawn], atol=1e-4)
+    often = rows[position - 1, drawn] > rows[position - 1, S.tokens.alternative[x.numpy()[position]]]
+    assert often.mean() > 0.6  # likelier tokens than any given one
+    plain = watch(program)[0]
+    assert (plain.atom_drawn == -1).all()
+    known = np.isfinite(plain.atom_alternative)
+    other = S.tokens.alternative[x.numpy()[plain.atom_position[known]]]
+    np.testing.assert_allclose(plain.atom_alternative[known], -rows[plain.atom_position[known] - 1, other], atol=1e-4)

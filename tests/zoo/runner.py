@@ -18,7 +18,7 @@ from harness import audit, blind, nulls, pipeline
 from harness.audit.evidence import Evidence
 from harness.corpus.dataset import Dataset
 from harness.folder import Folder
-from harness.options import Options
+from harness.options import Depth, Options
 from harness.progress import Progress
 from harness.record import Finding, Status, verdict_of
 from harness.referee.null import NullStream
@@ -29,6 +29,9 @@ from tests.support import write_submission
 
 HERE = Path(__file__).parent
 SIDES = ("offender", "neighbour")
+
+#: The nonce of the audit with seed 0.
+AUDIT = 1_000_003
 
 #: Neither PASS nor any of these is news.
 QUIET = (Status.PASS, Status.NOT_APPLICABLE, Status.NOT_RUN)
@@ -87,6 +90,8 @@ class Zoo:
     `more` is code of other submissions with the tiny model, by animal and side.
     """
 
+    depth: Depth = "standard"
+
     def __init__(
         self, dataset: Dataset, home: Path, animals: list[str], more: Mapping[tuple[str, str], str] | None = None
     ) -> None:
@@ -140,7 +145,9 @@ class Zoo:
                 stack.enter_context(mock.patch.object(blind, "EvaluationBox", self._shared("score")))
                 stack.enter_context(mock.patch.object(nulls, "EvaluationBox", self._shared("null")))
             progress = stack.enter_context(Progress(quiet=True))
-            options = Options(timeout=300.0, threads=1, checks=checks or audit.select("all"))
+            # An audit's own nonce; a submission is given the seed alone.
+            checks = checks or audit.select("all")
+            options = Options(timeout=300.0, threads=1, checks=checks, audit_seed=AUDIT + seed, depth=self.depth)
             return pipeline.gather(folder, self.dataset, sealed, seed, out, options, progress)
 
     def judge(self, animal: str, side: str, seed: int, *, own_box: bool = False) -> Outcome:
@@ -165,15 +172,19 @@ class Zoo:
                 zoo._ready.add(name)
                 return self
 
+            def __exit__(self, *_: object) -> None:
+                for wire in self._wires:
+                    wire.close()
+
         return Shared
 
     def _drawn(self, draw: Callable[..., NullStream]) -> Callable[..., NullStream]:
         """The null stream depends on the model and the seed only, so animals share it too."""
 
         @functools.wraps(draw)
-        def cached(box: EvaluationBox, job: Job, dataset: Dataset, source: str) -> NullStream:
+        def cached(job: Job, *others: object) -> NullStream:
             if job.seed not in self._null:
-                self._null[job.seed] = draw(box, job, dataset, source)
+                self._null[job.seed] = draw(job, *others)
             return self._null[job.seed]
 
         return cached

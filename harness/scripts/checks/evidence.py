@@ -9,8 +9,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.audit.evidence import ROUNDING, finding
+from harness.audit.evidence import finding
 from harness.record import Finding, Metric, Scalar, Status, Witness
+from harness.referee.comparator import ROUNDING
 from harness.rules import Ruleset
 from harness.scripts.checks.comparing import Comparison, compare
 from harness.scripts.observed import Floats, Ints
@@ -74,15 +75,22 @@ class ScriptNull:
 class Substituted:
     """A run on recurring text in which single tokens were replaced by tokens that their rows gave.
 
+    Where the first run charged less than its row gives, a lot decided whether the token was replaced, see
+    `substitution`.
+
     Attributes:
         places: int64 [k], positions of the replaced tokens, sorted.
         tokens: uint16 [k], what stands there now.
         scored: the pass that counts.
+        kept: int64, positions where the lot left the token that came.
+        untried: int64, positions where the lot fell on a token that cannot stand in a text, so that nothing was put.
     """
 
     places: Ints
     tokens: NDArray[np.uint16]
     scored: Pass
+    kept: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    untried: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True)
@@ -92,14 +100,18 @@ class Recurring:
     Attributes:
         text: uint16 [tokens].
         scored: the pass that counts on it.
+        drawn_nll: float64 [n], nats: how likely each of `scored.drawn` was, NaN where that is not known.
         substituted: runs with some tokens replaced.
         seconds: wall time of all of them.
+        lost: runs in which the script took another path, so that positions could not be told.
     """
 
     text: NDArray[np.uint16]
     scored: Pass
+    drawn_nll: Floats
     substituted: tuple[Substituted, ...]
     seconds: float = 0.0
+    lost: int = 0
 
     def compared(self) -> list[tuple[Flip, Comparison]]:
         """The substitutions as flips, each against the run without it.

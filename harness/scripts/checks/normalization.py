@@ -1,7 +1,7 @@
 """normalization: the row behind every scored token is a distribution, and what is charged is what the row gives.
 
-Where it is not what the row gives (a mixture with counts), tokens that did not come are put into a text in which
-phrases recur: what the mixture adds to one token it must take from others (see `substitution`).
+Where it is not what the row gives (a mixture with counts), other tokens are put by lot into a text in which phrases
+recur: what the mixture adds to one token it must take from others (see `substitution`).
 """
 
 from __future__ import annotations
@@ -77,7 +77,8 @@ def check(evidence: ScriptEvidence) -> Finding:
         status = Status.FAIL
         headline = (
             f"{RECURS}, what is charged sums to more than 1 over the vocabulary: on average over {len(mixture.places)} "
-            f"positions to {1 + mixture.excess:.3f} or more (by chance: below 1e-{int(mixture.wealth / math.log(10))})"
+            f"positions to about {1 + mixture.excess:.3f} or more (by chance: below "
+            f"1e-{int(mixture.wealth / math.log(10))})"
         )
         witness = _witness(mixture, main.place)
         not_covered.append("what it is worth on natural text")
@@ -148,41 +149,53 @@ def _mixed(main: Pass, mixture: Sum | None, mixed: int) -> str:
         return text
     where = "there" if text.startswith(RECURS) else RECURS
     return (
-        f"{text}; {where} it adds {float(mixture.gained.mean()):.2g} to a token that came and takes "
-        f"{float(-mixture.taken.mean()):.2g} from the others, on average over {len(mixture.places)} positions"
+        f"{text}; {where} it adds {float(mixture.gained.mean()):.2g} to a token that came and sums to about "
+        f"{1 + mixture.excess:.2f} or more over the vocabulary, on average over {len(mixture.places)} positions"
     )
 
 
 def _metrics(total: Sum, mixed: int) -> dict[str, Metric]:
-    made: dict[str, Metric] = {f"charges that differ {RECURS}": mixed, "tokens replaced there": len(total.places)}
+    replaced = total.replaced
+    made: dict[str, Metric] = {
+        f"charges that differ {RECURS}": mixed,
+        "tokens replaced there by lot": int(replaced.sum()),
+        "tokens left there by lot": int((~replaced).sum()),
+    }
     if len(total.places):
         made |= {
             "added to the token that came, mean": float(total.gained.mean()),
-            "taken from the others, mean": float(-total.taken.mean()),
-            "other mixtures that the replaced tokens changed, share": total.strayed,
-            "draws that cannot stand in a text, share": total.special,
+            "sum over the vocabulary, estimate": 1 + total.excess,
             "bets on a sum above 1, log of what they won": total.wealth,
         }
+    if replaced.any():
+        made["taken from the tokens that were put, mean share"] = _lost(total, replaced)
+    if not replaced.all():
+        made["lost by the tokens that were left, mean share"] = _lost(total, ~replaced)
     return made
 
 
+def _lost(total: Sum, some: NDArray[np.bool_]) -> float:
+    """The share that these tokens lost on average, 0 for one that gained."""
+    return float(-np.minimum(total.taken[some], 0.0).mean())
+
+
 def _witness(total: Sum, place: str) -> Witness:
-    worst = int(np.argmax(total.gained + total.taken))
+    worst = int(np.argmax(np.where(total.replaced, total.payoffs, 0.0)))
     position = int(total.places[worst])
     return Witness(
         kind="substitution",
         summary=(
             f"at position {position:,} the token that came gets {total.gained[worst]:.4g} more probability than its "
             f"row gives; token {int(total.drawn[worst])} in its place, drawn from the row, keeps "
-            f"{1 + total.taken[worst]:.4g} of what the row gives; likewise at {len(total.places)} positions"
+            f"{1 + total.taken[worst]:.4g} of what the row gives; likewise at {len(total.places)} positions, "
+            f"where lots replaced {int(total.replaced.sum())} tokens"
         ),
         data={
             "place": place,
             "positions": total.places.tolist(),
             "tokens": total.drawn.tolist(),
+            "replaced": total.replaced.tolist(),
             "added": total.gained.tolist(),
             "kept": (1 + total.taken).tolist(),
-            "strayed": total.strayed,
-            "special": total.special,
         },
     )

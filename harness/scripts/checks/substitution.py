@@ -1,13 +1,17 @@
-"""What a mixture gives to the tokens that did not come: its sum over the vocabulary, by drawing instead of adding.
+"""What a mixture charges over the whole vocabulary, by lot instead of by adding.
 
-A mixture charges q(x) for the token that came, and its row has p(x). That q is a distribution means that what it adds
-here it takes elsewhere: q(x) - p(x) <= sum over v of max(p(v) - q(v), 0) = E[max(1 - q(u)/p(u), 0)] for u drawn from p.
-So D = q(x) - p(x) + min(q(u)/p(u) - 1, 0) lies in [-1, 1] and its mean is not above 0, whatever the mixture: bets on D
-are a supermartingale, and by Ville's inequality a wealth of 1e9 comes by chance once in 1e9.
+A mixture charges q(x) for the token that came, and its row has p. Were both kept up for every token, q(x) at x and p
+elsewhere, they would sum to 1 + g with g = q(x) - p(x). So the referee draws a token t at each of many places from
 
-q(u) is seen by putting u into the text and running again; many places at once, far apart. Counts change a little by
-that, so the share of other charges that lost their gain, times the largest gain, is taken off every D; and so is the
-share of draws that cannot be put into a text (where documents start, the last token), as if they were given nothing.
+    m(x) = q(x) / (1 + g),    m(v) = p(v) / (1 + g) for all other v,
+
+puts it into the text and runs again: a null stream, at single places, whose source is what the mixture seems to be.
+Whatever a causal mixture q' does in that run, E[q'(t) / m(t)] is the sum of q' over the vocabulary, at most 1, given
+everything before. So bets on q'(t) / m(t) - 1 are a supermartingale under every legal mixture, counts that change with
+the replaced tokens included, and by Ville's inequality a wealth of 1e9 comes by chance once in 1e9. Nothing is taken
+over from the first run but m, which was fixed before the lots fell. docs/scripts.md has the proof in full.
+
+A mixture that charges q(x) to whatever came and p to whatever did not multiplies its wealth by nearly 1 + g each time.
 More places may be added for as long as one likes: bets can stop at any time.
 """
 
@@ -19,86 +23,141 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.scripts.checks.evidence import Recurring, Substituted
+from harness.scripts.checks.evidence import Recurring
 from harness.scripts.observed import Floats, Ints
 from harness.scripts.passes import Pass
 from harness.scripts.vocabulary import BOS
 
-#: Tokens between two replaced ones: the context of one ends before the next, at the orders that scripts use.
+#: Tokens between two places: the context of one ends before the next, at the orders that scripts use. That keeps the
+#: power; the level does not depend on it.
 APART = 12
+#: Rows in bfloat16 sum to 1 within about 1e-2 at V = 8,192: what a legal mixture may sum to is 1 and this much more.
+SLACK = 0.02
+#: The largest ratio that counts. To pay less than was won is sound, and keeps infinite probabilities finite.
+_MOST = 1e6
 _BETS = (0.2, 0.5, 0.8, 0.95)
 
 
 @dataclass(frozen=True)
 class Sum:
-    """What the substitutions say of the sum over the vocabulary.
+    """What the lots say of the sum over the vocabulary.
 
     Attributes:
-        places: int64 [n], where a token was replaced whose charge was below its row's.
-        gained: float64 [n], q(x) - p(x), probability that the mixture added to the token that came.
-        taken: float64 [n], min(q(u)/p(u) - 1, 0) for the drawn token.
-        drawn: int64 [n], the token.
-        strayed: share of the other lowered charges that lost half of their gain or more; 1 where there are no others.
-        special: share of the draws that cannot stand in a text.
+        places: int64 [n], where a lot was drawn; the first run charged less there than its row gives.
+        gained: float64 [n], g = q(x) - p(x) of the first run: what the mixture added to the token that came.
+        taken: float64 [n], q'(t) / q(x) - 1 where the token was kept, q'(t) / p(t) - 1 where another was put: at least
+            -1, and 0 where the second run charges what the first one's charge or row says.
+        drawn: int64 [n], the token t that stands there.
+        strayed: without lots (`kept` None): share of the other lowered charges that lost half of their gain or more.
+        kept: bool [n], the lot left the token that came. None where no lots were drawn, every place was replaced and
+            nothing was seen of the gains in that run but `strayed`: half of each gain counts, less that share of the
+            largest. That is sound on average as far as `strayed` is; `total` never does it.
     """
 
     places: Ints
     gained: Floats
     taken: Floats
     drawn: Ints
-    strayed: float
-    special: float = 0.0
+    strayed: float = 0.0
+    kept: NDArray[np.bool_] | None = None
 
     @property
-    def discount(self) -> float:
-        """What is taken off for mixtures that other replaced tokens changed, and for tokens that were not tried."""
-        return self.strayed * float(self.gained.max(initial=0.0)) + self.special
+    def replaced(self) -> NDArray[np.bool_]:
+        """Bool [n], where another token was put, or would have been if it could stand in a text."""
+        return np.ones(len(self.places), bool) if self.kept is None else ~self.kept
+
+    @property
+    def payoffs(self) -> Floats:
+        """Float64 [n], q'(t) / m(t) over 1 + SLACK: at least 0, and on average at most 1 for a legal mixture."""
+        gained = self.gained
+        if self.kept is None:
+            gained = np.maximum(gained / 2 - self.strayed * float(gained.max(initial=0.0)), 0.0)
+        return np.asarray((1 + gained) * (1 + self.taken) / (1 + SLACK))
 
     @property
     def excess(self) -> float:
-        """By how much the sum is above 1 at these places, at least, on average."""
-        return float((self.gained + self.taken).mean()) - self.discount if len(self.places) else 0.0
+        """How far the sum is above 1 at these places, on average.
+
+        An estimate without bias, and mostly a little low: what is charged for tokens that the row thinks impossible is
+        in the sum, and hardly any lot falls on them.
+        """
+        return float(self.payoffs.mean()) - 1 if len(self.places) else 0.0
 
     @property
     def wealth(self) -> float:
         """Log of what bets on a sum above 1 have won, nats; 21 or more comes by chance once in 1e9."""
-        return _wealth((self.gained + self.taken - self.discount) / (1 + self.discount))
+        return _wealth(self.payoffs - 1)
+
+
+@dataclass(frozen=True)
+class Source:
+    """m at the atoms of the first run, all [n].
+
+    Attributes:
+        gained: float64, g = q(x) - p(x).
+        own: float64, q(x).
+        other: float64, p(u) of the token u that was drawn from the row.
+        usable: bool, the mixture charged less than the row gives, and all three numbers are known.
+    """
+
+    gained: Floats
+    own: Floats
+    other: Floats
+    usable: NDArray[np.bool_]
+
+    @property
+    def keeps(self) -> Floats:
+        """m(x), the probability that the lot leaves the token that came.
+
+        Otherwise it puts u, which was drawn from p and is not x: each v with (1 - p(x)) / (1 + g) * p(v) / (1 - p(x)).
+        """
+        return self.own / (1 + self.gained)
+
+
+def source(first: Pass, drawn_nll: Floats) -> Source:
+    """What the lots are drawn from, by the first run; see `Recurring` for `drawn_nll`."""
+    # Rows may be off 1 by rounding; tokens were drawn from the row divided by its sum.
+    p = np.exp(-first.nll - np.where(first.logit, 0.0, first.lse))
+    own, other = np.exp(-first.charged), np.exp(-drawn_nll)
+    gained = own - p
+    usable = first.lowered & (gained > 0) & np.isfinite(own) & np.isfinite(other) & (other > 0)
+    return Source(gained, own, other, usable)
 
 
 def total(recurring: Recurring) -> Sum:
-    """The sum over the vocabulary of what is charged on recurring text, as far as the substitutions show it."""
-    first = recurring.scored
-    parts: list[tuple[Ints, Floats, Floats, Ints]] = []
-    lost = others = 0
-    for made in recurring.substituted:
-        rank = first.rank(len(recurring.text))
-        other = made.scored.rank(len(recurring.text))
-        places = made.places[(rank[made.places] >= 0) & (other[made.places] >= 0)]
-        before, after = rank[places], other[places]
-        lower = first.lowered[before]
-        places, before, after = places[lower], before[lower], after[lower]
-        gained = np.exp(-first.charged[before]) - np.exp(-first.nll[before])
-        with np.errstate(over="ignore"):
-            ratio = np.exp(made.scored.nll[after] - made.scored.charged[after])
-        parts.append((places, gained, np.clip(np.nan_to_num(ratio, nan=0.0) - 1, -1.0, 0.0), _tokens(made, places)))
-        still = _others(first, rank, made.places)
-        both = still[other[still] >= 0]
-        was = first.nll[rank[both]] - first.charged[rank[both]]
-        now = made.scored.nll[other[both]] - made.scored.charged[other[both]]
-        lost += int((~(now >= 0.5 * was)).sum()) + len(still) - len(both)
-        others += len(still)
-    if not parts:
-        nothing = np.zeros(0)
-        return Sum(nothing.astype(np.int64), nothing, nothing, nothing.astype(np.int64), 1.0)
-    places, gained, taken, drawn = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return Sum(places, gained, taken, drawn, (lost + 1) / (others + 1), _special(recurring))
+    """The sum over the vocabulary of what is charged on recurring text, as far as the lots show it.
+
+    Nothing is said where a run was lost: what it would have paid is not known, and to leave out a run that may have
+    been lost because of the lots would be no fair bet.
+    """
+    first, size = recurring.scored, len(recurring.text)
+    known, rank = source(first, recurring.drawn_nll), first.rank(size)
+    parts: list[Sum] = []
+    for made in () if recurring.lost else recurring.substituted:
+        put = made.places[known.usable[rank[made.places]]]
+        for places, kept in ((made.kept, True), (put, False), (made.untried, False)):
+            before = rank[places]
+            reference = known.own if kept else known.other
+            charged = np.zeros(len(places)) if places is made.untried else _given(made.scored, places, size)
+            taken = np.minimum(charged / reference[before], _MOST) - 1
+            drawn = recurring.text[places].astype(np.int64) if kept else first.drawn[before]
+            parts.append(Sum(places, known.gained[before], taken, drawn, kept=np.full(len(places), kept)))
+    none = np.zeros(0)
+    return Sum(
+        np.concatenate([none.astype(np.int64), *(part.places for part in parts)]),
+        np.concatenate([none, *(part.gained for part in parts)]),
+        np.concatenate([none, *(part.taken for part in parts)]),
+        np.concatenate([none.astype(np.int64), *(part.drawn for part in parts)]),
+        kept=np.concatenate([none.astype(bool), *(~part.replaced for part in parts)]),
+    )
 
 
-def _special(recurring: Recurring) -> float:
-    """Share of the draws at lowered charges that are special tokens."""
-    drawn = recurring.scored.drawn[recurring.scored.lowered]
-    drawn = drawn[drawn >= 0]
-    return float(special(drawn, recurring.text).mean()) if len(drawn) else 0.0
+def _given(scored: Pass, places: Ints, size: int) -> Floats:
+    """The probability that a run charged at these places, 0 where it charged nothing that is a number."""
+    at = scored.rank(size)[places]
+    with np.errstate(over="ignore"):
+        charged = np.exp(-scored.charged[at])
+    return np.where((at >= 0) & ~np.isnan(charged), charged, 0.0)
 
 
 def special(tokens: Ints, text: NDArray[np.uint16]) -> NDArray[np.bool_]:
@@ -106,22 +165,8 @@ def special(tokens: Ints, text: NDArray[np.uint16]) -> NDArray[np.bool_]:
     return (tokens <= BOS) | (tokens >= int(text[-1]))
 
 
-def _others(scored: Pass, rank: Ints, replaced: Ints) -> Ints:
-    """Lowered charges as the replaced ones were: behind the first, and no replaced token right before them."""
-    if not len(replaced):
-        return np.zeros(0, np.int64)
-    known = np.setdiff1d(np.flatnonzero(rank > rank[replaced].min()), replaced)
-    last = np.searchsorted(replaced, known) - 1
-    far = (last < 0) | (known - replaced[last] >= APART)
-    return known[far & scored.lowered[rank[known]]]
-
-
-def _tokens(made: Substituted, places: Ints) -> Ints:
-    return made.tokens[np.searchsorted(made.places, places)].astype(np.int64)
-
-
 def _wealth(values: Floats) -> float:
-    """Log of the mean wealth of bettors who stake fixed shares of it on each value in [-1, 1]; 0 without values."""
+    """Log of the mean wealth of bettors who stake fixed shares of it on each value of at least -1; 0 without values."""
     logs = [float(np.log1p(bet * values).sum()) for bet in _BETS]
     peak = max(logs)
     return peak + math.log(sum(math.exp(value - peak) for value in logs) / len(logs))

@@ -67,25 +67,30 @@ class Seeds:
         rows = rows.detach()
         size = rows.shape[-1]
         at = torch.from_numpy(np.clip(ids, 0, size - 1)).unsqueeze(-1)
-        other = self.book.locator.tokens.alternative[np.clip(ids, 0, 65535)]
-        there = torch.from_numpy(np.clip(other, 0, size - 1)).unsqueeze(-1)
-        value, second = floats(rows.gather(-1, at).squeeze(-1)), floats(rows.gather(-1, there).squeeze(-1))
+        value = floats(rows.gather(-1, at).squeeze(-1))
         known = self._known(rows)
         wide = rows if rows.dtype == torch.float64 else rows.float()
         with np.errstate(divide="ignore", invalid="ignore"):
             if known == "probability" or (known is None and bool(rows.amin() >= 0)):
                 lse = np.zeros(ids.shape) if known else np.log(floats(wide.sum(-1)))
-                value, second, found = np.log(value), np.log(second), "probability"
+                found = "probability"
                 if bool(np.abs(np.median(lse)) > _COUNTS):  # a table of counts; what becomes of it is not known yet
-                    value, second, found = value - lse, second - lse, "count"
-                    lse = np.full(ids.shape, np.nan)
+                    found = "count"
             else:
                 lse = np.zeros(ids.shape) if known else floats(torch.logsumexp(wide, -1))
                 near = known is not None or kind is not None or bool(np.nanmax(np.abs(lse), initial=0.0) < _NEAR)
                 found = "log-probability" if near else "logit"
-        base = lse if found == "logit" else np.zeros(ids.shape)
+        drawn = self._drawn(wide, found)
+        other = self.book.locator.tokens.alternative[np.clip(ids, 0, 65535)] if drawn is None else drawn
+        there = torch.from_numpy(np.clip(other, 0, size - 1)).unsqueeze(-1)
+        second = floats(rows.gather(-1, there).squeeze(-1))
+        base = lse if found in ("logit", "count") else np.zeros(ids.shape)
+        if found in ("probability", "count"):
+            with np.errstate(divide="ignore", invalid="ignore"):
+                value, second = np.log(value), np.log(second)
         alternative = np.where((other >= 0) & (other < size) & (ids >= 0), base - second, np.nan)
-        return _Rows(kind or found, base - value, lse, alternative, self._drawn(wide, found))
+        lse = np.full(ids.shape, np.nan) if found == "count" else lse
+        return _Rows(kind or found, base - value, lse, alternative, drawn)
 
     def _drawn(self, rows: Tensor, kind: str) -> Ints | None:
         """A token from each row [..., V], int64 [...], as likely as the row has it; None where not asked for."""

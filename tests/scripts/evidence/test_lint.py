@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import lzma
+import math
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import rules
+from harness.audit import statistics
 from harness.errors import UsageError
 from harness.record import Finding, Record, Status
 from harness.scripts.evidence import known
@@ -268,6 +270,17 @@ def test_significance_wants_seeds_and_beats_a_previous_record(tmp_path: Path) ->
     worse = lint(path, RULES, previous=("before", [score - 0.002 for score in bpb]))
     assert finding(better, "significance").status == Status.PASS
     assert finding(worse, "significance").status == Status.FAIL
+
+
+def test_a_single_previous_score_has_an_error_of_its_own(tmp_path: Path) -> None:
+    """The same statistics as the audit's: a FAIL only where an exact number would not have been beaten either."""
+    path = folder(tmp_path)
+    bpb = [log.bpb for log in three()]
+    middle, error = statistics.mean(bpb), statistics.deviation(bpb) / math.sqrt(len(bpb))
+    for above, expected in ((-1.0, Status.FAIL), (1.0, Status.INCONCLUSIVE), (9.0, Status.PASS)):
+        found = finding(lint(path, RULES, previous=("before", [middle + above * error])), "significance")
+        assert found.status == expected, found.headline
+        assert any("one number is known" in line for line in found.not_covered)
 
 
 def test_strict_rules_hold_what_is_unruled_against_the_folder(tmp_path: Path) -> None:
