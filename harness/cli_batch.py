@@ -25,7 +25,7 @@ from harness.sandbox.box import Sandbox
 from harness.scripts import judging
 
 _FILE = click.Path(path_type=Path)
-_DATA = "stdlib"
+_DATA = corpus.DEFAULT
 _MEMORY = 4.0
 
 

@@ -42,7 +42,7 @@ _HELP = {"help_option_names": ["-h", "--help"]}
 @click.option("--cache", type=click.Path(path_type=Path), metavar="DIR",
               help="Take records of identical runs from there and keep new ones; in CI none is taken.")  # fmt: skip
 @click.option("--ruleset", default=rules.DEFAULT, show_default=True, metavar="NAME|FILE", help="Rules to judge by.")
-@click.option("--data", default="stdlib", show_default=True, metavar="SPEC", help="Data for adapters, as for run.")
+@click.option("--data", default=corpus.DEFAULT, show_default=True, metavar="SPEC", help="For adapters, as for run.")
 @click.option("--data-cache", type=click.Path(path_type=Path), envvar="HARNESS_CACHE",
               help="Where prepared data is kept.  [default: ~/.cache/golf-harness]")  # fmt: skip
 @click.option("--timeout", type=float, metavar="SECONDS", help="Stop a box after this long.")

@@ -25,7 +25,7 @@ from harness.training import train
 @click.option("--check", type=click.Choice(CHECKS), default=CHECKS[0], show_default=True, help="What to hunt for.")
 @click.option("--examples", type=int, default=200, show_default=True, metavar="N", help="Flips before giving up.")
 @click.option("--out", type=_FILE, metavar="DIR", help="Where the record goes.  [default: runs/NAME/hunt]")
-@click.option("--data", default="stdlib", show_default=True, metavar="SPEC", help="As for `harness run`.")
+@click.option("--data", default=corpus.DEFAULT, show_default=True, metavar="SPEC", help="As for `harness run`.")
 @click.option("--scale", type=click.Choice(["smoke", "record"]), default="smoke", show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True, help="Of training, evaluation and search.")
 @click.option("--ruleset", default=rules.DEFAULT, show_default=True, metavar="NAME|FILE", help="Rules to judge by.")

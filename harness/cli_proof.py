@@ -47,7 +47,7 @@ def _box(command: Callable[..., Any]) -> Callable[..., Any]:
     help="Last position before the segment; the tokens up to it are given to the decoder and lie in the archive.",
 )  # fmt: skip
 @click.option("--out", type=_FILE, metavar="FILE", help="The archive to write.  [default: runs/NAME/proof.golf]")
-@click.option("--data", default="stdlib", show_default=True, metavar="SPEC", help="As for `harness run`.")
+@click.option("--data", default=corpus.DEFAULT, show_default=True, metavar="SPEC", help="As for `harness run`.")
 @click.option("--scale", type=click.Choice(["smoke", "record"]), default="smoke", show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True, help="Training seed.")
 @click.option("--cache", type=_FILE, envvar="HARNESS_CACHE", help="Where prepared data is kept.")

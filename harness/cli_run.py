@@ -34,10 +34,10 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option(
             "--data",
-            default="stdlib",
+            default=corpus.DEFAULT,
             show_default=True,
             metavar="SPEC",
-            help="stdlib, a folder in the contest's layout, a .jsonl file, or fineweb:sp1024[@SHARDS].",
+            help="commons, stdlib, a folder in the contest's layout, a .jsonl file, or fineweb:sp1024[@SHARDS].",
         ),
         click.option(
             "--scale",

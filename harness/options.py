@@ -10,7 +10,7 @@ import numpy as np
 
 from harness import audit, rules
 from harness.audit.evidence import PreviousRecord
-from harness.corpus.dataset import Dataset
+from harness.corpus.dataset import DEFAULT, Dataset
 from harness.corpus.shards import Tokens
 from harness.record import SeedScore
 from harness.rules import Ruleset
@@ -72,7 +72,7 @@ class Options:
     timeout: float | None = None
     memory_bytes: int = 4 << 30
     threads: int = 2
-    data_spec: str = "stdlib"
+    data_spec: str = DEFAULT
     null_source: NullSource = "model"
     previous: PreviousRecord | None = None
     earlier: tuple[SeedScore, ...] = ()

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from harness import audit
 from harness.audit.evidence import Clocks, Evidence
 from harness.blind import BlindFlips
-from harness.corpus.dataset import Dataset, dealt
+from harness.corpus.at_hand import AtHand, look
+from harness.corpus.dataset import Dataset, dealt, default_cache
 from harness.corpus.shards import Tokens
 from harness.errors import SubmissionError
 from harness.folder import Folder
@@ -36,6 +37,7 @@ from harness.referee.wholerow import Start, WholeRow, ask, chosen
 from harness.report import html
 from harness.retraining import retrain
 from harness.sandbox.protocol import Rows
+from harness.sandbox.view import view
 from harness.scoring import EvaluationBox, Job
 from harness.training import Sealed, train, write_atomically
 from harness.weigh import weigh
@@ -200,8 +202,21 @@ def gather(
     evidence.claims = folder.claims
     if "proof" in options.checks:
         evidence.proof = proof_of(folder, dataset, sealed, seed, options, progress, rng=secret.rng("proof"))
+    if {"artifact-independence", "isolation"}.intersection(options.checks):
+        evidence.at_hand = _at_hand(folder, dataset, sealed, progress)
     evidence.peak_bytes = {"training": sealed.peak_bytes, "evaluation": peak}
     return evidence
+
+
+def _at_hand(folder: Folder, dataset: Dataset, sealed: Sealed, progress: Progress) -> AtHand:
+    """Hold the validation text against what every box shows, and against what this submission's boxes show besides."""
+    progress.phase("search", "files that a box can read, for validation text (the first time on a machine: a minute)")
+    shown = view([])
+    with folder.staged() as code:
+        files = {name: code / name for name in folder.code} | {"the artifact": sealed.path}
+        found = look(dataset, shown.read, files, default_cache(), hide=shown.hide)
+    progress.done(f"{found.scanned_files:,} files hold {found.share:.1%} of it")
+    return found
 
 
 def secret_of(options: Options, seed: int) -> Secret:

@@ -127,6 +127,7 @@ def record_of(
             "data_spec": options.data_spec,
             "resumed": sealed.resumed,
             "peak_memory_bytes": dict(evidence.peak_bytes),
+            "files_searched_for_text": evidence.at_hand.scanned_files if evidence.at_hand else 0,
             **({"ranks": evidence.ranks} if evidence.ranks > 1 else {}),
             **({"device": options.device} if options.device != "cpu" else {}),
         },

@@ -1,26 +1,37 @@
 """artifact-independence: could the artifact have been made from the validation text?
 
-For most adapters the answer is by construction: the train box holds the train shards and no validation token, so
-nothing that is trained, calibrated or packed there depends on them. That is as strong as the box. A submission that
-declares that its training reads validation data is trained again with other validation data, and has to seal the same
-bytes.
+For most adapters the answer is by construction: the train box holds the train shards and no validation token, and
+no file that it can read holds a passage of the validation text, so nothing that is trained, calibrated or packed there
+depends on them. That is as strong as the box. Where text is at hand, as the stdlib data set is in every Python, the
+check cannot decide; where the submission itself brings it along, it fails. A submission that declares that its training
+reads validation data is trained again with other validation data, and has to seal the same bytes.
 """
 
 from __future__ import annotations
 
+from harness.audit import reach
 from harness.audit.evidence import Evidence, Retraining, finding, not_run
 from harness.record import Finding, Metric, Status, Witness
 
 CHECK, RULE = "artifact-independence", "data"
 
-_ALWAYS = [
-    "validation text that the author has put into the submission's own files (size-limit counts their bytes)",
-    "the standard library's documentation, which the box can read and the stdlib data set is made of",
-]
-
 
 def check(evidence: Evidence) -> Finding:
-    """PASS when the train box was closed, or held validation data that left no trace; FAIL when it left one."""
+    """PASS when the box was closed and no text at hand, or validation data left no trace; FAIL when it left one."""
+    witness = reach.held(evidence.at_hand)
+    if witness is not None:
+        share = evidence.at_hand.own_share if evidence.at_hand else 0.0
+        return finding(
+            evidence,
+            CHECK,
+            RULE,
+            Status.FAIL,
+            f"the submission brings {share:.1%} of the validation text along, in {witness.data['file']}",
+            metrics=reach.metrics(evidence.at_hand),
+            witness=witness,
+            power=reach.power(evidence.at_hand),
+            not_covered=reach.NOT_COVERED,
+        )
     if evidence.retraining is not None:
         return _compared(evidence, evidence.retraining)
     if evidence.claims.get("reads_validation"):
@@ -28,20 +39,29 @@ def check(evidence: Evidence) -> Finding:
         return not_run(evidence, CHECK, RULE, why)
     level = evidence.level
     closed = level.filesystem and level.network
-    headline = (
-        f"by construction: the train box ({level.name}) held the training shards and no validation token"
-        if closed
-        else f"the train box was open ({level.name}): what the artifact was made from is not known"
-    )
+    doubt = reach.doubt(evidence.at_hand) or reach.own_doubt(evidence.at_hand)
+    by_construction = closed and reach.none_at_hand(evidence.at_hand)
+    if not closed:
+        headline = f"the train box was open ({level.name}): what the artifact was made from is not known"
+    elif doubt:
+        headline = doubt
+    else:
+        text = (
+            "no file that it could read holds a passage of the validation text"
+            if by_construction
+            else "files hold no more than a trace of the validation text"
+        )
+        headline = f"the train box ({level.name}) held the training shards and no validation token, and {text}"
+        headline = f"by construction: {headline}" if by_construction else headline
     return finding(
         evidence,
         CHECK,
         RULE,
-        Status.PASS if closed else Status.INCONCLUSIVE,
+        Status.PASS if closed and not doubt else Status.INCONCLUSIVE,
         headline,
-        metrics={"train box confined": closed, "sandbox": level.name},
-        power={"by construction": closed},
-        not_covered=_ALWAYS,
+        metrics={"train box confined": closed, "sandbox": level.name, **reach.metrics(evidence.at_hand)},
+        power={"by construction": by_construction, **reach.power(evidence.at_hand)},
+        not_covered=reach.NOT_COVERED,
     )
 
 
@@ -54,14 +74,18 @@ def _compared(evidence: Evidence, runs: Retraining) -> Finding:
         "validation tokens in the train box": runs.tokens,
         "second validation set": runs.source,
         "trainings compared": runs.trainings,
+        **reach.metrics(evidence.at_hand),
     }
+    doubt = reach.doubt(evidence.at_hand) or reach.own_doubt(evidence.at_hand)
     not_covered = [
         "what both validation sets have in common: document lengths, the language, the tokenizer",
-        *_ALWAYS,
+        *reach.NOT_COVERED,
     ]
     witness, status = None, Status.INCONCLUSIVE
     if runs.error is not None:
         headline = f"its training read validation data, and could not be compared with another one: {runs.error}"
+    elif runs.second == runs.first and closed and doubt:
+        headline = f"the same bytes with other validation data, but {doubt}"
     elif runs.second == runs.first and closed:
         status = Status.PASS
         headline = "the artifact is the same, byte for byte, when it is trained with other validation data"
@@ -91,6 +115,10 @@ def _compared(evidence: Evidence, runs: Retraining) -> Finding:
         headline,
         metrics=metrics,
         witness=witness,
-        power={"trainings compared": runs.trainings, "smallest visible change of the artifact, bytes": 1},
+        power={
+            "trainings compared": runs.trainings,
+            "smallest visible change of the artifact, bytes": 1,
+            **reach.power(evidence.at_hand),
+        },
         not_covered=not_covered,
     )

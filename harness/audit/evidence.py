@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from harness.corpus.at_hand import AtHand
 from harness.corpus.dataset import Dataset
 from harness.record import Finding, Metric, SeedScore, Status, Witness
 from harness.referee.comparator import ROUNDING, ProbeResult
@@ -188,6 +189,7 @@ class Evidence:
         depth: how much was tried, see `options.PLANS`.
         forgets: rows are what they were again some way after a replaced token; False for a scorer that keeps learning.
         planned: positions whose own rows a flip was to be compared at, at the least, for a PASS.
+        at_hand: how much of the validation text lies where a box can read it; None where nobody looked.
     """
 
     ruleset: Ruleset
@@ -217,6 +219,7 @@ class Evidence:
     depth: str = "standard"
     forgets: bool = True
     planned: int = 0
+    at_hand: AtHand | None = None
 
     @property
     def tolerance(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from harness.audit import reach
 from harness.audit.evidence import Evidence, finding
 from harness.record import Finding, Metric, Status, Witness
 from harness.referee.comparator import ROUNDING
@@ -30,12 +31,17 @@ def check(evidence: Evidence) -> Finding:
         "a second box scores the same": reloaded if difference is not None else None,
         "attempts to use the network": len(network),
         "other events": len(notices) - len(network),
+        **reach.metrics(evidence.at_hand),
     }
-    power = {"enforced from outside": level.filesystem and level.network}
+    power: dict[str, Metric] = {
+        "enforced from outside": level.filesystem and level.network,
+        **reach.power(evidence.at_hand),
+    }
     not_covered = [
         "attempts that bypass the interpreter are stopped by the box, but not seen",
-        "the Python installation is readable, and with it the documentation that the stdlib data set is made of",
+        *reach.NOT_COVERED,
     ]
+    doubt = reach.doubt(evidence.at_hand)
     witness = None
     if network:
         status, headline = Status.FAIL, f"the evaluation tried to use the network: {network[0]}"
@@ -43,11 +49,14 @@ def check(evidence: Evidence) -> Finding:
     elif not (level.filesystem and level.network):
         status = Status.INCONCLUSIVE
         headline = f"the box could not be closed ({level.name}): what the evaluation read is not known"
+    elif doubt:
+        status, headline = Status.INCONCLUSIVE, doubt
     elif difference is not None and not reloaded:
         status, headline = Status.INCONCLUSIVE, "the same artifact in a second fresh box did not give the same rows"
     else:
         again = "; a second fresh box gave the same rows" if reloaded else ""
-        status, headline = Status.PASS, f"ran on the artifact and its folder alone ({level.name}){again}"
+        text = "; no file in reach holds validation text" if reach.none_at_hand(evidence.at_hand) else ""
+        status, headline = Status.PASS, f"ran on the artifact and its folder alone ({level.name}){again}{text}"
     return finding(
         evidence,
         CHECK,

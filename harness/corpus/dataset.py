@@ -1,8 +1,8 @@
 """A prepared dataset: the one place where documents, tokens, tokenizer and byte table come together.
 
-`prepare` takes "stdlib", a .jsonl file, a folder in the contest's layout, or "fineweb:VARIANT[@SHARDS]". What it
-computes is kept under a cache folder, addressed by the content that it was computed from. Training shards lie in a
-folder of their own, the only one that the box is shown.
+`prepare` takes "commons", "stdlib", a .jsonl file, a folder in the contest's layout, or "fineweb:VARIANT[@SHARDS]".
+What it computes is kept under a cache folder, addressed by the content that it was computed from. Training shards lie
+in a folder of their own, the only one that the box is shown.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.corpus import hub
+from harness.corpus import commons, hub
 from harness.corpus.documents import (
     jsonl_documents,
     split,
@@ -44,6 +44,9 @@ FORMAT = 2
 #: Prepared streams up to this size are hashed again on every load, so that a damaged cache cannot be scored.
 _RECHECK_BYTES = 256_000_000
 
+#: What is played where nobody names anything else: the texts that ship with the harness.
+DEFAULT = commons.NAME
+
 Notify = Callable[[str], None]
 Fact = int | float | str
 
@@ -53,7 +56,7 @@ class Dataset:
     """Everything that a run needs to know about its data.
 
     Attributes:
-        name: "stdlib", the file's name, or the contest's name such as "fineweb10B_sp1024".
+        name: "commons", "stdlib", the file's name, or the contest's name such as "fineweb10B_sp1024".
         sha256: over the tokenizer file and both token streams.
         root: the cache folder of the prepared data.
         train_dir: a folder that holds the training shards and nothing else.
@@ -142,15 +145,17 @@ def prepare(spec: str, *, cache: Path, vocab_size: int = 1024, notify: Notify = 
     """Prepare a dataset, or load it if it has been prepared before.
 
     Args:
-        spec: "stdlib", a .jsonl file, a folder in the contest's layout, or "fineweb:VARIANT[@SHARDS]".
+        spec: "commons", "stdlib", a .jsonl file, a folder in the contest's layout, or "fineweb:VARIANT[@SHARDS]".
         cache: folder for prepared and downloaded data.
-        vocab_size: pieces of a tokenizer that has to be trained ("stdlib" and .jsonl only).
+        vocab_size: pieces of a tokenizer that has to be trained (not for "fineweb:" and folders).
         notify: receives one line for each slow step.
 
     Raises:
         UsageError: the data is missing, broken or ambiguous.
     """
     cache = cache.expanduser().resolve()
+    if spec == commons.NAME:
+        return _from_documents(spec, commons.commons_address(), commons.commons_documents, cache, vocab_size, notify)
     if spec == "stdlib":
         return _from_documents("stdlib", _stdlib_address(), stdlib_documents, cache, vocab_size, notify)
     if spec.startswith("fineweb:"):
@@ -165,8 +170,8 @@ def prepare(spec: str, *, cache: Path, vocab_size: int = 1024, notify: Notify = 
         return _from_documents(path.name, address, lambda: jsonl_documents(path), cache, vocab_size, notify)
     what = "is neither a folder nor a .jsonl file" if path.exists() else "does not exist"
     raise UsageError(
-        f"data {spec!r} {what}; give stdlib, a .jsonl file, a folder with datasets/ and tokenizers/,"
-        " or fineweb:sp1024@SHARDS"
+        f"data {spec!r} {what}; give commons, stdlib, a .jsonl file, a folder with datasets/ and"
+        " tokenizers/, or fineweb:sp1024@SHARDS"
     )
 
 

@@ -1,7 +1,8 @@
 """Raw documents: the documentation of the running Python's standard library, or a JSON-lines file.
 
-The embedded corpus needs no download: every Python brings about two megabytes of English full of code. Modules are
-parsed, never imported.
+Every Python brings about two megabytes of English full of code, to every box as well, so that no score on it shows
+much (see `harness.corpus.at_hand`); the default data are those of `harness.corpus.commons`. Modules are parsed, never
+imported.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ def _topic_documents(path: Path | None) -> list[str]:
 
 
 def stdlib_documents() -> list[str]:
-    """The embedded corpus: docstrings of the standard library, packed by module, and the `help()` topics.
+    """The stdlib data: docstrings of the standard library, packed by module, and the `help()` topics.
 
     Near duplicates are still in it (see `harness.corpus.overlap`); the order is fixed.
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness import audit, pipeline, rules
-from harness.corpus.dataset import Dataset
+from harness.corpus.dataset import DEFAULT, Dataset
 from harness.environment import harness_sha256
 from harness.errors import UsageError
 from harness.folder import Folder, is_adapter, open_folder
@@ -73,7 +73,7 @@ class Settings:
 
     data: Callable[[], Dataset]
     ruleset: Ruleset = field(default_factory=rules.load)
-    data_spec: str = "stdlib"
+    data_spec: str = DEFAULT
     sandbox: Sandbox = "auto"
     timeout: float | None = None
     memory_bytes: int = 4 << 30

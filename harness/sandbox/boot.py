@@ -14,7 +14,7 @@ import sys
 import traceback
 
 
-def confine(level: str, read: list[str], write: list[str], devices: list[str]) -> dict[str, int]:
+def confine(level: str, read: list[str], write: list[str], devices: list[str], hide: list[str]) -> dict[str, int]:
     """Capabilities, new privileges, Landlock, seccomp. What the level builds on must succeed; the rest is extra.
 
     Returns:
@@ -30,7 +30,7 @@ def confine(level: str, read: list[str], write: list[str], devices: list[str]) -
     needed = level == "landlock"
     version = 0
     if needed or landlock.abi():
-        version = landlock.restrict(read=[*read, *_proc(level)], write=write, devices=devices)
+        version = landlock.restrict(read=[*read, *_proc(level)], write=write, devices=devices, hide=hide)
     # Without a network namespace there is no harmless socket: even a unix one reaches the host's daemons.
     own_network = [seccomp.AF_UNIX, seccomp.AF_INET, seccomp.AF_INET6, seccomp.AF_NETLINK]
     if needed or seccomp.supported():
@@ -70,7 +70,7 @@ def main() -> None:
     try:
         _limit(plan.memory_bytes, plan.file_bytes)
         write = [plan.scratch, "/dev/shm" if plan.level in ("native", "bubblewrap") else plan.shm]
-        ready = {} if plan.level == "none" else confine(plan.level, plan.read, write, plan.devices)
+        ready = {} if plan.level == "none" else confine(plan.level, plan.read, write, plan.devices, plan.hide)
     except OSError as error:
         report(plan.status, fault=reason(error))
         os._exit(1)

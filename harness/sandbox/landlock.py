@@ -10,7 +10,7 @@ import ctypes
 import os
 import stat
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 from harness.sandbox.kernel import syscall
 
@@ -36,13 +36,14 @@ def abi() -> int:
         return 0
 
 
-def restrict(*, read: Iterable[str], write: Iterable[str], devices: Iterable[str]) -> int:
+def restrict(*, read: Iterable[str], write: Iterable[str], devices: Iterable[str], hide: Collection[str] = ()) -> int:
     """Confine this thread, and all that it starts from here on, for good; call before any thread exists.
 
     Args:
         read: files and folders to read and execute. One that does not exist is left out.
         write: folders to do anything in but make device files.
         devices: device files to read, write and control.
+        hide: folders inside `read` of which no file may be read; their names can be listed.
 
     Returns:
         The Landlock version in force. From 4 on TCP is denied, from 6 on signals and abstract sockets leave
@@ -60,7 +61,8 @@ def restrict(*, read: Iterable[str], write: Iterable[str], devices: Iterable[str
     ruleset = syscall("landlock_create_ruleset", _CREATE_RULESET, attributes, size, 0)
     try:
         for path in read:
-            _allow(ruleset, path, files & _READ)
+            for place, access in _around(path, hide):
+                _allow(ruleset, place, files & access)
         for path in write:
             _allow(ruleset, path, files & ~(MAKE_CHAR | MAKE_BLOCK | IOCTL_DEV))
         for path in devices:
@@ -69,6 +71,20 @@ def restrict(*, read: Iterable[str], write: Iterable[str], devices: Iterable[str
     finally:
         os.close(ruleset)
     return version
+
+
+def _around(path: str, hide: Collection[str]) -> Iterator[tuple[str, int]]:
+    """Rules for a path without what is hidden in it: rules only ever add, so everything beside it gets one."""
+    if path in hide:
+        return
+    if not any(folder.startswith(path + "/") for folder in hide):
+        yield path, _READ
+        return
+    yield path, READ_DIR
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if not entry.is_symlink():  # a rule would be one on what it leads to
+                yield from _around(entry.path, hide)
 
 
 def _allow(ruleset: int, path: str, access: int) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from harness import rules
 from harness.audit.evidence import ArtifactSizes, Clocks, Evidence
+from harness.corpus.at_hand import AtHand
 from harness.corpus.dataset import Dataset
 from harness.record import Finding, Status
 from harness.referee.comparator import ProbeResult
@@ -26,6 +27,9 @@ FIT = ArtifactSizes(1_000_000, {"shipped": 5_000, "wrapped": 20_000, "all_files"
 QUICK = Clocks(
     {"loop": 400.0, "touches training data": 500.0}, {"loop": 200.0, "from process start": 210.0}, "8xH100", True
 )
+
+
+NOTHING = AtHand(share=0.0, documents=0, scanned_files=1000, scanned_bytes=10_000_000)
 
 
 def commit(
@@ -79,6 +83,7 @@ def evidence(dataset: Dataset, trace: Trace | None = None, **changes: Any) -> Ev
         "again": first,
         "difference": compare(first, first),
         "probes": [probe_result()],
+        "at_hand": NOTHING,
     }
     return Evidence(**{**clean, **changes})
 

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import harness
+from harness.corpus.commons import FILE
 from harness.sandbox.box import Box, Limits
 from harness.sandbox.wire import Wire, text, untext
 
@@ -223,6 +224,20 @@ def test_an_installed_referee_is_hidden(level: str, make_box: MakeBox, offered: 
     for folder, expected in ((package, []), (package.parent, sorted(os.listdir(package.parent)))):
         with make_box("look", str(folder), read=[package.parent], sandbox=level) as box:
             assert json.loads(untext(box.wire.recv(timeout=60).arrays[0], 1 << 20)) == expected
+
+
+def test_the_default_data_cannot_be_read(isolated: str, make_box: MakeBox, tmp_path: Path) -> None:
+    """Where the package is installed among what a box sees, and where it lies elsewhere; its neighbours can be read."""
+    package = Path(harness.__file__).resolve().parent
+    neighbours = [package.parent / "pyproject.toml", package.parent / "submissions" / "baseline" / "submission.py"]
+    paths = [str(path) for path in (FILE, package / "record.py", *neighbours)]
+    with make_box("sizes", *paths, read=[package.parent], sandbox=isolated) as box:
+        installed = box.wire.recv(timeout=60).arrays[0].tolist()
+    assert installed == [-1, -1, *(path.stat().st_size for path in neighbours)]
+    with make_box("sizes", *paths, sandbox=isolated) as box:
+        assert box.wire.recv(timeout=60).arrays[0].tolist() == [-1] * 4
+    with make_box("sizes", *paths, sandbox="none") as box:
+        assert box.wire.recv(timeout=60).arrays[0].tolist()[0] == FILE.stat().st_size
 
 
 def test_the_kit_comes_along(isolated: str, make_box: MakeBox) -> None:

@@ -310,6 +310,17 @@ def leave_a_mess(wire: Wire) -> None:
     os.chmod("locked", 0)
 
 
+def sizes(wire: Wire, *paths: str) -> None:
+    """How many bytes of each file can be read; -1 where it cannot."""
+    found = []
+    for path in paths:
+        try:
+            found.append(len(Path(path).read_bytes()))
+        except OSError:
+            found.append(-1)
+    wire.send(1, np.array(found))
+
+
 def look(wire: Wire, folder: str) -> None:
     wire.send(1, text(json.dumps(sorted(os.listdir(folder)))))
 
