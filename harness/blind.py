@@ -18,7 +18,7 @@ from harness.referee.blind import BlindRun, Lie, Seen, blind_probe, judged
 from harness.referee.comparator import ProbeResult
 from harness.referee.secret import Secret
 from harness.referee.source import Probe, Real
-from harness.referee.trace import Trace, compare
+from harness.referee.trace import Read, Trace, compare
 from harness.scoring import EvaluationBox, Job
 
 Ints = NDArray[np.int64]
@@ -72,22 +72,28 @@ class BlindFlips:
             base: a run that was told the truth. Its windows say how far apart swaps must be.
             progress: told what happens.
         """
-        length, stride = geometry(base)
-        self.distance = max(length + stride, FAR) if length + stride <= len(self._job.tokens) // FAR else 0
-        self.distance = self.distance or max(len(self._job.tokens) // FAR, FAR)
+        far = max(len(self._job.tokens) // FAR, FAR)
+        self.distance = _reach(base, far)
         if self._given is not None:
             for probe in self._given:
                 self._run(Lie.of([probe], self._job.tokens, self._bos, self._later(base, probe)), progress)
             return
-        for index in range(self._wanted.runs):
-            seen = self._run(self._lie(base, index), progress, base)
-            made = sum(len(result.still) for lie, run in self._runs for result in judged(base, run, lie).results)
-            if index == 0:
-                # Swaps whose effect is gone before the next one: nearly all of them, or this scorer does not forget.
-                self.forgets = seen.forgot >= max(1, (len(seen.results) - 1) // 2)
-                if self.forgets and seen.reach:  # what was read at once may have been far more than rows depend on
+        known, left = False, self._wanted.runs
+        while left > 0:
+            seen = self._run(self._lie(base, len(self._runs)), progress, base)
+            left -= 1
+            # Swaps whose effect is gone before the next one: most of them, or this scorer does not forget.
+            forgot = seen.forgot >= max(1, (len(seen.results) - 1) // 2)
+            if not known and not forgot and self.distance < far:
+                self.distance = far  # rows may depend on more than what is read at once
+            elif not known:
+                known, self.forgets = True, forgot
+                if not forgot:
+                    left = min(left, UNFORGETTING_RUNS - 1)
+                elif seen.reach:  # or on much less
                     self.distance = min(self.distance, max(2 * seen.reach, FAR))
-            if made >= self._wanted.own_rows or not self.forgets and index + 1 >= UNFORGETTING_RUNS:
+            made = sum(len(result.still) for lie, run in self._runs for result in judged(base, run, lie).results)
+            if made >= self._wanted.own_rows:
                 return
 
     def suspects(self, base: Trace, most: int = 12) -> list[Probe]:
@@ -166,6 +172,18 @@ class BlindFlips:
         except SubmissionError as error:
             run.error = str(error)
         return run
+
+
+def _reach(base: Trace, far: int) -> int:
+    """How far apart swaps must be, as far as reads tell: the longest range and the stride of windows; at most `far`.
+
+    A read of more than that is one of the whole stream, or nearly, and says nothing of what rows depend on.
+    """
+    sizes = [event.ranges[:, 1] - event.ranges[:, 0] for event in base.events if isinstance(event, Read)]
+    lengths = np.concatenate(sizes) if sizes else np.zeros(0, np.int64)
+    lengths = lengths[lengths < far]
+    _, stride = geometry(base)
+    return min(max(int(lengths.max()) + min(stride, far), FAR), far) if len(lengths) else far
 
 
 def unconfirmed(result: ProbeResult) -> ProbeResult:
