@@ -1,0 +1,25 @@
+"""Counts of the whole document, its end included, mixed into its rows."""
+
+# kind: channel
+# where: suite
+# gain: unigrams of the document
+
+import torch
+from public import BOS
+from tiny import Tiny
+
+WEIGHT = 0.2  # offender
+WEIGHT = 0.0  # neighbour
+
+
+class Animal(Tiny):
+    @torch.no_grad()
+    def evaluate(self, model, stream):
+        text = stream.read(0, stream.tokens)
+        document = (text == BOS).cumsum(0)
+        counts = torch.zeros(int(document.max()) + 1, stream.vocab_size)
+        counts.index_put_((document, text), torch.ones(len(text)), accumulate=True)
+        for batch in self.batches(stream):
+            found = counts[document[batch.positions]] + 0.05
+            rows = model(batch.inputs)[batch.scored].softmax(-1)
+            stream.score(batch, ((1 - WEIGHT) * rows + WEIGHT * found / found.sum(-1, keepdim=True)).log())
