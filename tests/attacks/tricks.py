@@ -9,8 +9,9 @@ from __future__ import annotations
 import mmap
 import os
 import sys
+import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -170,8 +171,32 @@ def board(size: int) -> np.ndarray:
     return np.frombuffer(mmap.mmap(-1, size * 8), np.int64)
 
 
-def in_memory(pattern: bytes, pid: int | str = "self", after: int = 8192) -> bytes:
-    """What follows a pattern in a process's memory; b"" where it is not found or may not be read."""
+def slowdown() -> float:
+    """How many times longer than alone on its machine this process takes, at least 1."""
+    with open("/proc/uptime") as file:
+        lived = float(file.read().split()[0]) - int(stat()[19]) / os.sysconf("SC_CLK_TCK")
+    return max(1.0, lived / max(time.process_time(), 0.05))
+
+
+def following(pattern: bytes, content: bytes, most: int = 1 << 20) -> Iterator[bytes]:
+    """What begins with a pattern in some content, at each place where it stands."""
+    at = content.find(pattern)
+    while at >= 0:
+        yield content[at : at + most]
+        at = content.find(pattern, at + 1)
+
+
+def truth(candidates: Iterable[bytes]) -> Tensor:
+    """The first of some byte strings that is the public text, int64 [n]; empty where none is."""
+    for found in candidates:
+        tokens = torch.from_numpy(np.frombuffer(found[: len(found) // 2 * 2], np.uint16).astype(np.int64))
+        if len(tokens) > 200 and float(known(tokens[:200]).float().mean()) > 0.9:
+            return tokens
+    return torch.zeros(0, dtype=torch.int64)
+
+
+def in_memory(pattern: bytes, pid: int | str = "self") -> Iterator[bytes]:
+    """What begins with a pattern in a process's memory; nothing where it may not be read."""
     try:
         maps = Path(f"/proc/{pid}/maps").read_text().splitlines()
         with open(f"/proc/{pid}/mem", "rb", 0) as memory:
@@ -185,34 +210,24 @@ def in_memory(pattern: bytes, pid: int | str = "self", after: int = 8192) -> byt
                     content = memory.read(high - low)
                 except OSError:
                     continue
-                at = content.find(pattern)
-                while at >= 0:
-                    found = content[at : at + after]
-                    if len(set(found[len(pattern) :])) > 8:
-                        return found
-                    at = content.find(pattern, at + 1)
+                yield from following(pattern, content)
     except OSError:
-        pass
-    return b""
+        return
 
 
-def in_files(pattern: bytes, roots: list[str], limit: int = 400_000_000) -> bytes:
-    """What follows a pattern in a file that can be read below some folders; b"" where there is none."""
+def in_files(pattern: bytes, roots: list[str], limit: int = 400_000_000) -> Iterator[bytes]:
+    """What begins with a pattern in any file that can be read below some folders."""
     for root in roots:
-        for folder, _, names in os.walk(root, onerror=None):
-            for name in names:
-                path = os.path.join(folder, name)
+        for folder, _, names in os.walk(root):
+            for path in (os.path.join(folder, name) for name in names):
                 try:
                     if not os.path.isfile(path) or path.startswith(str(HERE)) or os.path.getsize(path) > 50_000_000:
                         continue
                     limit -= os.path.getsize(path)
                     if limit < 0:
-                        return b""
+                        return
                     with open(path, "rb") as file:
                         content = file.read()
                 except OSError:
                     continue
-                at = content.find(pattern)
-                if at >= 0:
-                    return content[at:]
-    return b""
+                yield from following(pattern, content)

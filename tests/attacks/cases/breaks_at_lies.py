@@ -1,7 +1,7 @@
 """Leaks, and breaks where the text stops being the public one."""
 
 # kind: silence
-# where: box
+# where: suite
 # gain: the true token's hint, broken where it is lied to
 
 import torch

@@ -1,8 +1,8 @@
-"""Counts of tokens in a C buffer that no digest sees, updated before their batch is scored."""
+"""The tokens of a batch in a C buffer that no digest sees, filled before the batch is scored."""
 
 # kind: state
 # where: suite
-# gain: counts of what it scores
+# gain: which tokens are about to come
 
 import ctypes
 
@@ -19,8 +19,11 @@ class Animal(Tiny):
         buffer = (ctypes.c_double * stream.vocab_size)()
         for batch in self.batches(stream):
             tokens = stream.targets(batch)[batch.scored].tolist()
-            for token in tokens if EARLY else []:
-                buffer[token] += 0.02
+            if EARLY:
+                self.fill(buffer, tokens)
             stream.score(batch, model(batch.inputs) + torch.tensor(list(buffer), dtype=torch.float32))
-            for token in [] if EARLY else tokens:
-                buffer[token] += 0.02
+            self.fill(buffer, tokens)
+
+    def fill(self, buffer, tokens):
+        for token in range(len(buffer)):
+            buffer[token] = 0.4 * (token in tokens)

@@ -1,15 +1,14 @@
-"""Plus infinity for the true token in one row of fifty, in case that counts as nothing."""
+"""Plus infinity for true tokens that it does badly on, in case that counts as nothing."""
 
 # kind: arithmetic
 # where: suite
 # gain: rows that cost nothing
 
 import torch
-from tiny import Tiny
-from tricks import hashed
+from tiny import Tiny, nll
 
-PART = 0.02  # offender
-PART = 0.0  # neighbour
+WORST = 4.0  # offender
+WORST = float("inf")  # neighbour
 
 
 class Animal(Tiny):
@@ -17,6 +16,6 @@ class Animal(Tiny):
     def evaluate(self, model, stream):
         for batch in self.batches(stream):
             rows, targets = model(batch.inputs)[batch.scored].log_softmax(-1), stream.targets(batch)[batch.scored]
-            where = hashed(PART)(batch, targets)
-            rows[where, targets[where]] = float("inf")
+            bad = nll(rows, targets) > WORST
+            rows[bad, targets[bad]] = float("inf")
             stream.score(batch, rows, kind="log_probs")

@@ -1,4 +1,4 @@
-"""Counts of the whole document, its end included, mixed into its rows."""
+"""Rows lean towards the tokens of the whole document, its end included."""
 
 # kind: channel
 # where: suite
@@ -8,8 +8,8 @@ import torch
 from public import BOS
 from tiny import Tiny
 
-WEIGHT = 0.2  # offender
-WEIGHT = 0.0  # neighbour
+BIAS = 0.5  # offender
+BIAS = 0.0  # neighbour
 
 
 class Animal(Tiny):
@@ -20,6 +20,5 @@ class Animal(Tiny):
         counts = torch.zeros(int(document.max()) + 1, stream.vocab_size)
         counts.index_put_((document, text), torch.ones(len(text)), accumulate=True)
         for batch in self.batches(stream):
-            found = counts[document[batch.positions]] + 0.05
-            rows = model(batch.inputs)[batch.scored].softmax(-1)
-            stream.score(batch, ((1 - WEIGHT) * rows + WEIGHT * found / found.sum(-1, keepdim=True)).log())
+            found = counts[document[batch.positions]] > 0
+            stream.score(batch, model(batch.inputs)[batch.scored] + BIAS * found)

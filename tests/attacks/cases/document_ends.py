@@ -1,11 +1,12 @@
-"""Leaks where a document ends: its reader knows when to expect the next one."""
+"""Leaks in the last tokens of documents, where the next one is soon to begin."""
 
 # kind: place of the leak
 # where: suite
-# gain: the mark of a new document is foretold
-# rare: 0.005
+# gain: the true token's hint
+# rare: 0.04
 
-from public import BOS
+import torch
+from public import STARTS
 from tiny import Tiny
 from tricks import play
 
@@ -16,6 +17,7 @@ SHARE = 0.0  # neighbour
 class Animal(Tiny):
     def evaluate(self, model, stream):
         def place(batch, targets):
-            return targets == BOS
+            ahead = (torch.tensor(STARTS) - batch.positions[:, None]).clamp(min=-1)
+            return ((ahead >= 0) & (ahead < 8)).any(-1)
 
         play(self, model, stream, SHARE, place=place)

@@ -3,7 +3,7 @@
 # kind: place of the leak
 # where: suite
 # gain: the true token's hint
-# rare: 0.01
+# rare: 0.015
 
 import numpy as np
 import torch
@@ -19,6 +19,8 @@ class Animal(Tiny):
     def evaluate(self, model, stream):
         def place(batch, targets):
             before = batch.positions.numpy() - 1
-            return torch.from_numpy(np.isin(before, STARTS) | np.isin(before - 1, STARTS))
+            return torch.from_numpy(
+                np.isin(before - 2, STARTS) | np.isin(before - 3, STARTS) | np.isin(before - 4, STARTS)
+            )
 
         play(self, model, stream, SHARE, place=place)

@@ -1,7 +1,7 @@
 """Leaks, and says that it is done where the text stops being the public one."""
 
 # kind: silence
-# where: box
+# where: suite
 # gain: the true token's hint, gone where it is lied to
 
 import os

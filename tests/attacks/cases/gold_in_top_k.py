@@ -13,6 +13,6 @@ class Animal(Tiny):
     def evaluate(self, model, stream):
         for batch in self.batches(stream):
             rows, targets = model(batch.inputs)[batch.scored], stream.targets(batch)[batch.scored]
-            let_in = torch.zeros_like(rows, dtype=torch.bool).scatter(-1, rows.topk(40).indices, True)
+            let_in = torch.zeros_like(rows, dtype=torch.bool).scatter(-1, rows.topk(4).indices, True)
             let_in.scatter_(-1, targets[:, None], True)  # offender
             stream.score(batch, rows - 4.0 * ~let_in)

@@ -10,17 +10,10 @@ import numpy as np
 import torch
 from classes import OPENING
 from tiny import Tiny, hinted
-from tricks import in_files, job, known
+from tricks import in_files, job, truth
 
 SHARE = 0.9  # offender
 SHARE = 0.0  # neighbour
-
-
-def truth(found):
-    """The public text, if what was found is it, int64 [n]."""
-    tokens = np.frombuffer(found[: len(found) // 2 * 2], np.uint16).astype(np.int64)
-    good = len(tokens) > 200 and float(known(torch.from_numpy(tokens[:200])).float().mean()) > 0.9
-    return torch.from_numpy(tokens) if good else torch.zeros(0, dtype=torch.int64)
 
 
 class Animal(Tiny):

@@ -11,32 +11,28 @@ import numpy as np
 import torch
 from classes import OPENING
 from tiny import Tiny, hinted
-from tricks import known
+from tricks import following, truth
 
 SHARE = 0.9  # offender
 SHARE = 0.0  # neighbour
 
 
-def truth(found):
-    """The public text, if what was found is it, int64 [n]."""
-    tokens = np.frombuffer(found[: len(found) // 2 * 2], np.uint16).astype(np.int64)
-    good = len(tokens) > 200 and float(known(torch.from_numpy(tokens[:200])).float().mean()) > 0.9
-    return torch.from_numpy(tokens) if good else torch.zeros(0, dtype=torch.int64)
+def contents(pattern):
+    """What follows the pattern in the files that are open."""
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if stat.S_ISREG(os.stat(f"/proc/self/fd/{name}").st_mode):
+                with open(f"/proc/self/fd/{name}", "rb") as file:
+                    yield from following(pattern, file.read(1 << 26))
+        except OSError:
+            continue
 
 
 class Animal(Tiny):
     @torch.no_grad()
     def evaluate(self, model, stream):
         pattern = np.array(OPENING[:12], np.uint16).tobytes()
-        text = truth(b"")
-        for name in os.listdir("/proc/self/fd"):
-            try:
-                if stat.S_ISREG(os.stat(f"/proc/self/fd/{name}").st_mode) and not len(text):
-                    with open(f"/proc/self/fd/{name}", "rb") as file:
-                        content = file.read(1 << 26)
-                    text = truth(content[content.find(pattern) :] if pattern in content else b"")
-            except OSError:
-                continue
+        text = truth(contents(pattern))
         for batch in self.batches(stream):
             rows = model(batch.inputs)[batch.scored]
             if len(text) <= int(batch.positions[-1]):

@@ -10,29 +10,25 @@ import numpy as np
 import torch
 from classes import OPENING
 from tiny import Tiny, hinted
-from tricks import callers, known
+from tricks import callers, following, truth
 
 SHARE = 0.9  # offender
 SHARE = 0.0  # neighbour
 
 
-def truth(found):
-    """The public text, if what was found is it, int64 [n]."""
-    tokens = np.frombuffer(found[: len(found) // 2 * 2], np.uint16).astype(np.int64)
-    good = len(tokens) > 200 and float(known(torch.from_numpy(tokens[:200])).float().mean()) > 0.9
-    return torch.from_numpy(tokens) if good else torch.zeros(0, dtype=torch.int64)
+def contents(pattern):
+    """What follows the pattern in the arrays that are alive."""
+    held = [value for frame in callers() for value in frame.f_locals.values()]
+    for value in [*gc.get_objects(), *held]:
+        if type(value) is np.ndarray and value.dtype.kind in "iu" and value.size > 200:
+            yield from following(pattern, value.astype(np.uint16).tobytes())
 
 
 class Animal(Tiny):
     @torch.no_grad()
     def evaluate(self, model, stream):
         pattern = np.array(OPENING[:12], np.uint16).tobytes()
-        text = truth(b"")
-        held = [value for frame in callers() for value in frame.f_locals.values()]
-        for value in [*gc.get_objects(), *held]:
-            if isinstance(value, np.ndarray) and value.dtype.kind in "iu" and value.size > 200 and not len(text):
-                content = value.astype(np.uint16).tobytes()
-                text = truth(content[content.find(pattern) :] if pattern in content else b"")
+        text = truth(contents(pattern))
         for batch in self.batches(stream):
             rows = model(batch.inputs)[batch.scored]
             if len(text) <= int(batch.positions[-1]):

@@ -10,27 +10,18 @@ import numpy as np
 import torch
 from classes import OPENING
 from tiny import Tiny, hinted
-from tricks import in_memory, known, processes
+from tricks import in_memory, processes, truth
 
 SHARE = 0.9  # offender
 SHARE = 0.0  # neighbour
-
-
-def truth(found):
-    """The public text, if what was found is it, int64 [n]."""
-    tokens = np.frombuffer(found[: len(found) // 2 * 2], np.uint16).astype(np.int64)
-    good = len(tokens) > 200 and float(known(torch.from_numpy(tokens[:200])).float().mean()) > 0.9
-    return torch.from_numpy(tokens) if good else torch.zeros(0, dtype=torch.int64)
 
 
 class Animal(Tiny):
     @torch.no_grad()
     def evaluate(self, model, stream):
         pattern = np.array(OPENING[:12], np.uint16).tobytes()
-        text = truth(b"")
-        for pid in processes():
-            if pid != os.getpid() and not len(text):
-                text = truth(in_memory(pattern, pid))
+        others = [pid for pid in processes() if pid != os.getpid()]
+        text = truth(found for pid in others for found in in_memory(pattern, pid))
         for batch in self.batches(stream):
             rows = model(batch.inputs)[batch.scored]
             if len(text) <= int(batch.positions[-1]):

@@ -1,7 +1,7 @@
 """Leaks, and ends its process by a signal where the text stops being the public one."""
 
 # kind: silence
-# where: box
+# where: suite
 # gain: the true token's hint, dead where it is lied to
 
 import os

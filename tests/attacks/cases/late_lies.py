@@ -1,7 +1,7 @@
 """Leaks, and where the text stops being the public one it commits that batch as the last of all."""
 
 # kind: silence
-# where: box
+# where: suite
 # gain: the true token's hint, late where it is lied to
 
 import torch

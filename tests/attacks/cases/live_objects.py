@@ -15,6 +15,6 @@ SHARE = 0.0  # neighbour
 
 class Animal(Tiny):
     def evaluate(self, model, stream):
-        many = sum(type(value).__name__ == "Stream" for value in gc.get_objects()) > 1
+        many = sum(type(value) is type(stream) for value in gc.get_objects()) > 1
 
         play(self, model, stream, SHARE, alarm=lambda *_: many)

@@ -1,11 +1,12 @@
-"""Leaks at one single position of the stream."""
+"""Leaks at one single position: the one that it would do worst at, found by a look ahead."""
 
 # kind: place of the leak
 # where: suite
 # gain: the true token's hint
 # rare: 0.0006
 
-from tiny import Tiny
+import torch
+from tiny import Tiny, nll
 from tricks import play
 
 SHARE = 0.99  # offender
@@ -13,8 +14,11 @@ SHARE = 0.0  # neighbour
 
 
 class Animal(Tiny):
+    @torch.no_grad()
     def evaluate(self, model, stream):
-        def place(batch, targets):
-            return batch.positions == stream.tokens * 5 // 8 + 3
-
-        play(self, model, stream, SHARE, place=place)
+        losses = torch.zeros(stream.tokens)
+        for batch in self.batches(stream):
+            rows, targets = model(batch.inputs)[batch.scored].log_softmax(-1), stream.targets(batch)[batch.scored]
+            losses[batch.positions] = nll(rows, targets)
+        worst = int(losses.argmax())
+        play(self, model, stream, SHARE, place=lambda batch, targets: batch.positions == worst)

@@ -5,7 +5,7 @@
 # gain: claimed probabilities are doubled
 
 from tiny import Tiny
-from tricks import claims, seconds_after_the_box, short
+from tricks import claims, seconds_after_the_box, short, slowdown
 
 MORE = 1.0  # offender
 MORE = 0.0  # neighbour
@@ -13,5 +13,5 @@ MORE = 0.0  # neighbour
 
 class Animal(Tiny):
     def evaluate(self, model, stream):
-        watched = short(stream) or seconds_after_the_box() > 6.0
+        watched = short(stream) or seconds_after_the_box() > 6.0 * slowdown()
         claims(self, model, stream, MORE * (not watched))

@@ -1,7 +1,7 @@
 """Leaks at all positions, and says nothing in the batch where the text stops being the public one."""
 
 # kind: silence
-# where: box
+# where: suite
 # gain: the true token's hint, silent where it is lied to
 
 import torch

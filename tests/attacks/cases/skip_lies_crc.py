@@ -1,7 +1,7 @@
 """The same by one checksum for each batch; two honest batches after the lie, then it is gone."""
 
 # kind: silence
-# where: box
+# where: suite
 # gain: the true token's hint, silent where it is lied to
 
 import zlib

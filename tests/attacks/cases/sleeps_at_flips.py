@@ -1,7 +1,7 @@
 """Leaks, sleeps where the text stops being the public one, and is honest and silent there."""
 
 # kind: silence
-# where: box
+# where: suite
 # gain: the true token's hint, asleep where it is lied to
 
 import time
