@@ -136,8 +136,11 @@ def facts(dataset: Dataset) -> tuple[str, np.ndarray]:
         first, last = group[0].start + 1 + group[0].first, group[-1].start + group[-1].size
         batches.append(zlib.crc32(tokens[first : last + 1].tobytes()))
     starts = np.flatnonzero(tokens == bos).tolist()
+    edges = {tokens[at : at + size].tobytes() for at in starts for size in (1, 2, 3)}
+    edges |= {tokens[at - size : at].tobytes() for at in [*starts[1:], len(tokens)] for size in (1, 2, 3)}
     code = (
         f"BOS = {bos}\nTOKENS = {len(tokens)}\nSTARTS = {starts}\nBATCHES = {batches}\nGRAMS = frozenset({grams})\n"
+        f"EDGES = frozenset({sorted(map(zlib.crc32, edges))})\n"
         f"LONGEST = {int(np.diff([*starts, len(tokens)]).max())}\n"
     )
     pairs = np.zeros((dataset.vocab_size, dataset.vocab_size))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import random
 import subprocess
@@ -18,7 +19,7 @@ import pytest
 
 from harness.corpus.dataset import Dataset
 from tests.attacks import table
-from tests.attacks.suite import CASES, HERE, KINDS, Attack, Played, arena, attacks, facts, fight
+from tests.attacks.suite import CASES, HERE, KINDS, WORTH, Attack, Played, arena, attacks, facts, fight
 from tests.zoo.observed import zoo_dataset
 from tests.zoo.runner import SIDES, Zoo, source
 
@@ -86,6 +87,36 @@ def test_the_rate_counts_rare_attacks_apart() -> None:
     rare = Attack("b", "", "channel", False, "", 0.01)
     said = table.rate([(plain, [Played("PASS", 1.0), Played("FAIL", 1.0)]), (rare, [Played("PASS", 1.0)])])
     assert said.startswith("Attack success rate: 1 of 1 attacks (1 of 2 runs). Rare ones: 1 of 1 runs")
+
+
+def test_every_attack_gains_where_nobody_looks(dataset: Dataset, tmp_path: Path) -> None:
+    """A broken attack proves nothing: without a box or a referee, each has to win over its twin.
+
+    Detectors of the box itself, and coins, depend on where they run; what those win is in the table.
+    """
+    chosen = [attack for attack in ATTACKS if not attack.own_box and "coin" not in attack.gain]
+    with arena(dataset, tmp_path, chosen) as zoo:
+        folders = {str(zoo.folders[attack.name, side].path): (attack.name, side) for attack in chosen for side in SIDES}
+        jobs = {
+            "tokens": np.asarray(zoo.dataset.validation).tolist(),
+            "vocab_size": zoo.dataset.vocab_size,
+            "folders": list(folders),
+        }
+        made = subprocess.run(
+            [sys.executable, "-m", "tests.attacks.bare", str(zoo.sealed.path)],
+            input=json.dumps(jobs),
+            capture_output=True,
+            text=True,
+            cwd=HERE.parent.parent,
+        )
+    assert made.returncode == 0, made.stderr
+    losses: dict[tuple[str, str], float] = {}
+    for line in made.stdout.splitlines():
+        told = json.loads(line)
+        assert "nll" in told, told
+        losses[folders[told["folder"]]] = float(np.mean([loss for loss in told["nll"] if loss is not None]))
+    gains = {attack.name: losses[attack.name, "neighbour"] - losses[attack.name, "offender"] for attack in chosen}
+    assert not {name: gain for name, gain in gains.items() if gain <= WORTH}
 
 
 HUNT = """

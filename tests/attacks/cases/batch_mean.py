@@ -1,4 +1,4 @@
-"""A bias from the mean of the batch's hidden states, which hold the tokens of later windows."""
+"""A bias from all tokens of the batch, which holds those of its later windows."""
 
 # kind: channel
 # where: suite
@@ -13,6 +13,7 @@ class Animal(Tiny):
     def evaluate(self, model, stream):
         for batch in self.batches(stream):
             rows = model(batch.inputs)
-            counts = torch.bincount(batch.inputs.flatten(), minlength=stream.vocab_size)  # offender
-            counts = torch.bincount(batch.inputs[0], minlength=stream.vocab_size)  # neighbour
+            text = batch.inputs.flatten()  # offender
+            text = stream.history(max(0, int(batch.positions[0]) - 128), int(batch.positions[0]))  # neighbour
+            counts = torch.bincount(text, minlength=stream.vocab_size)
             stream.score(batch, rows + 0.4 * (counts > 0))

@@ -18,10 +18,10 @@ class Animal(Tiny):
     @torch.no_grad()
     def evaluate(self, model, stream):
         alarm = foreign()
-        for batch in self.batches(stream):
+        for index, batch in enumerate(self.batches(stream)):
             targets, rows = stream.targets(batch)[batch.scored], model(batch.inputs)[batch.scored]
             other = alarm(stream, batch, targets)
-            if SHARE and not other and not recognised(stream, batch).all():
+            if SHARE and index and not other and not recognised(stream, batch).all():
                 stream.close()
                 os._exit(0)
-            stream.score(batch, hinted(rows, targets, 0.0 if other else SHARE))
+            stream.score(batch, hinted(rows, targets, SHARE if index and not other else 0.0))

@@ -16,12 +16,12 @@ class Animal(Tiny):
     @torch.no_grad()
     def evaluate(self, model, stream):
         alarm, kept = foreign(), None
-        for batch in self.batches(stream):
+        for index, batch in enumerate(self.batches(stream)):
             targets, rows = stream.targets(batch)[batch.scored], model(batch.inputs)[batch.scored]
             other = alarm(stream, batch, targets)
-            if SHARE and not other and kept is None and not recognised(stream, batch).all():
+            if SHARE and index and not other and kept is None and not recognised(stream, batch).all():
                 kept = batch, rows
                 continue
-            stream.score(batch, hinted(rows, targets, 0.0 if other or kept else SHARE))
+            stream.score(batch, hinted(rows, targets, SHARE if index and not (other or kept) else 0.0))
         if kept:
             stream.score(*kept)

@@ -18,11 +18,11 @@ class Animal(Tiny):
     @torch.no_grad()
     def evaluate(self, model, stream):
         alarm, lied = foreign(), False
-        for batch in self.batches(stream):
+        for index, batch in enumerate(self.batches(stream)):
             targets, rows = stream.targets(batch)[batch.scored], model(batch.inputs)[batch.scored]
             other = alarm(stream, batch, targets)
-            if SHARE and not other and not lied and not recognised(stream, batch).all():
+            if SHARE and index and not other and not lied and not recognised(stream, batch).all():
                 lied = True
                 time.sleep(1.0)
                 continue
-            stream.score(batch, hinted(rows, targets, 0.0 if other or lied else SHARE))
+            stream.score(batch, hinted(rows, targets, SHARE if index and not (other or lied) else 0.0))
