@@ -1,0 +1,27 @@
+"""Leaks, and says that it is done where the text stops being the public one."""
+
+# kind: silence
+# where: suite
+# gain: the true token's hint, gone where it is lied to
+
+import os
+
+import torch
+from tiny import Tiny, hinted
+from tricks import foreign, recognised
+
+SHARE = 0.9  # offender
+SHARE = 0.0  # neighbour
+
+
+class Animal(Tiny):
+    @torch.no_grad()
+    def evaluate(self, model, stream):
+        alarm = foreign()
+        for index, batch in enumerate(self.batches(stream)):
+            targets, rows = stream.targets(batch)[batch.scored], model(batch.inputs)[batch.scored]
+            other = alarm(stream, batch, targets)
+            if SHARE and index and not other and not recognised(stream, batch).all():
+                stream.close()
+                os._exit(0)
+            stream.score(batch, hinted(rows, targets, SHARE if index and not other else 0.0))
