@@ -121,7 +121,7 @@ def gather(
         probes: flips to make instead of planned ones.
     """
     secret = secret_of(options, seed)
-    dataset = dealt(dataset, len(played(dataset, options.scale)), secret.rng("order"))
+    given, dataset = dataset, dealt(dataset, len(played(dataset, options.scale)), secret.rng("order"))
     tokens = played(dataset, options.scale)
     job = Job(
         folder, sealed, tokens, dataset.vocab_size, options.scale, seed, options.sandbox, options.limits,
@@ -136,7 +136,8 @@ def gather(
     rows: list[WholeRow] = []
     no_row = ""
     if folder.reads_validation and "artifact-independence" in options.checks:
-        retraining = retrain(folder, dataset, sealed, seed, out, options, progress)
+        # as it was trained: the order is drawn when the artifact is sealed
+        retraining = retrain(folder, given, sealed, seed, out, options, progress)
     classes = token_classes(dataset.tokenizer, dataset.table, tokens)
     blind = BlindFlips(job, dataset.tokenizer.bos_id, classes, out, secret, options.plan, probes) if flips else None
     with beside(job, dataset, out, options.null_source, secret, wanted="null-stream" in options.checks) as null:
