@@ -16,10 +16,10 @@ from harness.audit.evidence import PreviousRecord
 from harness.cli_scripts import as_json_text, audit_scripts, is_script
 from harness.corpus import dataset as corpus
 from harness.folder import Folder, open_folder, safe_name
-from harness.options import Depth, Device, NullSource, Options
+from harness.options import Device, NullSource, Options
 from harness.pipeline import run as run_pipeline
 from harness.progress import Progress
-from harness.record import Record
+from harness.record import Depth, Record
 from harness.report import terminal
 from harness.sandbox.box import Sandbox
 

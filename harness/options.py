@@ -12,7 +12,7 @@ from harness import audit, rules
 from harness.audit.evidence import PreviousRecord
 from harness.corpus.dataset import DEFAULT, Dataset
 from harness.corpus.shards import Tokens
-from harness.record import SeedScore
+from harness.record import Depth, SeedScore
 from harness.rules import Ruleset
 from harness.sandbox.box import Limits, Sandbox
 
@@ -21,9 +21,6 @@ NullSource = Literal["model", "bigram", "permutation"]
 
 #: What a submission computes on, in the box.
 Device = Literal["cpu", "cuda"]
-
-#: How much an audit costs, and how rare a leak it sees; `PLANS` has the numbers.
-Depth = Literal["quick", "standard", "deep"]
 
 
 @dataclass(frozen=True)

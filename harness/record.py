@@ -20,6 +20,9 @@ SCHEMA: Literal["harness.record/1"] = "harness.record/1"
 #: Fields that describe the machine or the hour rather than the submission; the digest leaves them out.
 VOLATILE = ("digest", "environment", "clocks", "timing")
 
+#: How much an audit tries; `options.PLANS` has the numbers.
+Depth = Literal["quick", "standard", "deep"]
+
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Scalar = None | bool | int | Number | str
 Metric = Scalar | list[Scalar] | list[list[Scalar]]
@@ -209,7 +212,7 @@ class AuditInfo(_Model):
 
     seed: int
     chosen: bool
-    depth: str
+    depth: Depth
 
 
 class Record(_Model):

@@ -12,7 +12,7 @@ from harness import audit
 from harness.corpus.dataset import Dataset
 from harness.errors import UsageError
 from harness.folder import Folder
-from harness.options import PLANS, Depth, Options
+from harness.options import Options
 from harness.pipeline import gather
 from harness.progress import Progress
 from harness.record import Finding, Record
@@ -68,8 +68,7 @@ def replay(
         device="cuda" if record.environment.get("device") == "cuda" else "cpu",
     )
     if record.audit:
-        depth: Depth = next((depth for depth in PLANS if depth == record.audit.depth), "standard")
-        options = dataclasses.replace(options, audit_seed=record.audit.seed, depth=depth)
+        options = dataclasses.replace(options, audit_seed=record.audit.seed, depth=record.audit.depth)
     data = recorded.witness.data
     probes: list[Probe] | None = []
     if recorded.witness.kind in ("suffix", "swap"):

@@ -18,6 +18,7 @@ from harness.record import (
     SEVERITY,
     VOLATILE,
     ArtifactInfo,
+    AuditInfo,
     DataInfo,
     Finding,
     HarnessInfo,
@@ -58,6 +59,7 @@ def sample() -> Record:
         artifact=ArtifactInfo(
             sha256="a", bytes=9, code={"wrapped": 3}, total={"wrapped": 12}, limit=16_000_000, convention="wrapped"
         ),
+        audit=AuditInfo(seed=7, chosen=False, depth="standard"),
         findings=[found(Status.FAIL, metrics={"rows": 3, "nats": 0.5, "pairs": [[1, 0.5]]}, witness=witness), found()],
         clocks={"train": {"loop": 1.0}},
         environment={"cpus": 2},
@@ -96,6 +98,8 @@ CHANGES: list[tuple[list[str | int], Any]] = [
     (["score", "per_seed", 0, "seed"], 2),
     (["score"], None),
     (["artifact", "total", "wrapped"], 13),
+    (["audit", "seed"], 8),
+    (["audit", "depth"], "deep"),
     (["findings", 0, "metrics", "pairs", 0, 1], 0.25),
     (["findings", 0, "witness", "data", "affected", 0, "before"], 0.25),
     (["findings", 1, "status"], "NOT_RUN"),
@@ -107,6 +111,12 @@ CHANGES: list[tuple[list[str | int], Any]] = [
 def test_the_digest_changes_with_everything_else(path: list[str | int], value: Any) -> None:
     record = sample()
     assert changed(record, path, value).computed_digest() != record.digest
+
+
+def test_an_audit_that_is_done_again_has_the_same_digest() -> None:
+    """`--audit-seed` gives the same record but for the word that says that the nonce was named."""
+    record = sample()
+    assert changed(record, ["audit", "chosen"], True).computed_digest() == record.digest
 
 
 def test_every_field_is_volatile_or_covered_by_the_digest() -> None:

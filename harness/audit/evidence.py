@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from harness.corpus.at_hand import AtHand
 from harness.corpus.dataset import Dataset
-from harness.record import Finding, Metric, SeedScore, Status, Witness
+from harness.record import Depth, Finding, Metric, SeedScore, Status, Witness
 from harness.referee.comparator import ROUNDING, ProbeResult
 from harness.referee.null import Saving
 from harness.referee.trace import Difference, Trace
@@ -216,7 +216,7 @@ class Evidence:
     unsplit: str = ""
     audit_seed: int | None = None
     chosen: bool = True
-    depth: str = "standard"
+    depth: Depth = "standard"
     forgets: bool = True
     planned: int = 0
     at_hand: AtHand | None = None

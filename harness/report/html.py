@@ -126,6 +126,7 @@ def _details(record: Record) -> list[tuple[str, Any]]:
         ("Score", score),
         ("Artifact", artifact),
         ("Scored text", data),
+        ("Audit", {**record.audit.model_dump(), "seed": str(record.audit.seed)} if record.audit else {}),
         ("Claims of the submission", record.submission.claims),
         ("Settings", record.submission.settings),
         ("Clocks", record.clocks),

@@ -92,6 +92,7 @@ def _facts(record: Record) -> str:
         f"honest estimate between {bpb(interval[0])} and {bpb(interval[1])}, 95 %" if interval else "",
         f"track {record.submission.track}" if record.submission.track else "no track stated",
         f"ruleset {code(record.ruleset.name, 60)}, {code(record.scale, 40)} scale",
+        *([f"{record.audit.depth} audit {code(str(record.audit.seed), 40)}"] if record.audit else []),
         f"run on {view.run_date(record)}" if view.run_date(record) else "",
     ]
     if record.artifact and (size := view.total_bytes(record)):

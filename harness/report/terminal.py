@@ -82,7 +82,8 @@ def _artifact(record: Record) -> Text | None:
 def _context(record: Record) -> str:
     track = f"track {record.submission.track}, " if record.submission.track else ""
     seeds = "seed " + (", ".join(map(str, record.seeds[:10])) or "none")
-    return f"{track}{plain(record.scale, 40)} scale, {seeds}, ruleset {plain(record.ruleset.name, 60)}"
+    drawn = f", {record.audit.depth} audit {record.audit.seed}" if record.audit else ""
+    return f"{track}{plain(record.scale, 40)} scale, {seeds}{drawn}, ruleset {plain(record.ruleset.name, 60)}"
 
 
 def _print(console: Console, head: Text, body: Text) -> None:

@@ -18,9 +18,9 @@ from harness import audit, blind, nulls, pipeline
 from harness.audit.evidence import Evidence
 from harness.corpus.dataset import Dataset
 from harness.folder import Folder
-from harness.options import Depth, Options
+from harness.options import Options
 from harness.progress import Progress
-from harness.record import Finding, Status, verdict_of
+from harness.record import Depth, Finding, Status, verdict_of
 from harness.referee.null import NullStream
 from harness.sandbox.box import Box, Limits
 from harness.scoring import EvaluationBox, Job
