@@ -48,7 +48,10 @@ def export(repository: Path, revision: str, path: str, target: Path) -> Path:
         UsageError: the repository does not hold it.
     """
     opened = Repository(repository)
-    entries = [entry for entry in opened.entries(opened.commit(revision), path or ".") if entry.mode in _FILES]
+    try:
+        entries = [entry for entry in opened.entries(opened.commit(revision), path or ".") if entry.mode in _FILES]
+    except HarnessError as error:
+        raise UsageError(str(error)) from None
     if not entries:
         raise UsageError(f"{repository} has no {path or 'files'} at {revision}")
     name = PurePosixPath(path).name or repository.resolve().name
