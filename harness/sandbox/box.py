@@ -12,8 +12,9 @@ The first two add Landlock and seccomp where the kernel has them, and the first 
 way to new ones. At every level the environment is scrubbed, a watchdog enforces the limits, and leaving the context
 kills everything that came from the box, daemons included.
 
-What is not covered: side channels (timing, caches), kernel bugs, memory that is mapped nowhere, a GPU's memory,
-and, at the landlock level, changing modes and dates of files that one's own user owns. The user id does not change.
+What is not covered: side channels (timing, caches, futexes on files that all may read), kernel bugs, a GPU's memory,
+and, at the landlock level, dates that the kernel itself renews when a file is read. The user id does not change.
+SECURITY.md says what each level holds.
 """
 
 from __future__ import annotations
