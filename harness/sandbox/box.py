@@ -21,14 +21,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from harness.errors import SandboxError
+from harness.sandbox import leftovers
 from harness.sandbox.keeper import Keeper
 from harness.sandbox.outcome import Exit, Level, Limits
 from harness.sandbox.plan import Plan
@@ -106,8 +105,8 @@ class Box:
     def __exit__(self, *_: object) -> None:
         if self._keeper is not None:
             self._keeper.close()
-        if self._folder is not None:
-            _remove(self._folder)
+        if self._folder is not None and (why := leftovers.remove(self._folder)) is not None:
+            raise SandboxError(f"cannot remove the box's folder {self._folder}: {why}")
 
     @property
     def wire(self) -> Wire:
@@ -147,7 +146,8 @@ class Box:
         return self._keeper
 
     def _start(self) -> None:
-        self._folder = folder = Path(os.path.realpath(tempfile.mkdtemp(prefix="golf-box-")))
+        leftovers.sweep()
+        self._folder = folder = leftovers.make()
         for name in ("scratch", "shm", "root"):
             (folder / name).mkdir()
         self.scratch = folder / "scratch"
@@ -211,14 +211,3 @@ def _level(name: Sandbox, ready: Mapping[str, int]) -> Level:
         note = f"{' and '.join(extra)}, without namespaces" + ("" if signals else "; can signal the user's processes")
         return Level(name, True, True, signals, True, note)
     return Level(name, True, True, True, True, f"namespaces, {', '.join(extra)}")
-
-
-def _remove(folder: Path) -> None:
-    """Remove what the box left, whatever modes and depths it made: shutil.rmtree gives up on both."""
-    for command in (["rm", "-rf"], ["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
-        done = subprocess.run([*command, "--", str(folder)], env={"PATH": os.defpath}, check=False, capture_output=True)
-        if not folder.exists():
-            return
-    raise SandboxError(
-        f"cannot remove the box's folder {folder}: {done.stderr.decode(errors='replace').strip()[-200:]}"
-    )

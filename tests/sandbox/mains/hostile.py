@@ -34,6 +34,7 @@ def main(wire: Wire, args: list[str]) -> int | None:
 def attempts(wire: Wire, facts: str) -> None:
     """Try everything in turn; one text for each: "denied: ..." or "done: ..."."""
     names = json.loads(facts)
+    signal.signal(signal.SIGIO, signal.SIG_IGN)  # what a watched folder sends
     results = {name: tried(action, names) for name, action in ATTEMPTS.items()}
     wire.send(1, text(json.dumps(results)))
 
