@@ -23,9 +23,10 @@ _LONGEST = 500  # characters of a line that are looked at
 _ENTRY = "train_gpt.py"
 _DIGEST_SKIPS = {"README.md", "LICENSE"}
 _PROSE = {".md", ".rst", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".pdf", ".html"}
-_LOG_NAMES = re.compile(r"\.log(\.txt)?$|(^|/)(log|logs|train|run|seed|output)[^/]*\.txt$|_log[^/]*\.txt$", re.I)
+_LOG_NAMES = ("log", "train", "run", "seed", "output")
 _LOG_LINE = re.compile(r"^.{0,40}(step:\d+/\d+ |\d+/\d+ (train|val)_loss: ?\d|val_bpb[:=] ?\d)", re.M)
-_RUNS = re.compile(r"(?:torchrun|python3?|accelerate launch)\b[^\n]*?([\w./\-]+\.py)\b")
+_RUNNER = re.compile(r"(?:torchrun|python3?|accelerate launch)\b")
+_WORD = re.compile(r"[\w./\-]++")
 #: A script that scores: what tells an entry from a helper, when the name does not.
 _SCORES = ("val_bpb", "val_loss")
 
@@ -195,7 +196,7 @@ def _entry(folder: Path, contents: Mapping[str, bytes], texts: list[str], notes:
     called: list[str] = []
     for text in texts:
         content = contents[text][:_MAX_FILE].decode("utf-8", "replace").replace("\\_", "_")
-        called += [Path(match).name for match in _RUNS.findall(content)]
+        called += [posixpath.basename(script) for script in _run(content)]
     runs = [name for name in code if Path(name).name in called]
     scores = [name for name in code if _scores(contents[name])]
     for kind, why in (([name for name in runs if name in scores], "the commands run it"), (scores, "it scores"),
@@ -213,6 +214,32 @@ def _entry(folder: Path, contents: Mapping[str, bytes], texts: list[str], notes:
         notes.append(f"there is no train_gpt.py; {code[0]} is the only Python file")
         return code[0]
     raise UsageError(f"{folder} has no train_gpt.py; say which of {', '.join(code[:6])} to audit by giving that file")
+
+
+def _run(text: str) -> Iterator[str]:
+    """The script behind each launcher: the first Python file on the rest of its line."""
+    for line in text.splitlines():
+        at = 0
+        while runner := _RUNNER.search(line, at):
+            found = next(
+                ((word, end) for word in _WORD.finditer(line, runner.end()) if (end := _script_end(word))), None
+            )
+            if found is None:
+                break  # what stands behind a later launcher stands behind this one, too
+            word, end = found
+            yield word[0][: end - word.start()]
+            at = end
+
+
+def _script_end(word: re.Match[str]) -> int:
+    """Where the last `.py` of a word ends that no letter follows; 0 where there is none."""
+    end = len(word[0])
+    while (end := word[0].rfind(".py", 1, end)) > 0:
+        after = word[0][end + 3 : end + 4]
+        if not (after.isalnum() or after == "_"):
+            return word.start() + end + 3
+        end += 2
+    return 0
 
 
 def _scores(content: bytes) -> bool:
@@ -237,9 +264,15 @@ def _is_log(name: str, content: bytes) -> bool:
     if name.lower().endswith(".log"):
         return True
     start = content[: 1 << 20].decode("utf-8", "replace")
-    return bool(_LOG_NAMES.search(name) and len(start) > 2000) or any(
+    return (_is_called_log(name) and len(start) > 2000) or any(
         _LOG_LINE.match(line[:_LONGEST]) for line in start.splitlines()
     )
+
+
+def _is_called_log(name: str) -> bool:
+    """Whether a text file's own name says that it is a log."""
+    own = posixpath.basename(name).lower()
+    return own.endswith(".log.txt") or own.endswith(".txt") and (own.startswith(_LOG_NAMES) or "_log" in own[:-4])
 
 
 def _digest(contents: Mapping[str, bytes], logs: set[str]) -> str:
