@@ -19,14 +19,17 @@ SECURITY.md says what each level holds.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from harness.errors import SandboxError
+from harness.files import UNREAD
 from harness.sandbox import leftovers
 from harness.sandbox.keeper import Keeper
 from harness.sandbox.outcome import Exit, Level, Limits
@@ -152,6 +155,8 @@ class Box:
             (folder / name).mkdir()
         self.scratch = folder / "scratch"
         stage(folder / "code")
+        for place in self._read:
+            _hide_reading(place)
         shown = view([folder / "code", *self._read])
         plan = Plan(
             level="",
@@ -211,3 +216,15 @@ def _level(name: Sandbox, ready: Mapping[str, int]) -> Level:
         note = f"{' and '.join(extra)}, without namespaces" + ("" if signals else "; can signal the user's processes")
         return Level(name, True, True, signals, True, note)
     return Level(name, True, True, True, True, f"namespaces, {', '.join(extra)}")
+
+
+def _hide_reading(place: Path) -> None:
+    """Give a file that boxes are shown one after another a date of access that reading it does not renew.
+
+    Mounts that are read-only keep it as it is anyway; where the machine's own files are shown it would tell a box
+    whether another has read the file.
+    """
+    with contextlib.suppress(OSError):  # another user's
+        facts = place.lstat()
+        if stat.S_ISREG(facts.st_mode):
+            os.utime(place, ns=(UNREAD * 10**9, facts.st_mtime_ns))

@@ -22,9 +22,11 @@ _CATEGORY = {
 WAYS = ("search", "match", "fullmatch", "findall")
 _PREFER = "a1 -_.:=,\t/xA"
 
-#: CPU seconds under which nothing is concluded, most characters that are tried, and how much more work may be done on
-#: four times the text: 4 is linear, 16 quadratic.
-FLOOR, LONGEST, GROWTH = 0.03, 1 << 13, 9.0
+#: CPU seconds under which nothing is concluded, and how much more work may be done on four times the text: 4 is linear,
+#: 16 quadratic.
+FLOOR, GROWTH = 0.03, 9.0
+SHORT = 64
+SIZES = (*range(8, SHORT + 1, 4), *(SHORT << doublings for doublings in range(1, 8)))
 
 
 def samples(tree: Any) -> list[str]:
@@ -131,13 +133,13 @@ def grows(pattern: re.Pattern[Any], ways: Sequence[str] = WAYS) -> str | None:
         for end in ENDS:
             for how in ways:
                 known: list[float] = []
-                size = 64
-                while size <= LONGEST:
-                    text: str | bytes = before + unit * (size // len(unit)) + end
+                for size in SIZES:
+                    text: str | bytes = before + unit * max(1, size // len(unit)) + end
                     if isinstance(pattern.pattern, bytes):
                         text = str(text).encode("latin-1", "replace")
                     known.append(work(pattern, how, text))
-                    if known[-1] > FLOOR and len(known) > 2 and known[-1] > GROWTH * max(known[-3], FLOOR / 100):
+                    # Of a short text any work that can be measured is too much: it doubles with every letter.
+                    earlier = max(known[-3], FLOOR / 100) if size > SHORT else 0.0
+                    if known[-1] > FLOOR and known[-1] > GROWTH * earlier:
                         return f"{how} of {before!r} + {unit!r} * {size // len(unit)} + {end!r}: {known[-1]:.2f} s CPU"
-                    size *= 2
     return None

