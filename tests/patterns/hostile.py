@@ -23,10 +23,10 @@ WAYS = ("search", "match", "fullmatch", "findall")
 _PREFER = "a1 -_.:=,\t/xA"
 
 #: CPU seconds under which nothing is concluded, and how much more work may be done on four times the text: 4 is linear,
-#: 16 quadratic.
-FLOOR, GROWTH = 0.03, 9.0
-SHORT = 64
-SIZES = (*range(8, SHORT + 1, 4), *(SHORT << doublings for doublings in range(1, 8)))
+#: 16 quadratic. Lengths grow by a quarter, so that work which doubles with every few letters is met while it is small.
+FLOOR, GROWTH = 0.015, 9.0
+SHORT, LONGEST, STEPS = 64, 6_000, 6
+SIZES = tuple(int(8 * 1.25**n) for n in range(40) if 8 * 1.25**n < LONGEST)
 
 
 def samples(tree: Any) -> list[str]:
@@ -139,7 +139,7 @@ def grows(pattern: re.Pattern[Any], ways: Sequence[str] = WAYS) -> str | None:
                         text = str(text).encode("latin-1", "replace")
                     known.append(work(pattern, how, text))
                     # Of a short text any work that can be measured is too much: it doubles with every letter.
-                    earlier = max(known[-3], FLOOR / 100) if size > SHORT else 0.0
+                    earlier = max(known[-1 - STEPS], FLOOR / 100) if size > SHORT else 0.0
                     if known[-1] > FLOOR and known[-1] > GROWTH * earlier:
                         return f"{how} of {before!r} + {unit!r} * {size // len(unit)} + {end!r}: {known[-1]:.2f} s CPU"
     return None
