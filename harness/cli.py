@@ -11,7 +11,7 @@ from typing import get_args
 
 import click
 
-from harness import __version__, audit, rules
+from harness import __version__, audit, interrupts, rules
 from harness.cli_attest import attest
 from harness.cli_batch import batch
 from harness.cli_gate import gate, precommit
@@ -30,7 +30,7 @@ from harness.record import Record
 from harness.sandbox.box import Sandbox
 from harness.scaffold import scaffold
 
-INTERRUPTED = 130
+_INTERRUPTED = "interrupted; what was sealed is kept, and the same command takes it up again"
 _HELP = {"help_option_names": ["-h", "--help"]}
 
 
@@ -42,7 +42,7 @@ def cli() -> None:
     Trains, quantizes, scores and audits a submission in a sandbox, and writes a record and an HTML report.
 
     Exit codes: 0 pass, 1 a rule is violated, 2 unusable input, 3 incomplete evidence, 4 the harness failed,
-    130 interrupted.
+    130 interrupted (143 by SIGTERM, 129 by SIGHUP).
     """
 
 
@@ -134,12 +134,13 @@ for view in REPORT_COMMANDS:
 
 def main() -> None:
     """Entry point: run the command, and turn every failure into one line and an exit code."""
+    interrupts.listen()
     try:
         cli.main(standalone_mode=False)
-    except click.exceptions.Abort:
-        _fail("interrupted; what was sealed is kept, and the same command takes it up again", INTERRUPTED)
-    except KeyboardInterrupt:
-        _fail("interrupted; what was sealed is kept, and the same command takes it up again", INTERRUPTED)
+    except click.exceptions.Abort as abort:
+        _fail(_INTERRUPTED, interrupts.exit_code(abort.__cause__))
+    except KeyboardInterrupt as interrupt:
+        _fail(_INTERRUPTED, interrupts.exit_code(interrupt))
     except click.ClickException as error:
         _fail(error.format_message(), 2)
     except SubmissionError as error:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
-from harness import __version__
+from harness import __version__, git
 from harness.record import HarnessInfo
 
 _PACKAGES = ("torch", "numpy", "sentencepiece", "brotli", "safetensors", "pydantic")
@@ -71,7 +71,8 @@ def package_version(package: str) -> str | None:
 
 def _git(root: Path, *args: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", str(root), *args], capture_output=True, text=True, timeout=10, check=False)
-    except OSError:
+        words = git.command(root, *args)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=10, check=False, env=git.environment())
+    except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

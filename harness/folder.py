@@ -6,10 +6,8 @@ import contextlib
 import hashlib
 import json
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_jsonable_python
 
 from harness.errors import UsageError
+from harness.files import Copy, is_regular, read, start, walk
 
 #: Files that describe a submission rather than being part of what runs. The box does not see them.
 _PROSE = {"README.md", "submission.json", "LICENSE", "requirements.txt"}
@@ -24,7 +23,9 @@ _LOGS = (".log",)
 #: Of these, the ones that a run does not depend on at all.
 _WORDS = {"README.md", "LICENSE"}
 _MAX_METADATA = 1 << 20
-_HARNESS = re.compile(rb"^\s*(?:from|import)\s+harness\b", re.MULTILINE)
+_MAX_CODE = 8 << 20
+#: Blanks within a line only: what crosses lines is tried again from every one of them.
+_HARNESS = re.compile(rb"^[ \t]*(?:from|import)[ \t]+harness\b", re.MULTILINE)
 
 
 class Metadata(BaseModel):
@@ -58,6 +59,7 @@ class Folder:
         metadata: what submission.json says.
         sha256: over names and bytes of all files in sorted order, README, LICENSE and logs left out.
         files: (relative name, bytes) of every file.
+        contents: the bytes of every file of `code`, read once: what is hashed, weighed and run.
     """
 
     path: Path
@@ -65,28 +67,27 @@ class Folder:
     metadata: Metadata
     sha256: str
     files: tuple[tuple[str, int], ...]
+    contents: Mapping[str, bytes] = field(default_factory=dict, repr=False, compare=False)
+    _copy: Copy | None = field(default=None, repr=False, compare=False)
 
     @property
     def code(self) -> list[str]:
         """Names of the files that count as code or data of the submission, and that the box sees: no prose, no logs."""
-        return [name for name, _ in self.files if name not in _PROSE and not name.endswith(_LOGS)]
+        return [name for name, _ in self.files if _counts(name)]
 
     @contextlib.contextmanager
     def staged(self) -> Iterator[Path]:
         """A copy of the files that count, and of nothing else: what is not counted cannot be read in the box.
 
+        It holds the bytes that `sha256` was taken of, and is one and the same for every box of a run.
+
         Raises:
-            UsageError: a file has changed since the folder was opened.
+            UsageError: the copy itself has been changed.
         """
-        with tempfile.TemporaryDirectory(prefix="golf-submission-") as scratch:
-            target = Path(scratch) / safe_name(self.name)
-            for name in self.code:
-                (target / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(self.path / name, target / name)
-            sizes = dict(self.files)
-            if any((target / name).stat().st_size != sizes[name] for name in self.code):
-                raise UsageError(f"{self.path} has changed while it was being judged; run again")
-            yield target
+        if self._copy is None:
+            object.__setattr__(self, "_copy", Copy(safe_name(self.name), self.contents))
+        assert self._copy is not None
+        yield self._copy.folder()
 
     @property
     def reads_validation(self) -> bool:
@@ -104,10 +105,17 @@ def is_adapter(path: Path) -> bool:
 
     Contest folders may have one too, beside the script that it starts: code that does not import the harness.
     """
-    if not (path / "submission.py").is_file():
+    if not _there(path / "submission.py"):
         return False
-    code = (path / "submission.py").read_bytes()
-    return not ((path / "train_gpt.py").is_file() and code.strip() and not _HARNESS.search(code))
+    if not is_regular(path / "submission.py") or not is_regular(path / "train_gpt.py"):
+        return True  # `open_folder` says what is wrong with a link or a FIFO of that name
+    code = start(path, "submission.py", most=_MAX_CODE)
+    return not (code.strip() and not _HARNESS.search(code))
+
+
+def _there(path: Path) -> bool:
+    """Whether there is anything but a folder at a path; links are not followed."""
+    return (path.is_symlink() or path.exists()) and not (path.is_dir() and not path.is_symlink())
 
 
 def open_folder(path: Path) -> Folder:
@@ -121,34 +129,34 @@ def open_folder(path: Path) -> Folder:
     if not path.is_dir():
         raise UsageError(f"{path} is a file; give the folder that holds submission.json and submission.py")
     for needed in ("submission.json", "submission.py"):
-        if not (path / needed).is_file():
+        if not _there(path / needed):
             raise UsageError(f"{path} has no {needed}; `harness new NAME` scaffolds a working submission")
-    files = sorted(
-        (found.relative_to(path).as_posix(), found)
-        for found in path.rglob("*")
-        if found.is_file() and not _ignored(found.relative_to(path))
-    )
     digest = hashlib.sha256()
     sizes = []
-    for name, found in files:
+    contents = {}
+    for found in walk(path):
+        name = found.name
         if not name.isprintable():
             raise UsageError(f"{path} holds a file with an unreadable name, {name!a}; rename it")
-        content = found.read_bytes()
-        sizes.append((name, len(content)))
         if name in _WORDS or name.endswith(_LOGS):
+            sizes.append((name, found.size))
             continue  # what a README says changes neither the artifact nor a verdict
+        content = read(path, name)
+        sizes.append((name, len(content)))
         digest.update(f"{len(name)}:{name}:{len(content)}:".encode())
         digest.update(content)
+        contents[name] = content
     absolute = path.resolve()
-    return Folder(absolute, absolute.name, _metadata(path / "submission.json"), digest.hexdigest(), tuple(sizes))
+    metadata = _metadata(path / "submission.json", contents["submission.json"])
+    kept = {name: content for name, content in contents.items() if _counts(name)}
+    return Folder(absolute, absolute.name, metadata, digest.hexdigest(), tuple(sizes), kept)
 
 
-def _ignored(relative: Path) -> bool:
-    return "__pycache__" in relative.parts or any(part.startswith(".") for part in relative.parts)
+def _counts(name: str) -> bool:
+    return name not in _PROSE and not name.endswith(_LOGS)
 
 
-def _metadata(path: Path) -> Metadata:
-    content = path.read_bytes()
+def _metadata(path: Path, content: bytes) -> Metadata:
     if len(content) > _MAX_METADATA:
         raise UsageError(f"{path} has {len(content):,} bytes; that is no metadata file")
     try:

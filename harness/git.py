@@ -1,7 +1,8 @@
 """What is asked of git: revisions, changed paths, trees and the bytes in them. Nothing is ever checked out.
 
 Every answer is read with -z, so names may hold anything; names that are not UTF-8 come back with surrogates, as
-`os.fsdecode` makes them. No filter, textconv, hook or attribute of the repository has a say in what is read.
+`os.fsdecode` makes them. The repository may be a stranger's: no filter, textconv, hook, attribute or configuration of
+it starts a program or has a say in what is read, and an object that is not there is not fetched from anywhere.
 """
 
 from __future__ import annotations
@@ -18,13 +19,49 @@ from harness.report.text import plain
 
 _SECONDS = 300
 _OBJECT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-#: Replacement objects, prompts and a tracing environment would change what is read or said.
-_ENVIRONMENT = {"GIT_NO_REPLACE_OBJECTS": "1", "GIT_TERMINAL_PROMPT": "0", "GIT_LITERAL_PATHSPECS": "1", "LC_ALL": "C"}
-#: What git sets for its hooks, and what would point it to another repository than the one that was named.
-_ELSEWHERE = {
-    "GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX",
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_GRAFT_FILE", "GIT_SHALLOW_FILE", "GIT_NAMESPACE",
-}  # fmt: skip
+#: What would change what is read or said, or start a program. A partial clone names the place where missing objects
+#: are, and git would ask there, by a program of the repository's choice (`ext::`), had it a protocol that it may use.
+_ENVIRONMENT = {
+    "GIT_ALLOW_PROTOCOL": "none",
+    "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_GRAFT_FILE": "/dev/null",
+    "GIT_LITERAL_PATHSPECS": "1",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_PAGER": "cat",
+    "GIT_TERMINAL_PROMPT": "0",
+    "LC_ALL": "C",
+}
+_SETTINGS = {
+    "core.attributesFile": "/dev/null",
+    "core.fsmonitor": "false",
+    "core.hooksPath": "/dev/null",
+    "core.pager": "cat",
+    "core.quotePath": "false",
+    "log.showSignature": "false",
+    "protocol.allow": "never",
+    "protocol.ext.allow": "never",
+    "protocol.file.allow": "never",
+    # Whose repository it is matters to git because of the programs that its configuration could start.
+    "safe.directory": "*",
+}
+#: Of git's own variables all others go: hooks set them, and they would point to another repository than was named.
+_KEPT = ("GIT_EXEC_PATH",)
+
+
+def command(path: Path, *args: str) -> list[str]:
+    """A command line of git for the repository at `path`; to be run in `environment()`."""
+    settings = [word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")]
+    return ["git", "--no-pager", "-C", str(path), *settings, *args]
+
+
+def environment() -> dict[str, str]:
+    """This process's environment without git's variables, and with those that keep git from starting anything."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or name in _KEPT}
+    return kept | _ENVIRONMENT
 
 
 @dataclass(frozen=True)
@@ -95,8 +132,8 @@ class Repository:
 
     def changed(self, before: str, after: str) -> list[Moved]:
         """Files that differ between two commits; renames are followed, copies are not."""
-        out = self._git("diff", "--raw", "-z", "-M", "-l2000", "--no-ext-diff", "--no-textconv", "--no-abbrev",
-                        "--ignore-submodules=none", before, after)  # fmt: skip
+        options = ["-r", "--raw", "-z", "-M", "-l2000", "--no-ext-diff", "--no-textconv", "--no-abbrev"]
+        out = self._git("diff-tree", *options, "--ignore-submodules=none", before, after)
         fields = iter(os.fsdecode(out).split("\0"))
         moved = []
         for head in fields:
@@ -129,9 +166,12 @@ class Repository:
         Raises:
             HarnessError: one is not there, or git failed.
         """
-        command = ["git", "-C", str(self.path), "cat-file", "--batch"]
         with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_environment()
+            command(self.path, "cat-file", "--batch"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment(),
         ) as process:
             assert process.stdin is not None and process.stdout is not None
             try:
@@ -150,19 +190,15 @@ class Repository:
                 process.kill()
 
     def _git(self, *args: str) -> bytes:
-        command = ["git", "-C", str(self.path), "-c", "core.quotePath=false", *args]
+        words = command(self.path, *args)
         try:
-            done = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False, env=_environment())
+            done = subprocess.run(words, capture_output=True, timeout=_SECONDS, check=False, env=environment())
         except FileNotFoundError:
             raise HarnessError("git is not installed; repositories are read with it") from None
         except subprocess.TimeoutExpired:
             raise HarnessError(f"git {args[0]} did not end within {_SECONDS} s") from None
         if done.returncode != 0:
-            words = done.stderr.decode("utf-8", "replace").strip().splitlines()
-            why = plain(words[-1], 300) if words else f"exit code {done.returncode}"
+            said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+            why = plain(said[-1], 300) if said else f"exit code {done.returncode}"
             raise HarnessError(f"git {args[0]} failed: {why}")
         return done.stdout
-
-
-def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name not in _ELSEWHERE} | _ENVIRONMENT

@@ -46,7 +46,7 @@ def weigh(folder: Folder, artifact_bytes: int) -> ArtifactSizes:
     The kit is what an adapter's code would otherwise have to contain, so the wrapper holds it too; "shipped" is the
     submission's own files only, and "all_files" adds the kit as it is, prose left out.
     """
-    own = {name: (folder.path / name).read_bytes() for name in folder.code}
+    own = {name: folder.contents[name] for name in folder.code}
     kit = {f"harness/{name}": (_HOUSE / name).read_bytes() for name in kit_files()}
     shipped = sum(len(content) for content in own.values())
     code = {

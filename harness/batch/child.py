@@ -1,4 +1,4 @@
-"""`python -m harness.batch.child PARENT ARGUMENTS...`: the command line, for as long as the process PARENT lives."""
+"""`python -P -m harness.batch.child PARENT ARGUMENTS...`: the command line, for as long as the process PARENT lives."""
 
 from __future__ import annotations
 

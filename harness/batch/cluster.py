@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import harness
 from harness.batch.playing import Ended, Playing
 from harness.batch.tasks import Task, files_of
 from harness.environment import harness_sha256
@@ -74,6 +75,7 @@ def play(
 def _ray() -> ModuleType:
     # Read when Ray is imported and by the processes that it starts.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["PYTHONSAFEPATH"] = "1"
     try:
         import ray
     except ImportError:
@@ -89,14 +91,16 @@ def _connect(ray: ModuleType, address: str) -> None:
         host, colon, port = address.removeprefix("ray://").rpartition(":")
         if colon and port.isdigit():  # Ray itself would try for minutes
             socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT).close()
-        ray.init(address=address, **options)
+        # Ray puts the folder that it is started in on its workers' path: the harness's own, not one with submissions.
+        with contextlib.chdir(Path(harness.__file__).resolve().parent.parent):
+            ray.init(address=address, **options)
     except (OSError, RuntimeError, ValueError) as error:
         raise HarnessError(f"no Ray cluster at {address}: {(str(error).splitlines() or ['no answer'])[0]}") from None
 
 
-def _play_there(task: Task, files: bytes, harness: str) -> tuple[Ended, bytes]:
+def _play_there(task: Task, files: bytes, digest: str) -> tuple[Ended, bytes]:
     """What runs on the other machine: how the task ended there, and its results as a tar file."""
-    if harness_sha256() != harness:
+    if harness_sha256() != digest:
         return Ended(4, 0.0, f"{os.uname().nodename} has another harness; install the same on all machines"), b""
     with tempfile.TemporaryDirectory(prefix="golf-batch-") as scratch:
         here, there = Path(scratch) / "in" / task.path.name, Path(scratch) / "out"

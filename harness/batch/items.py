@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,7 @@ def listed(texts: Sequence[str], sources: Path) -> list[Item]:
     `REPOSITORY@REVISION:PATH` in a git repository on this machine, where the last part of PATH may be a pattern; or a
     text file with one of these a line (blank lines and lines that start with # say nothing).
     What is named one by one and is not there stays in the list, with its problem; of a pattern or a folder of folders
-    only what is a submission is taken.
+    only what is a submission is taken, links left out: they may lead anywhere.
 
     Args:
         texts: from the command line.
@@ -75,14 +76,14 @@ def _file(path: Path, sources: Path) -> Iterator[Item]:
 def _one(text: str, sources: Path) -> Iterator[Item]:
     path = Path(text)
     if path.is_dir() and not is_submission(path):
-        inside = [child for child in sorted(path.iterdir()) if is_submission(child)]
+        inside = [child for child in sorted(path.iterdir()) if not child.is_symlink() and is_submission(child)]
         yield from (Item(str(child), child) for child in inside) if inside else (Item(text, path),)
     elif path.exists():
         yield Item(text, path)
     elif (spec := repository.parse(text)) is not None:
         yield from _revision(text, *spec, sources)
     elif glob.has_magic(text):
-        matches = [Path(match) for match in sorted(glob.glob(text, recursive=True))]
+        matches = [Path(match) for match in sorted(glob.glob(text, recursive=True)) if not os.path.islink(match)]
         taken = [match for match in matches if is_submission(match) or (match.is_file() and is_script(match))]
         yield from (
             (Item(str(match), match) for match in taken) if taken else (Item(text, None, "no submission matches"),)

@@ -66,6 +66,8 @@ def _plan(item: Item, settings: Settings, records: Path, seconds: float | None) 
         return unusable(item.label, item.problem)
     try:
         return task_of(item.label, item.path, settings, records, seconds)
+    except UsageError as error:
+        return unusable(item.label, str(error))
     except OSError as error:
         return unusable(item.label, f"cannot read {error.filename or item.path}: {error.strerror}")
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from harness.batch.tasks import Task
+from harness.children import environment, python
 
 #: What the process printed, in the folder of the result.
 SAID = "said.txt"
@@ -54,10 +54,15 @@ class Playing:
         there.mkdir(parents=True, exist_ok=True)
         for name in _STALE:
             (there / name).unlink(missing_ok=True)
-        words = [sys.executable, "-m", "harness.batch.child", str(os.getpid()), *task.arguments(here, there)]
+        words = python("-m", "harness.batch.child", str(os.getpid()), *task.arguments(here, there))
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                words,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment(),
+                start_new_session=True,
             )
 
     def __enter__(self) -> Playing:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
 import tempfile
 from fnmatch import fnmatchcase
@@ -13,16 +12,21 @@ from pathlib import Path, PurePosixPath
 from harness.errors import HarnessError, UsageError
 from harness.git import Repository
 
-_SPEC = re.compile(r"(?P<repository>.+?)@(?P<revision>[^@:\s]+):(?P<path>.*)")
+_LONGEST = 4096  # characters of such a text
 _FILES = {"100644", "100755"}  # no links, no submodules
 
 
 def parse(text: str) -> tuple[Path, str, str] | None:
     """(repository, revision, path) of a text `repository@revision:path`, None for any other text."""
-    match = _SPEC.fullmatch(text)
-    if match is None or not Path(match["repository"]).is_dir():
+    if len(text) > _LONGEST or "\n" in text:
         return None
-    return Path(match["repository"]), match["revision"], match["path"].strip("/")
+    parts = text.split("@")
+    for count in range(1, len(parts)):  # names of folders may hold an @, too: the first that fits
+        revision, colon, _ = parts[count].partition(":")
+        home, rest = "@".join(parts[:count]), "@".join(parts[count:])[len(revision) + 1 :]
+        if home and colon and revision and not any(map(str.isspace, revision)):
+            return (Path(home), revision, rest.strip("/")) if Path(home).is_dir() else None
+    return None
 
 
 def folders(repository: Path, revision: str, path: str) -> list[str]:
@@ -48,7 +52,10 @@ def export(repository: Path, revision: str, path: str, target: Path) -> Path:
         UsageError: the repository does not hold it.
     """
     opened = Repository(repository)
-    entries = [entry for entry in opened.entries(opened.commit(revision), path or ".") if entry.mode in _FILES]
+    try:
+        entries = [entry for entry in opened.entries(opened.commit(revision), path or ".") if entry.mode in _FILES]
+    except HarnessError as error:
+        raise UsageError(str(error)) from None
     if not entries:
         raise UsageError(f"{repository} has no {path or 'files'} at {revision}")
     name = PurePosixPath(path).name or repository.resolve().name

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.environment import harness_sha256
+from harness.files import read, walk
 from harness.folder import safe_name
 from harness.scripts.opening import is_script
-
-_LINKS = b"link:"
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def task_of(label: str, path: Path, settings: Settings, records: Path, seconds: 
     """The task for one submission. Its home is below `records`, found again by key whatever the folder is called.
 
     Raises:
-        OSError: a file of the submission cannot be read.
+        UsageError: a file of the submission cannot be read.
     """
     script = is_script(path)
     if settings.lint is not None:
@@ -99,25 +98,25 @@ def task_of(label: str, path: Path, settings: Settings, records: Path, seconds: 
 def files_of(path: Path) -> Iterator[tuple[str, Path]]:
     """(name, file) of every file of a submission that the harness reads: nothing hidden, no compiled code.
 
-    A link is given as it is; whether it is followed is up to who reads the submission.
+    Raises:
+        UsageError: there is something that is no regular file, or too much.
     """
     if path.is_file():
         yield path.name, path
         return
-    for found in sorted(path.rglob("*")):
-        relative = found.relative_to(path)
-        hidden = "__pycache__" in relative.parts or any(part.startswith(".") for part in relative.parts)
-        if not hidden and (found.is_file() or found.is_symlink()):
-            yield relative.as_posix(), found
+    for found in walk(path):
+        yield found.name, path / found.name
 
 
 def files_sha256(path: Path) -> str:
-    """sha256 over names and bytes of a submission's files: README and logs too, because evidence is read from them."""
+    """sha256 over names and bytes of a submission's files: README and logs too, because evidence is read from them.
+
+    Raises:
+        UsageError: there is something that is no regular file, or too much.
+    """
     digest = hashlib.sha256()
-    for name, found in files_of(path):
-        content = _LINKS + os.fsencode(os.readlink(found)) if found.is_symlink() else b""
-        if found.is_file():
-            with found.open("rb") as file:
-                content += hashlib.file_digest(file, "sha256").digest()
+    folder = path.parent if path.is_file() else path
+    for name, _ in files_of(path):
+        content = hashlib.sha256(read(folder, name)).digest()
         digest.update(f"{len(name)}:".encode() + os.fsencode(name) + b":%d:" % len(content) + content)
     return digest.hexdigest()

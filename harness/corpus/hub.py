@@ -23,7 +23,7 @@ ENDPOINT = "https://huggingface.co"
 #: Folder of the repository that has the contest's layout.
 PREFIX = "datasets"
 
-_SPEC = re.compile(r"fineweb:(sp\d+[\w-]*)(?:@(\d+))?")
+_SPEC = re.compile(r"fineweb:(sp\d[\w-]*)(?:@(\d+))?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CHECKED = "checked.json"
 

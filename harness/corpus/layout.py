@@ -15,7 +15,7 @@ from harness.errors import UsageError
 
 #: Digits only: CaseOps folders also hold fineweb_val_bytes_*.bin, which are byte counts and no tokens (#1729).
 _SHARD = re.compile(r"fineweb_(train|val|val_bytes)_\d+\.bin")
-_VARIANT = re.compile(r"fineweb10B_sp(\d+)(.*)")
+_VARIANT = re.compile(r"fineweb10B_sp(\d++)(.*)")
 
 
 @dataclass(frozen=True)

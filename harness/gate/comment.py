@@ -32,8 +32,10 @@ ARTIFACT = "gate-summary"
 BOT = "github-actions[bot]"
 MAX_BYTES = 2_000_000  #: of the artifact, packed or not
 _MAX_ANSWER = 20_000_000
-_PAGES = 30  # of 100; GitHub lists at most 3,000 changed files
+_PAGES = 30  # of 100
+MOST_LISTED = 3_000  #: changed files of a pull request that GitHub lists; it leaves out the rest without a word
 _SECONDS = 60
+_INCOMPLETE = "The list of changed files is incomplete"
 _SCHEMA = Path(__file__).with_name("gate.schema.json")
 
 
@@ -101,19 +103,24 @@ def post(github: GitHub, run: Mapping[str, Any]) -> str:
     """Write the comment for a workflow run; says in a sentence what was done.
 
     Raises:
-        Trouble: GitHub refused.
+        Trouble: GitHub refused, or does not list all changed files, which the comment says by then.
     """
     number = pull_request(github, run)
     if number is None:
         return "no open pull request has this head; nothing to comment on"
     text = body(github, run, number)
-    for comment in github.pages(f"/issues/{number}/comments"):
-        mine = comment["user"]["login"] == BOT and str(comment["body"]).startswith(MARKER)
-        if mine:
-            github.json(f"/issues/comments/{int(comment['id'])}", method="PATCH", body={"body": text})
-            return f"renewed the comment on #{number}"
-    github.json(f"/issues/{number}/comments", method="POST", body={"body": text})
-    return f"commented on #{number}"
+    mine = next((one for one in github.pages(f"/issues/{number}/comments") if _is_ours(one)), None)
+    if mine is not None:
+        github.json(f"/issues/comments/{int(mine['id'])}", method="PATCH", body={"body": text})
+    else:
+        github.json(f"/issues/{number}/comments", method="POST", body={"body": text})
+    if _INCOMPLETE in text:
+        raise Trouble(f"{_INCOMPLETE} for #{number}; it was not judged, and the comment says so")
+    return f"renewed the comment on #{number}" if mine is not None else f"commented on #{number}"
+
+
+def _is_ours(comment: Mapping[str, Any]) -> bool:
+    return comment["user"]["login"] == BOT and str(comment["body"]).startswith(MARKER)
 
 
 def pull_request(github: GitHub, run: Mapping[str, Any]) -> int | None:
@@ -129,7 +136,10 @@ def pull_request(github: GitHub, run: Mapping[str, Any]) -> int | None:
 def body(github: GitHub, run: Mapping[str, Any], number: int) -> str:
     """The comment's text: what cannot be believed, and the summary, or why there is none."""
     parts = [MARKER, ""]
-    judge = sorted({name for item in github.pages(f"/pulls/{number}/files") for name in _names(item) if is_judge(name)})
+    listed = github.pages(f"/pulls/{number}/files")
+    judge = sorted({name for item in listed for name in _names(item) if is_judge(name)})
+    said = int(github.json(f"/pulls/{number}").get("changed_files", 0))
+    incomplete = len(listed) >= MOST_LISTED or said > len(listed)
     if judge:
         shown = ", ".join(code(name, 120) for name in judge[:5]) + (" and more" if len(judge) > 5 else "")
         parts += [
@@ -137,6 +147,15 @@ def body(github: GitHub, run: Mapping[str, Any], number: int) -> str:
             " own making; judge it again with `harness gate` from the base before you believe it.",
             "",
         ]
+    if incomplete:
+        parts += [
+            f"> **{_INCOMPLETE}** ({len(listed):,} of {max(said, len(listed)):,} or more):"
+            " GitHub lists no more, and what judges may be among the rest. This is no pass;"
+            " judge it with `harness gate` from the base, or have it split.",
+            "",
+        ]
+        parts += ["### Gate: not judged", ""]
+        return "\n".join([*parts, f"[the run]({_address(run)}) has the records and reports, as an artifact."])
     try:
         parts.append(render(result_of(github, run), limit=COMMENT_LIMIT - len("\n".join(parts))))
     except ValueError as error:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import UsageError
+from harness.files import MOST_BYTES, MOST_FILE_BYTES
 from harness.git import Entry, Repository
 
 MAX_FILES = 2_000
-MAX_FILE_BYTES = 100_000_000  #: what GitHub takes
-MAX_BYTES = 400_000_000
+MAX_FILE_BYTES = MOST_FILE_BYTES
+MAX_BYTES = MOST_BYTES
 _MAX_NAME = 200  #: bytes of one component; file systems take 255, and we add to it
 _MAX_PATH = 1_000
 

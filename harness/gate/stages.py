@@ -127,7 +127,7 @@ def static(path: Path, kind: Kind) -> str:
     folder = open_folder(path)
     sources = [name for name in folder.code if name.endswith(".py")]
     for name in sources:
-        content = (path / name).read_bytes()
+        content = folder.contents[name]
         if len(content) > _MAX_SOURCE or parse(content.decode("utf-8", "replace")) is None:
             raise UsageError(f"{name} is not Python that can be read here")
     return f"{len(sources)} Python files read as Python; submission.json is complete"

@@ -10,6 +10,9 @@ from harness.referee.sinks import Ints
 from harness.sandbox.protocol import Kind, Purpose, Rows
 from harness.sandbox.wire import Frame, untext
 
+#: Ranges of one read beyond one for each token, empty ones counted: nobody needs more, and each is kept in the trace.
+SPARE_RANGES = 4096
+
 
 def commit(frame: Frame, tokens: int, vocab_size: int) -> tuple[Ints, NDArray[np.float32], Rows]:
     """A commit: positions int64 [n] in 1 .. tokens-1, rows float32 [n, V] ([n, 1] for REALISED), and what they hold.
@@ -52,8 +55,10 @@ def ranges(frame: Frame, tokens: int) -> tuple[Ints, Purpose]:
     if bad.any():
         start, stop = asked[bad][0]
         raise SubmissionError(f"read of tokens {start} to {stop}: the stream has {tokens}")
-    if len(asked) + int((asked[:, 1] - asked[:, 0]).sum()) > 4 * tokens + (1 << 20):
-        raise SubmissionError("one read asks for more tokens or ranges than four times the stream")
+    if len(asked) > tokens + SPARE_RANGES:
+        raise SubmissionError(f"one read of {len(asked):,} ranges: the stream has {tokens:,} tokens")
+    if int((asked[:, 1] - asked[:, 0]).sum()) > 4 * tokens + (1 << 20):
+        raise SubmissionError("one read asks for more tokens than four times the stream")
     try:
         return asked, Purpose(int(code[0]))
     except ValueError:

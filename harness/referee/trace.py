@@ -9,8 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.errors import SubmissionError
 from harness.referee.rows import PROJECTIONS, Scored
 from harness.sandbox.protocol import STATE, Purpose, Rows
+
+#: Ranges that all reads of one evaluation may have, for each token of the stream, and a million more: each is kept.
+#: A hundred passes over windows with a stride of one, inputs and targets, have two hundred.
+RANGES_PER_TOKEN = 256
 
 #: Repeated commits are counted without limit, and this many are kept as evidence.
 KEPT_REPEATS = 1000
@@ -94,6 +99,7 @@ class Trace:
     _sizes: dict[int, int] = field(default_factory=dict)
     _handed_out: NDArray[np.bool_] = field(init=False)
     _pending: int = 0
+    _ranges: int = 0
 
     def __post_init__(self) -> None:
         self.nll = np.full(self.tokens, np.nan)
@@ -128,7 +134,14 @@ class Trace:
         return part
 
     def read(self, ranges: NDArray[np.int64], purpose: Purpose) -> None:
-        """Note that tokens were handed out."""
+        """Note that tokens were handed out.
+
+        Raises:
+            SubmissionError: there were so many reads that they can only be meant to fill the memory.
+        """
+        self._ranges += len(ranges) + 1
+        if self._ranges > RANGES_PER_TOKEN * self.tokens + (1 << 20):
+            raise SubmissionError(f"the evaluation read {self._ranges:,} ranges of a stream of {self.tokens:,} tokens")
         for start, stop in ranges:
             new = ~self._handed_out[start:stop]
             self._pending += int((new & (self.order[start:stop] < 0)).sum())

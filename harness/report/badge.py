@@ -19,16 +19,21 @@ _LETTER = 6.8
 
 
 def render(record: Record) -> str:
-    """The badge: 20 pixels high, no script, no link, no font to load."""
+    """The badge: 20 pixels high, no script, no link, no font to load.
+
+    Of a record that is not what was sealed it shows neither verdict nor score.
+    """
     look = view.LOOKS[record.verdict]
-    told = look.word + (f" {bpb(record.score.val_bpb)} BPB" if record.score else "")
+    told, tone = look.word + (f" {bpb(record.score.val_bpb)} BPB" if record.score else ""), look.tone
+    if view.doubts(record):
+        told, tone = "record was altered", "bad"
     left, right = _wide(_NAME), _wide(told)
     said = f"{_NAME}: {told}"
     made = el(
         "svg",
         el("title", said),
         el("rect", width=left, height=20, fill="#33363b"),
-        el("rect", x=left, width=right, height=20, fill=_COLOURS[look.tone]),
+        el("rect", x=left, width=right, height=20, fill=_COLOURS[tone]),
         el(
             "g",
             _text(_NAME, left / 2, left - 12),

@@ -1,7 +1,8 @@
 """The leaderboard: every record one row, tracks apart, ranked only where the score counts.
 
-Only scores of the same text at the same scale stand in one table. A row counts when its verdict is PASS or UNRULED; the
-others are listed below the ranks with what they would be without the leak, where that was priced.
+Only scores of the same text at the same scale stand in one table. A row counts when its verdict is PASS or UNRULED and
+its record is what was sealed; the others are listed below the ranks with what they would be without the leak, where
+that was priced.
 """
 
 from __future__ import annotations
@@ -44,7 +45,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Line:
-    """One row: rank (None where the score does not count), the record, and what it is against the next that counts."""
+    """One row: rank (None where the score does not count), the record, and what it is against the next that counts.
+
+    Of a record that is not what was sealed, `against` says so.
+    """
 
     rank: int | None
     entry: Entry
@@ -54,8 +58,9 @@ class Line:
     @property
     def group(self) -> str:
         """The class that the filters go by: "counts", "fails" or "undecided"."""
-        verdict = self.entry.record.verdict
-        return "counts" if verdict in _COUNTING else "fails" if verdict == Status.FAIL else "undecided"
+        if _counts(self.entry.record):
+            return "counts"
+        return "fails" if self.entry.record.verdict == Status.FAIL else "undecided"
 
 
 @dataclass(frozen=True)
@@ -78,10 +83,10 @@ def standings(entries: Sequence[Entry]) -> list[Standing]:
     """The tables, Track A before B; in each, what counts by BPB, then what does not.
 
     Of several records of one submission on the same text under the same rules, that with the most seeds stays, and of
-    those the latest.
+    those the latest; a record that is not what was sealed takes no other's place.
     """
     table = frame(entries)
-    table = table.sort_values(["seeds", "date", "digest"], kind="stable").drop_duplicates(_SAME, keep="last")
+    table = table.sort_values(["intact", "seeds", "date", "digest"], kind="stable").drop_duplicates(_SAME, keep="last")
     table["late"] = ~table["counts"]
     table = table.sort_values([*_TABLE, "late", "bpb", "name", "digest"], kind="stable")
     found: list[Standing] = []
@@ -148,7 +153,7 @@ def _row(index: int, record: Record | None) -> dict[str, Any]:
         record.data.sha256[:64],
         score.bytes if score else -1,
         record.verdict.value,
-        record.verdict in _COUNTING and score is not None,
+        _counts(record),
         score.val_bpb if score else None,
         view.honest_bpb(record),
         interval[0] if interval else None,
@@ -160,18 +165,35 @@ def _row(index: int, record: Record | None) -> dict[str, Any]:
         view.run_date(record) or "",
         record.submission.sha256[:64],
         record.digest[:64],
+        not view.doubts(record),
     )
     return dict(zip(_COLUMNS, values, strict=True))
 
 
 _COLUMNS = (
     *("index", "name", "author", "track", "scale", "data", "text", "bytes", "verdict", "counts", "bpb", "honest bpb"),
-    *("honest low", "honest high", "claimed bpb", "total bytes", "seeds", "ruleset", "date", "submission", "digest"),
+    *(
+        "honest low",
+        "honest high",
+        "claimed bpb",
+        "total bytes",
+        "seeds",
+        "ruleset",
+        "date",
+        "submission",
+        "digest",
+        "intact",
+    ),
 )
 
 
+def _counts(record: Record) -> bool:
+    """Whether a record's score has a rank."""
+    return record.verdict in _COUNTING and record.score is not None and not view.doubts(record)
+
+
 def _lines(entries: Sequence[Entry]) -> list[Line]:
-    counting = [entry for entry in entries if entry.record.verdict in _COUNTING and entry.record.score]
+    counting = [entry for entry in entries if _counts(entry.record)]
     lines = []
     for rank, entry in enumerate(counting, 1):
         if rank == len(counting):
@@ -180,7 +202,9 @@ def _lines(entries: Sequence[Entry]) -> list[Line]:
             beaten = beats(entry.record, counting[rank].record)
             lines.append(Line(rank, entry, beaten.said, beaten.met))
     kept = {id(entry) for entry in counting}
-    return lines + [Line(None, entry, "", None) for entry in entries if id(entry) not in kept]
+    return lines + [
+        Line(None, entry, " ".join(view.doubts(entry.record)), None) for entry in entries if id(entry) not in kept
+    ]
 
 
 def _figure(lines: Sequence[Line], index: int) -> Markup | None:

@@ -153,6 +153,8 @@ def _pairs(left: Record, right: Record) -> list[Pair]:
 def _sentence(left: Record, right: Record) -> str:
     if left.score is None or right.score is None:
         return "At least one of the two has no score."
+    if view.doubts(left) or view.doubts(right):
+        return "At least one of the two is not what was sealed, so neither is called better."
     if not same_text(left, right):
         return "The scores are not of the same text and scale, so neither is better than the other."
     gap = right.score.val_bpb - left.score.val_bpb

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.record import SEVERITY, Finding, Record, Status, verdict_of
+from harness.record import SEVERITY, Finding, Record, Status, exit_code_of, verdict_of
 from harness.report.text import clean, finite, label, number, prose
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}(T|$)")
@@ -166,6 +166,8 @@ def doubts(record: Record) -> list[str]:
         found.append("The digest in this record does not match its content: it was changed after it was written.")
     if record.verdict != verdict_of(record.findings):
         found.append(f"The findings add up to {verdict_of(record.findings).value}, not to {record.verdict.value}.")
+    elif record.exit_code not in {exit_code_of(record.verdict, strict=strict) for strict in (False, True)}:
+        found.append(f"The exit code of {record.verdict.value} is not {record.exit_code}.")
     return found
 
 

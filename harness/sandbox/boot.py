@@ -31,10 +31,11 @@ def confine(level: str, read: list[str], write: list[str], devices: list[str], h
     version = 0
     if needed or landlock.abi():
         version = landlock.restrict(read=[*read, *_proc(level)], write=write, devices=devices, hide=hide)
+    gpu = any(device.startswith("/dev/nvidia") for device in devices)
     # Without a network namespace there is no harmless socket: even a unix one reaches the host's daemons.
     own_network = [seccomp.AF_UNIX, seccomp.AF_INET, seccomp.AF_INET6, seccomp.AF_NETLINK]
     if needed or seccomp.supported():
-        seccomp.install([] if needed else own_network)
+        seccomp.install([] if needed else own_network, shared_files=needed, memfd=gpu)
     return {"privileges": 1, "landlock": version, "seccomp": int(seccomp.supported())}
 
 

@@ -12,22 +12,25 @@ The first two add Landlock and seccomp where the kernel has them, and the first 
 way to new ones. At every level the environment is scrubbed, a watchdog enforces the limits, and leaving the context
 kills everything that came from the box, daemons included.
 
-What is not covered: side channels (timing, caches), kernel bugs, memory that is mapped nowhere, a GPU's memory,
-and, at the landlock level, changing modes and dates of files that one's own user owns. The user id does not change.
+What is not covered: side channels (timing, caches, futexes on files that all may read), kernel bugs, a GPU's memory,
+and, at the landlock level, dates that the kernel itself renews when a file is read. The user id does not change.
+SECURITY.md says what each level holds.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-import subprocess
+import stat
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from harness.errors import SandboxError
+from harness.files import UNREAD
+from harness.sandbox import leftovers
 from harness.sandbox.keeper import Keeper
 from harness.sandbox.outcome import Exit, Level, Limits
 from harness.sandbox.plan import Plan
@@ -105,8 +108,8 @@ class Box:
     def __exit__(self, *_: object) -> None:
         if self._keeper is not None:
             self._keeper.close()
-        if self._folder is not None:
-            _remove(self._folder)
+        if self._folder is not None and (why := leftovers.remove(self._folder)) is not None:
+            raise SandboxError(f"cannot remove the box's folder {self._folder}: {why}")
 
     @property
     def wire(self) -> Wire:
@@ -146,11 +149,14 @@ class Box:
         return self._keeper
 
     def _start(self) -> None:
-        self._folder = folder = Path(os.path.realpath(tempfile.mkdtemp(prefix="golf-box-")))
+        leftovers.sweep()
+        self._folder = folder = leftovers.make()
         for name in ("scratch", "shm", "root"):
             (folder / name).mkdir()
         self.scratch = folder / "scratch"
         stage(folder / "code")
+        for place in self._read:
+            _hide_reading(place)
         shown = view([folder / "code", *self._read])
         plan = Plan(
             level="",
@@ -212,12 +218,13 @@ def _level(name: Sandbox, ready: Mapping[str, int]) -> Level:
     return Level(name, True, True, True, True, f"namespaces, {', '.join(extra)}")
 
 
-def _remove(folder: Path) -> None:
-    """Remove what the box left, whatever modes and depths it made: shutil.rmtree gives up on both."""
-    for command in (["rm", "-rf"], ["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
-        done = subprocess.run([*command, "--", str(folder)], env={"PATH": os.defpath}, check=False, capture_output=True)
-        if not folder.exists():
-            return
-    raise SandboxError(
-        f"cannot remove the box's folder {folder}: {done.stderr.decode(errors='replace').strip()[-200:]}"
-    )
+def _hide_reading(place: Path) -> None:
+    """Give a file that boxes are shown one after another a date of access that reading it does not renew.
+
+    Mounts that are read-only keep it as it is anyway; where the machine's own files are shown it would tell a box
+    whether another has read the file.
+    """
+    with contextlib.suppress(OSError):  # another user's
+        facts = place.lstat()
+        if stat.S_ISREG(facts.st_mode):
+            os.utime(place, ns=(UNREAD * 10**9, facts.st_mtime_ns))

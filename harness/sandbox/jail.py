@@ -93,8 +93,13 @@ def enter(plan: Plan) -> None:
     _bind(plan.root, plan.shm, "/dev/shm")
     proc = Path(plan.root, "proc")
     proc.mkdir()
+    flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
     try:
-        kernel.mount("proc", str(proc), "proc", kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC)
+        try:
+            # A process that has been set apart from another (`harness.sandbox.apart`) does not see it here.
+            kernel.mount("proc", str(proc), "proc", flags, "hidepid=ptraceable")
+        except OSError:  # before Linux 5.8
+            kernel.mount("proc", str(proc), "proc", flags)
     except OSError as error:
         raise OSError(error.errno, "a /proc of the box's own cannot be mounted, as in most containers") from error
     # Whoever is root outside still owns /proc/sys in here, core_pattern included: nothing there may be written.

@@ -14,10 +14,11 @@ class Limits:
 
     Attributes:
         memory_bytes: resident memory of all its processes together.
-        processes: how many processes may live at once; threads do not count.
+        processes: how many processes may live at once.
         wall_seconds: from start to end.
         output_bytes: of stdout and stderr kept in the log; the rest is thrown away.
-        file_bytes: size of any one file, and of everything in the scratch folder together.
+        file_bytes: size of any one file, and of everything that it has written together, files without a name included.
+        threads: how many threads all its processes may have at once.
     """
 
     memory_bytes: int = 4 << 30
@@ -25,6 +26,7 @@ class Limits:
     wall_seconds: float = 900.0
     output_bytes: int = 1 << 20
     file_bytes: int = 1 << 30
+    threads: int = 1024
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ class Process:
         state: the kernel's letter; Z and X are dead.
         cpu_seconds: user and system time so far.
         rss_bytes: resident memory, shared pages included.
+        threads: how many it has.
     """
 
     pid: int
@@ -35,6 +37,7 @@ class Process:
     state: str
     cpu_seconds: float
     rss_bytes: int
+    threads: int = 1
 
     @property
     def alive(self) -> bool:
@@ -62,7 +65,7 @@ def below(root: int) -> list[Process]:
         entries = [entry for parent in level for entry in children.pop(parent, [])]
         for pid, fields in entries:
             cpu = (int(fields[11]) + int(fields[12])) / TICK
-            found.append(Process(pid, depth, int(fields[2]), fields[0], cpu, int(fields[21]) * PAGE))
+            found.append(Process(pid, depth, int(fields[2]), fields[0], cpu, int(fields[21]) * PAGE, int(fields[17])))
         level = [pid for pid, _ in entries]
     return found
 
@@ -80,6 +83,44 @@ def proportional_bytes(pid: int) -> int | None:
     except OSError:
         return None if Path("/proc", str(pid)).exists() else 0
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
+
+
+def unnamed_files(pid: int) -> dict[tuple[int, int], int]:
+    """Bytes on disk of files without a name that a process holds open or maps, by device and inode.
+
+    What was unlinked, was never linked or lives in memory only is in no folder, and takes room all the same.
+    """
+    found: dict[tuple[int, int], int] = {}
+    try:
+        opened = os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return found  # gone, or it is another user's by now
+    for fd in opened:
+        try:
+            facts = os.stat(f"/proc/{pid}/fd/{fd}")
+        except OSError:
+            continue
+        if stat.S_ISREG(facts.st_mode) and facts.st_nlink == 0:
+            found[facts.st_dev, facts.st_ino] = facts.st_blocks * 512
+    try:
+        lines = Path(f"/proc/{pid}/maps").read_bytes().splitlines()
+    except OSError:
+        return found
+    for line in lines:
+        if not line.endswith(b" (deleted)"):
+            continue
+        span, _, _, device, inode, *_ = line.split()
+        start, end = (int(part, 16) for part in span.split(b"-"))
+        major, minor = (int(part, 16) for part in device.split(b":"))
+        key = (os.makedev(major, minor), int(inode))
+        if key in found:
+            continue
+        try:
+            facts = os.stat(f"/proc/{pid}/map_files/{span.decode()}")  # as root only
+            found[key] = facts.st_blocks * 512
+        except OSError:
+            found[key] = end - start
+    return found
 
 
 def end_all() -> None:

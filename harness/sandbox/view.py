@@ -17,7 +17,7 @@ from harness.errors import SandboxError
 _PACKAGE = Path(harness.__file__).resolve().parent
 #: The modules of this room that run in the box or build it from inside; the rest is the parent's.
 _STAGED = (
-    "__init__", "boot", "bubblewrap", "jail", "kernel", "landlock", "launcher", "peers", "plan", "processes",
+    "__init__", "apart", "boot", "bubblewrap", "jail", "kernel", "landlock", "launcher", "peers", "plan", "processes",
     "protocol", "report", "seccomp", "wire",
 )  # fmt: skip
 _SYSTEM = (

@@ -22,8 +22,8 @@ class Watchdog:
     """Samples one box.
 
     Memory is resident memory. For a single process that is its RSS; for several it is the sum of their PSS, because
-    forked copies share pages that a sum of RSS would count again and again. Memory that is mapped nowhere
-    (a memfd that is only written to) is not seen.
+    forked copies share pages that a sum of RSS would count again and again. Files without a name (unlinked ones, and
+    those in memory only) count as disk as long as a process has them open or mapped.
 
     Args:
         keeper: pid of the launcher that stays outside the box.
@@ -88,6 +88,9 @@ class Watchdog:
         self.peak_processes = max(self.peak_processes, len(self._found))
         if len(self._found) > limits.processes:
             return "PL", f"{len(self._found)} processes at once; the limit is {limits.processes}"
+        threads = sum(process.threads for process in self._found)
+        if threads > limits.threads:
+            return "PL", f"{threads} threads at once; the limit is {limits.threads}"
         return None
 
     def _space(self, found: list[processes.Process]) -> tuple[State, str] | None:
@@ -106,7 +109,7 @@ class Watchdog:
                 return "ML", f"used {used:.0f} MiB of memory; the limit is {limit:.0f} MiB"
         if now >= self._next_disk:
             self._next_disk = now + _DISK_EVERY
-            if _disk(self._folders, limits.file_bytes) > limits.file_bytes:
+            if _disk(self._folders, limits.file_bytes) + _unnamed(found) > limits.file_bytes:
                 return "OL", f"wrote more than {limits.file_bytes / 2**20:.0f} MiB of files, or too many of them"
         return None
 
@@ -122,6 +125,13 @@ def _memory(found: list[processes.Process]) -> int:
     known = sum(share for share in shares if share is not None)
     unknown = sum(process.rss_bytes for process, share in zip(found, shares, strict=True) if share is None)
     return min(resident, known + unknown)
+
+
+def _unnamed(found: list[processes.Process]) -> int:
+    files: dict[tuple[int, int], int] = {}
+    for process in found:
+        files |= processes.unnamed_files(process.pid)
+    return sum(files.values())
 
 
 def _disk(folders: tuple[Path, ...], enough: int) -> int:

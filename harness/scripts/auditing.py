@@ -143,7 +143,7 @@ def _playable(script: Script, small: Tiny) -> Playable:
     return Playable(
         entry=script.entry,
         source=script.source,
-        folder=script.folder,
+        folder=script.kept(),
         side=script.side,
         env=small.env,
         stages=small.stages or ({},),

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-_ASSIGNED = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)$", re.S)
-_VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?[-=]([^}]*))?\}|(\w+))")
+_ASSIGNED = re.compile(r"\A([A-Za-z_][A-Za-z0-9_]*+)=(.*)$", re.S)
+_VARIABLE = re.compile(r"\$(?:\{(\w+)(?::?[-=]([^}]{0,200}))?\}|(\w+))")
 _RUNNERS = re.compile(r"(torchrun|python[\d.]*|accelerate|uv|srun|modal)$")
 _KEYWORDS = {"do", "then", "else", "time", "exec", "nohup", "env", "sudo", "!", "{", "("}
 
@@ -140,7 +140,7 @@ def _lines(text: str, start: int) -> Iterable[tuple[int, list[str]]]:
         pending = ""
     joined.append((begun, pending))
     for number, line in joined:
-        for piece in re.split(r"&&|;(?![^{]*\})", line):
+        for piece in re.split(r"&&|;(?![^{]{0,200}\})", line):
             try:
                 words = shlex.split(piece, comments=True)
             except ValueError:

@@ -13,8 +13,9 @@ from harness.scripts.reads import Read, Reads
 
 _HEAD = re.compile(r"^Hyper-?parameters:?\s*$", re.I)
 _ENTRY = re.compile(r"^\s+(\w+): ?(.*)$")
-_PAIRS = re.compile(r"^(?:\w+:)?\s*(?:[a-z]\w*[:=][^\s{}\"']+)(?:[\s,]+[a-z]\w*[:=][^\s{}\"']+)*\s*$")
-_PAIR = re.compile(r"([a-z]\w*)[:=]([^\s{}\"',]+)")
+_TITLE = re.compile(r"\A\w++:")
+_IS_PAIR = re.compile(r"\A[a-z]\w*+[:=][^{}\"']++\Z")
+_PAIR = re.compile(r"(?<!\w)([a-z]\w*+)[:=]([^\s{}\"',]+)")
 _STEP = re.compile(r"^(?:\S+ )?(?:step:?\s?)?\d+/\d+ (?:train|val)_loss")
 
 
@@ -55,12 +56,28 @@ def read_dump(text: str, file: str, reads: Reads) -> Dumped:
                 continue
         if _STEP.match(line) and not full:
             break
-        if not full and _PAIRS.match(line):
+        if not full and _is_pairs(line):
             for label, shown in _PAIR.findall(line):
                 found = _header(label, shown, reads, attributes)
                 if found:
                     values.setdefault(found[0], (found[1], number))
     return Dumped(file, values, full)
+
+
+def _is_pairs(line: str) -> bool:
+    """Whether a line is `name:value` or `name=value`, one or several by blanks or commas, perhaps behind a title."""
+    title = _TITLE.match(line)
+    return _all_pairs(line) or (title is not None and _all_pairs(line[title.end() :]))
+
+
+def _all_pairs(text: str) -> bool:
+    words = text.split()
+    # A comma in front of a word parts it from the one before; one at a word's end may be of its value.
+    return bool(words) and all(
+        _IS_PAIR.match(word if index == 0 else word.lstrip(",")) is not None
+        for index, word in enumerate(words)
+        if index == 0 or word.strip(",") or index == len(words) - 1
+    )
 
 
 def _header(label: str, shown: str, reads: Reads, attributes: dict[str, Read]) -> tuple[str, str] | None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from harness.scripts.evidence import lines as grammar
 
 _NUMBER = r"([0-9]+\.[0-9]+(?:e[-+]?[0-9]+)?)"
-_LOSS = re.compile(r"(?<![a-z])(?:val_|eval_|test_)?(?:loss|nll)\s*[:=]?\s*" + _NUMBER, re.I)
-_BPB = re.compile(r"bpb\s*[:=]?\s*" + _NUMBER, re.I)
+_LOSS = re.compile(r"(?<![a-z])(?:val_|eval_|test_)?(?:loss|nll)\s*+(?:[:=]\s*+)?" + _NUMBER, re.I)
+_BPB = re.compile(r"bpb\s*+(?:[:=]\s*+)?" + _NUMBER, re.I)
 
 #: What a line or a function's name says about the pass, the first that fits.
 _NAMES = (
@@ -52,7 +52,7 @@ def read(text: str, seq: int) -> Printed | None:
     """The losses of a line, None if there is none of validation. Training losses are left out."""
     if re.search(r"train(?:ing)?_(?:loss|nll)", text, re.I) and "val_" not in text:
         return None
-    loss, bpb = _LOSS.search(re.sub(r"train_loss\S*\s*[:=]?\s*\S+", "", text)), _BPB.search(text)
+    loss, bpb = _LOSS.search(re.sub(r"train_loss\S*+(?:\s*+(?:[:=]\s*+)?\S++)?", "", text)), _BPB.search(text)
     if loss is None and bpb is None:
         return None
     return Printed(
@@ -79,7 +79,7 @@ def plain(label: str) -> str:
 
 def tidy(text: str) -> str:
     """An error's text without the box's own paths, which differ from run to run."""
-    return re.sub(r"[^\s\"']*golf-box-\w+/", "", text)
+    return re.sub(r"(?<![^\s\"'])[^\s\"']*golf-box-\w+/", "", text)
 
 
 def agrees(value: float, printed: float, digits: int) -> bool:

@@ -5,27 +5,28 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import posixpath
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from harness.errors import UsageError
+from harness.files import Copy, read, walk
 from harness.folder import is_adapter, safe_name
 from harness.scripts.fstrings import lower
 from harness.scripts.unwrap import Unwrapped, parse, unwrap
 
 _MAX_FILE = 8 << 20  # bytes
-_MAX_FILES = 5000
+_LONGEST = 500  # characters of a line that are looked at
 _ENTRY = "train_gpt.py"
 _DIGEST_SKIPS = {"README.md", "LICENSE"}
 _PROSE = {".md", ".rst", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".pdf", ".html"}
-_LOG_NAMES = re.compile(r"\.log(\.txt)?$|(^|/)(log|logs|train|run|seed|output)[^/]*\.txt$|_log[^/]*\.txt$", re.I)
+_LOG_NAMES = ("log", "train", "run", "seed", "output")
 _LOG_LINE = re.compile(r"^.{0,40}(step:\d+/\d+ |\d+/\d+ (train|val)_loss: ?\d|val_bpb[:=] ?\d)", re.M)
-_RUNS = re.compile(r"(?:torchrun|python3?|accelerate launch)\b[^\n]*?([\w./\-]+\.py)\b")
+_RUNNER = re.compile(r"(?:torchrun|python3?|accelerate launch)\b")
+_WORD = re.compile(r"[\w./\-]++")
 #: A script that scores: what tells an entry from a helper, when the name does not.
 _SCORES = ("val_bpb", "val_loss")
 
@@ -75,29 +76,38 @@ class Script:
     claimed_bpb: float | None = None
     notes: tuple[str, ...] = ()
     kind: Literal["script"] = "script"
+    contents: Mapping[str, bytes] = field(default_factory=dict, repr=False, compare=False)
+    _copies: dict[str, Copy] = field(default_factory=dict, repr=False, compare=False)
 
     def text(self, name: str) -> str:
-        """The text of one of the files; odd bytes are replaced."""
-        path = self.folder / name
-        if path.stat().st_size > _MAX_FILE:
-            return ""
-        return path.read_bytes().decode("utf-8", "replace")
+        """The text of one of the files; odd bytes are replaced, and what is too long for a text is empty."""
+        content = self.contents[name]
+        return "" if len(content) > _MAX_FILE else content.decode("utf-8", "replace")
+
+    def kept(self) -> Path:
+        """A copy of the side files as they were read, the same for every run; it stays as long as this object.
+
+        Raises:
+            UsageError: the copy has been changed.
+        """
+        return self._copy("kept", {name: self.contents[name] for name in self.side})
+
+    def _copy(self, which: str, contents: Mapping[str, bytes]) -> Path:
+        if which not in self._copies:
+            self._copies[which] = Copy(safe_name(self.name), contents)
+        return self._copies[which].folder()
 
     @contextlib.contextmanager
     def staged(self) -> Iterator[Path]:
         """A copy of the side files, with the plain text under the entry's name, and of nothing else."""
-        with tempfile.TemporaryDirectory(prefix="golf-script-") as scratch:
-            target = Path(scratch) / safe_name(self.name)
-            for name in self.side:
-                (target / name).parent.mkdir(parents=True, exist_ok=True)
-                if name.endswith(".py"):
-                    code = self.text(name)
-                    (target / name).write_text(code if parse(code) else lower(code))
-                else:
-                    shutil.copyfile(self.folder / name, target / name)
-            (target / self.entry).parent.mkdir(parents=True, exist_ok=True)
-            (target / self.entry).write_text(self.source)
-            yield target
+        contents = {name: self._runs(name) for name in self.side} | {self.entry: self.source.encode()}
+        yield self._copy("staged", contents)
+
+    def _runs(self, name: str) -> bytes:
+        if not name.endswith(".py"):
+            return self.contents[name]
+        code = self.text(name)
+        return (code if parse(code) else lower(code)).encode()
 
 
 def is_script(path: Path) -> bool:
@@ -106,7 +116,7 @@ def is_script(path: Path) -> bool:
         return path.suffix == ".py" and path.name != "submission.py"
     if not path.is_dir() or is_adapter(path):
         return False
-    return (path / _ENTRY).is_file() or any(path.glob("*.py"))
+    return any(path.glob("*.py"))
 
 
 def open_script(path: Path) -> Script:
@@ -120,18 +130,19 @@ def open_script(path: Path) -> Script:
     absolute = path.resolve()
     folder = absolute if absolute.is_dir() else absolute.parent
     notes: list[str] = []
-    files = _files(folder, only=None if absolute.is_dir() else absolute.name)
+    contents = _contents(folder, only=None if absolute.is_dir() else absolute.name)
+    files = tuple((name, len(content)) for name, content in contents.items())
     names = [name for name, _ in files]
     readmes = sorted((name for name in names if name.lower().endswith(".md")), key=lambda name: (
         "/" in name, not name.lower().startswith("readme"), name))  # fmt: skip
     commands = [name for name in names if name.endswith(".sh")]
-    entry = absolute.name if absolute.is_file() else _entry(folder, names, [*readmes, *commands], notes)
-    shipped = (folder / entry).read_bytes()
+    entry = absolute.name if absolute.is_file() else _entry(folder, contents, [*readmes, *commands], notes)
+    shipped = contents[entry]
     if len(shipped) > _MAX_FILE:
         raise UsageError(f"{folder / entry} has {len(shipped):,} bytes; that is no training script")
     if not shipped.strip():
         raise UsageError(f"{folder / entry} is empty; there is no code to audit")
-    unwrapped = unwrap(shipped, sibling=lambda name: _sibling(folder, entry, name))
+    unwrapped = unwrap(shipped, sibling=lambda name: _sibling(contents, entry, name))
     if unwrapped.problem:
         notes.append(f"{entry} is packed and could not be opened: {unwrapped.problem}")
     source = unwrapped.source
@@ -142,18 +153,18 @@ def open_script(path: Path) -> Script:
             if parse(source)
             else f"{entry} is not Python that can be read here"
         )
-    logs = [name for name in names if _is_log(folder, name)] if absolute.is_dir() else []
-    metadata_file, claims = _claims(folder, names, notes) if absolute.is_dir() else (None, {})
+    logs = [name for name in names if _is_log(name, contents[name])] if absolute.is_dir() else []
+    metadata_file, claims = _claims(contents, notes) if absolute.is_dir() else (None, {})
     apart = {entry, metadata_file, *logs}
     side = tuple(name for name in names if name not in apart and not _prose(name))
     return Script(
         path=absolute, folder=folder, name=folder.name if absolute.is_dir() else absolute.stem, entry=entry,
         source=source, shipped=shipped, unwrapped=unwrapped, side=side, logs=tuple(logs), readmes=tuple(readmes),
-        commands=tuple(commands), files=files, sha256=_digest(folder, files, set(logs)), claims=claims,
+        commands=tuple(commands), files=files, sha256=_digest(contents, set(logs)), claims=claims,
         metadata_file=metadata_file, author=_person(claims, ("author",), ("name", "author")),
         github_id=_person(claims, ("github_id", "github"), ("github_id", "github", "login")),
         title=_word(claims.get("name") or claims.get("title") or claims.get("submission_name")),
-        claimed_bpb=_bpb(claims), notes=tuple(notes),
+        claimed_bpb=_bpb(claims), notes=tuple(notes), contents=contents,
     )  # fmt: skip
 
 
@@ -161,25 +172,22 @@ def _prose(name: str) -> bool:
     return Path(name).suffix.lower() in _PROSE or Path(name).name == "LICENSE"
 
 
-def _files(folder: Path, only: str | None) -> tuple[tuple[str, int], ...]:
-    found = [folder / only] if only else sorted(folder.rglob("*"))
-    files = []
-    for item in found:
-        relative = item.relative_to(folder)
-        if item.is_symlink() or not item.is_file():
-            continue
-        if "__pycache__" in relative.parts or any(part.startswith(".") for part in relative.parts):
-            continue
-        if not relative.as_posix().isprintable():
-            raise UsageError(f"{folder} holds a file with an unreadable name, {relative.as_posix()!a}; rename it")
-        files.append((relative.as_posix(), item.stat().st_size))
-    if len(files) > _MAX_FILES:
-        raise UsageError(f"{folder} holds {len(files):,} files; give the folder of one submission")
-    return tuple(files)
+def _contents(folder: Path, only: str | None) -> dict[str, bytes]:
+    """The bytes of every file, read once, in the order of their paths.
+
+    Raises:
+        UsageError: one is no regular file, is too large, or has a name that cannot be shown.
+    """
+    names = [only] if only else [found.name for found in walk(folder)]
+    for name in names:
+        if not name.isprintable():
+            raise UsageError(f"{folder} holds a file with an unreadable name, {name!a}; rename it")
+    return {name: read(folder, name) for name in sorted(names, key=PurePosixPath)}
 
 
-def _entry(folder: Path, names: list[str], texts: list[str], notes: list[str]) -> str:
+def _entry(folder: Path, contents: Mapping[str, bytes], texts: list[str], notes: list[str]) -> str:
     """train_gpt.py; else the script that README or a shell script runs; else the only one that scores."""
+    names = list(contents)
     if _ENTRY in names:
         return _ENTRY
     code = [name for name in names if name.endswith(".py") and name.count("/") < 3]
@@ -187,10 +195,10 @@ def _entry(folder: Path, names: list[str], texts: list[str], notes: list[str]) -
         raise UsageError(f"{folder} has no train_gpt.py and no other Python file; there is no code to audit")
     called: list[str] = []
     for text in texts:
-        content = (folder / text).read_bytes()[:_MAX_FILE].decode("utf-8", "replace").replace("\\_", "_")
-        called += [Path(match).name for match in _RUNS.findall(content)]
+        content = contents[text][:_MAX_FILE].decode("utf-8", "replace").replace("\\_", "_")
+        called += [posixpath.basename(script) for script in _run(content)]
     runs = [name for name in code if Path(name).name in called]
-    scores = [name for name in code if _scores(folder / name)]
+    scores = [name for name in code if _scores(contents[name])]
     for kind, why in (([name for name in runs if name in scores], "the commands run it"), (scores, "it scores"),
                       (runs, "the commands run it")):  # fmt: skip
         if not kind:
@@ -208,52 +216,83 @@ def _entry(folder: Path, names: list[str], texts: list[str], notes: list[str]) -
     raise UsageError(f"{folder} has no train_gpt.py; say which of {', '.join(code[:6])} to audit by giving that file")
 
 
-def _scores(path: Path) -> bool:
-    text = path.read_bytes()[:_MAX_FILE].decode("utf-8", "replace")
+def _run(text: str) -> Iterator[str]:
+    """The script behind each launcher: the first Python file on the rest of its line."""
+    for line in text.splitlines():
+        at = 0
+        while runner := _RUNNER.search(line, at):
+            found = next(
+                ((word, end) for word in _WORD.finditer(line, runner.end()) if (end := _script_end(word))), None
+            )
+            if found is None:
+                break  # what stands behind a later launcher stands behind this one, too
+            word, end = found
+            yield word[0][: end - word.start()]
+            at = end
+
+
+def _script_end(word: re.Match[str]) -> int:
+    """Where the last `.py` of a word ends that no letter follows; 0 where there is none."""
+    end = len(word[0])
+    while (end := word[0].rfind(".py", 1, end)) > 0:
+        after = word[0][end + 3 : end + 4]
+        if not (after.isalnum() or after == "_"):
+            return word.start() + end + 3
+        end += 2
+    return 0
+
+
+def _scores(content: bytes) -> bool:
+    text = content[:_MAX_FILE].decode("utf-8", "replace")
     plain = unwrap(text).source
     return "torch" in plain and all(word in plain for word in _SCORES)
 
 
-def _sibling(folder: Path, entry: str, name: str) -> bytes | None:
+def _sibling(contents: Mapping[str, bytes], entry: str, name: str) -> bytes | None:
     """A file that the script names, if it lies in the folder: beside the script or below it."""
-    for base in ((folder / entry).parent, folder):
-        path = base / name.removeprefix("./")
-        with contextlib.suppress(OSError, ValueError):
-            inside = path.resolve().is_relative_to(folder.resolve()) and not path.is_symlink()
-            if inside and path.is_file() and path.stat().st_size <= _MAX_FILE and path.name != Path(entry).name:
-                return path.read_bytes()
+    for base in (posixpath.dirname(entry), ""):
+        path = posixpath.normpath(posixpath.join(base, name))
+        content = contents.get(path)
+        if content is not None and len(content) <= _MAX_FILE and posixpath.basename(path) != posixpath.basename(entry):
+            return content
     return None
 
 
-def _is_log(folder: Path, name: str) -> bool:
+def _is_log(name: str, content: bytes) -> bool:
     if not name.lower().endswith((".log", ".txt", ".out")) or name.endswith("requirements.txt"):
         return False
     if name.lower().endswith(".log"):
         return True
-    with (folder / name).open("rb") as file:
-        start = file.read(1 << 20).decode("utf-8", "replace")
-    return bool(_LOG_NAMES.search(name) and len(start) > 2000) or bool(_LOG_LINE.search(start))
+    start = content[: 1 << 20].decode("utf-8", "replace")
+    return (_is_called_log(name) and len(start) > 2000) or any(
+        _LOG_LINE.match(line[:_LONGEST]) for line in start.splitlines()
+    )
 
 
-def _digest(folder: Path, files: tuple[tuple[str, int], ...], logs: set[str]) -> str:
+def _is_called_log(name: str) -> bool:
+    """Whether a text file's own name says that it is a log."""
+    own = posixpath.basename(name).lower()
+    return own.endswith(".log.txt") or own.endswith(".txt") and (own.startswith(_LOG_NAMES) or "_log" in own[:-4])
+
+
+def _digest(contents: Mapping[str, bytes], logs: set[str]) -> str:
     digest = hashlib.sha256()
-    for name, _ in files:
+    for name, content in contents.items():
         if name in _DIGEST_SKIPS or name in logs:
             continue
-        content = (folder / name).read_bytes()
         digest.update(f"{len(name)}:{name}:{len(content)}:".encode())
         digest.update(content)
     return digest.hexdigest()
 
 
-def _claims(folder: Path, names: list[str], notes: list[str]) -> tuple[str | None, dict[str, Any]]:
+def _claims(contents: Mapping[str, bytes], notes: list[str]) -> tuple[str | None, dict[str, Any]]:
     """submission.json, or the one JSON file at the top that is named like it."""
-    found = [name for name in names if name == "submission.json"]
-    found += [name for name in names if re.fullmatch(r"submission[\w.-]*\.json", name) and name not in found]
+    found = [name for name in contents if name == "submission.json"]
+    found += [name for name in contents if re.fullmatch(r"submission[\w.-]*\.json", name) and name not in found]
     if not found:
         notes.append("there is no submission.json")
         return None, {}
-    content = (folder / found[0]).read_bytes()
+    content = contents[found[0]]
     try:
         if len(content) > 1 << 20:
             raise ValueError(f"{len(content):,} bytes")

@@ -17,7 +17,7 @@ _CASTS = {"int": "int", "float": "float", "bool": "bool", "str": "text"}
 #: Words of yes.
 TRUE = ("1", "true", "True", "yes", "on")
 _FALSE = ("0", "false", "False", "no", "off", "")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*$")
+_NAME = re.compile(r"\A[A-Za-z_][A-Za-z0-9_]*+$")
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from harness.scripts.trace import ScriptTrace
 
 #: Words of scripts that count tokens. A hashed bigram embedding, which most scripts have, is learned and no count.
 _COUNTS = re.compile(
-    r"n_?-?gram|\bppm|ppm_|back_?off|suffix_(?:tree|array|automaton)|(?:hash|count|phrase)\w*_cache|\btilt|tilt_|"
+    r"n_?-?gram|\bppm|ppm_|back_?off|suffix_(?:tree|array|automaton)|(?:hash|count|phrase)\w{0,40}_cache|\btilt|tilt_|"
     r"kneser|krause|skip_?gram|follower_counts|copy_(?:model|expert)",
     re.I,
 )

@@ -178,7 +178,7 @@ def _trees(script: Script) -> Iterator[tuple[str | None, ast.Module]]:
             wanted.add("")
         for name in sorted(wanted & set(code) - seen):
             seen.add(name)
-            if (script.folder / code[name]).is_file() and (side := parse(script.text(code[name]))):
+            if code[name] in script.contents and (side := parse(script.text(code[name]))):
                 queue.append((code[name], side))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 #: `ttt_batch = 16`, and nothing else on the line.
-_NUMBER = re.compile(r"^[ \t]*(\w*(?:batch|seqs)\w*)[ \t]*=[ \t]*(\d{1,3})[ \t]*(?:#.*)?$", re.M)
+_NUMBER = re.compile(r"^[ \t]*+(\w++)[ \t]*+=[ \t]*+(\d{1,3})[ \t]*+(?:#.*)?$", re.M)
+_MOST = 100  # such names that are looked up; each is looked for in the whole source
 _PRODUCT = r"\b{0}\s*\*\s*(?:\w+\.)*\w*seq_len\b|\bseq_len\s*\*\s*{0}\b"
 #: A call that asks for dozens of sequences, a number that no setting changes.
 _WRITES = re.compile(r"\bnum_seqs\s*=\s*\d{2,}\s*,\s*seq_len\s*=\s*args\.")
@@ -31,9 +32,10 @@ def shortest(source: str, tokens: int, usual: int) -> int:
         tokens: of the tiny stream.
         usual: a sequence otherwise.
     """
-    counts = [
-        int(count) for name, count in _NUMBER.findall(source) if re.search(_PRODUCT.format(re.escape(name)), source)
-    ]
+    written = [(name, int(count)) for name, count in _NUMBER.findall(source) if "batch" in name or "seqs" in name]
+    wanted = list(dict.fromkeys(name for name, _ in written))[:_MOST]
+    multiplied = {name for name in wanted if re.search(_PRODUCT.format(re.escape(name)), source)}
+    counts = [count for name, count in written if name in multiplied]
     most = max(counts, default=1)
     if "multinomial(" in source and _WRITES.search(source):
         usual //= 2

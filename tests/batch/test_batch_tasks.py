@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from harness.batch import tasks
 from harness.batch.tasks import Settings, Task, files_sha256, task_of
+from harness.errors import UsageError
 from tests.batch.batches import linting, write_script
 from tests.support import write_submission
 
@@ -48,10 +49,10 @@ def test_what_is_hidden_or_compiled_does_not_count_and_evidence_does(tmp_path: P
     script.rename(tmp_path / "two")
     assert key(tmp_path / "two", linting(), tmp_path) == before, "the folder's own name is not part of it"
     (tmp_path / "two" / "README.md").write_text("val_bpb: 1.0")
-    with_readme = key(tmp_path / "two", linting(), tmp_path)
-    assert with_readme != before
+    assert key(tmp_path / "two", linting(), tmp_path) != before
     os.symlink("README.md", tmp_path / "two" / "link")
-    assert key(tmp_path / "two", linting(), tmp_path) != with_readme
+    with pytest.raises(UsageError, match="is a symbolic link"):
+        key(tmp_path / "two", linting(), tmp_path)
 
 
 def test_settings_rules_data_and_harness_are_part_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -181,6 +181,7 @@ class Site:
         self.tokens: list[str | None] = []
         self.comments: list[dict[str, Any]] = []
         self.files = [{"filename": "submissions/x/submission.py"}]
+        self.changed: int | None = None
         self.pulls = [{"number": 7, "head": {"sha": HEAD}}]
         self.archive = packed(json.dumps(result()).encode())
         self.size = 1000
@@ -221,7 +222,10 @@ class Site:
         if path.startswith("/pulls?"):
             return self.pulls
         if path.startswith("/pulls/7/files"):
-            return self.files
+            page = int(path.rpartition("&page=")[2])
+            return self.files[:3000][100 * page - 100 : 100 * page]  # GitHub lists no more
+        if path == "/pulls/7":
+            return {"number": 7, "changed_files": self.changed if self.changed is not None else len(self.files)}
         if "/artifacts?" in path:
             return {"artifacts": [{"id": 5, "name": "gate-summary", "size_in_bytes": self.size, "expired": False}]}
         if path.startswith("/issues/7/comments") and body is None:
@@ -286,6 +290,26 @@ def test_a_pull_request_that_changes_the_judge_is_not_believed(site: Site, name:
     post(site)
     assert "changes what judges it" in site.written[0][2]
     assert site.written[0][2].index("changes what judges it") < site.written[0][2].index("### Gate")
+
+
+@pytest.mark.parametrize(("count", "changed"), [(3202, None), (3000, None), (3000, 0), (1, 2)])
+def test_a_list_of_files_that_is_cut_off_is_no_pass(site: Site, count: int, changed: int | None) -> None:
+    """What judges comes after 3,000 other files, and the run says PASS."""
+    site.files = [{"filename": f"!/{index:05d}"} for index in range(count)] + [{"filename": ".github/workflows/x.yml"}]
+    site.files = site.files[: 3000 if count == 1 else None][:count]
+    site.changed = changed
+    site.archive = packed(json.dumps(result(verdict="PASS", exit_code=0)).encode())
+    with pytest.raises(comment.Trouble, match="incomplete for #7; it was not judged"):
+        post(site)
+    text = site.written[0][2]
+    assert "The list of changed files is incomplete" in text and "no pass" in text and "PASS" not in text
+    assert "### Gate: not judged" in text and "nothing here stops" not in text.lower()
+
+
+def test_a_long_list_that_is_whole_is_believed(site: Site) -> None:
+    site.files = [{"filename": f"submissions/x/{index:05d}"} for index in range(2999)]
+    assert post(site) == "commented on #7"
+    assert "incomplete" not in site.written[0][2] and "❌ FAIL" in site.written[0][2]
 
 
 def test_results_that_cannot_be_used_are_said_to_be_missing(site: Site) -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
@@ -11,6 +13,7 @@ from scipy import stats
 
 from harness.errors import HarnessError
 from harness.record import Record, Status
+from harness.report import badge, compare, view
 from harness.report.board import Entry, render, standings, to_csv
 from harness.report.significant import beats
 
@@ -55,7 +58,7 @@ def test_neighbours_are_told_apart_by_the_rulesets_bar() -> None:
 
 def test_scores_of_other_text_or_scale_or_too_few_seeds_are_not_compared() -> None:
     front = records.scored("front", FRONT)
-    other = front.model_copy(update={"data": front.data.model_copy(update={"sha256": records.sha("9")})})
+    other = front.model_copy(update={"data": front.data.model_copy(update={"sha256": records.sha("9")})}).sealed()
     assert beats(front, other).met is None and "not of the same text" in beats(front, other).said
     assert beats(front, front.model_copy(update={"scale": "smoke"})).met is None
     assert beats(records.scored("one", [1.0]), front).said == "1 of the 3 seeds that the rule asks for"
@@ -66,6 +69,58 @@ def test_scores_of_other_text_or_scale_or_too_few_seeds_are_not_compared() -> No
 def test_an_entry_appears_once_with_its_most_seeds() -> None:
     lines = standings(entries(records.scored("front", FRONT), records.scored("front", FRONT[:1])))[0].lines
     assert len(lines) == 1 and lines[0].entry.record.score and len(lines[0].entry.record.score.per_seed) == 3
+
+
+def forgeries() -> dict[str, Record]:
+    """What somebody may do to a record with a text editor."""
+    leak, front = records.scored("leaks", [0.93, 0.931, 0.932], status=Status.FAIL), records.scored("front", FRONT)
+    assert front.score
+    better = front.score.model_copy(update={"val_bpb": 0.9})
+    passed = leak.findings[0].model_copy(update={"status": Status.PASS})
+    return {
+        "a better score": front.model_copy(update={"score": better}),
+        "another verdict": leak.model_copy(update={"verdict": Status.PASS, "exit_code": 0}),
+        "another verdict, sealed again": leak.model_copy(update={"verdict": Status.PASS, "exit_code": 0}).sealed(),
+        "another exit code, sealed again": leak.model_copy(update={"exit_code": 0}).sealed(),
+        "another finding": leak.model_copy(update={"findings": [passed], "verdict": Status.PASS, "exit_code": 0}),
+        "no digest": front.model_copy(update={"digest": ""}),
+        "another's digest": leak.model_copy(update={"digest": front.digest}),
+    }
+
+
+@pytest.mark.parametrize("how", forgeries())
+def test_a_forged_record_has_no_rank_no_badge_and_is_not_called_better(how: str) -> None:
+    forged = forgeries()[how]
+    honest = records.scored("honest", NEXT)
+    (table,) = standings(entries(forged, honest))
+    assert [(line.rank, line.entry.record.submission.name) for line in table.lines][0] == (1, "honest")
+    last = table.lines[-1]
+    assert last.rank is None and last.group != "counts" and last.against == " ".join(view.doubts(forged)) != ""
+    assert html.escape(last.against, quote=False) in render(entries(forged, honest))
+    shown = badge.render(forged)
+    assert "record was altered" in shown and "BPB" not in shown
+    assert "not what was sealed" in compare.compare(forged, honest).sentence
+    made = compare.compare(honest, forged)
+    assert "not what was sealed" in made.sentence and any(doubt.startswith("second: ") for doubt in made.doubts)
+
+
+def test_a_forged_record_takes_no_honest_ones_place() -> None:
+    honest = records.scored("front", FRONT[:1])
+    assert honest.score
+    more = records.scored("front", FRONT)
+    assert more.score
+    forged = more.model_copy(update={"score": more.score.model_copy(update={"val_bpb": 0.5})})
+    ((line,),) = [table.lines for table in standings(entries(forged, honest))]
+    assert line.rank == 1 and line.entry.record is honest
+
+
+def test_an_honest_record_keeps_rank_and_badge() -> None:
+    for made in (records.scored("front", FRONT), records.scored("strict", FRONT, status=Status.UNRULED)):
+        assert view.doubts(made) == [] and "BPB" in badge.render(made)
+    strict = records.scored("strict", FRONT, status=Status.UNRULED).model_copy(update={"exit_code": 1}).sealed()
+    assert view.doubts(strict) == [] and standings(entries(strict))[0].lines[0].rank == 1
+    for path in sorted(Path("reports/records").glob("*.json")):
+        assert view.doubts(Record.load(path)) == [], path
 
 
 def test_a_record_without_a_score_is_listed_and_never_first() -> None:
@@ -115,7 +170,7 @@ def test_no_text_of_a_submission_changes_page_or_table(tail: str) -> None:
     tail = tail.encode("utf-8", "replace").decode()
     mine = records.scored("front", FRONT)
     named = mine.submission.model_copy(update={"name": tail, "author": tail})
-    board = entries(spoiled(tail), mine.model_copy(update={"submission": named}))
+    board = entries(spoiled(tail), mine.model_copy(update={"submission": named}).sealed())
     page = render(board)
     assert Outline(page).structure == BENIGN.structure
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]", page)

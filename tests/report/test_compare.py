@@ -35,7 +35,7 @@ def test_the_sentence_says_who_is_lower_and_whether_that_is_shown() -> None:
         assert sentence.endswith("the bar is p < 0.25).")
     cheat = records.scored("c", [0.93, 0.94, 0.95], status=records.Status.FAIL)
     assert compare(cheat, front).sentence.endswith(", and its verdict is FAIL.")
-    other = front.model_copy(update={"scale": "smoke"})
+    other = front.model_copy(update={"scale": "smoke"}).sealed()
     assert "neither is better" in compare(front, other).sentence
     assert "no score" in compare(front, records.unscored()).sentence
 

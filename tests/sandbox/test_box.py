@@ -159,6 +159,27 @@ def test_many_files_may_not_fill_the_disk(make_box: MakeBox) -> None:
     assert ended.state == "OL" and "20 MiB of files" in ended.message
 
 
+@pytest.mark.parametrize("how", ["open", "mapped"])
+def test_files_without_a_name_fill_the_disk_too(make_box: MakeBox, level: str, how: str) -> None:
+    limits = Limits(file_bytes=20 * MIB, wall_seconds=60)
+    with make_box("hold_unnamed_files", how, limits=limits, sandbox=level) as box:
+        ended = box.wait(90)
+    assert ended.state == "OL" and "20 MiB of files" in ended.message
+
+
+def test_a_few_files_without_a_name_are_fine(make_box: MakeBox) -> None:
+    with make_box("unnamed_but_small", limits=Limits(file_bytes=20 * MIB, wall_seconds=60)) as box:
+        assert box.wait(90).state == "ok"
+
+
+def test_threads_count(make_box: MakeBox, level: str) -> None:
+    with make_box("many_threads", "200", limits=Limits(threads=100, wall_seconds=60), sandbox=level) as box:
+        ended = box.wait(90)
+    assert ended.state == "PL" and "the limit is 100" in ended.message and "threads" in ended.message
+    with make_box("many_threads", "50", limits=Limits(threads=100, processes=2, wall_seconds=60), sandbox=level) as box:
+        assert box.wait(90).state == "ok"
+
+
 def test_a_daemon_does_not_outlive_its_box(make_box: MakeBox, level: str) -> None:
     with make_box("spin_away", sandbox=level) as box:
         box.wire.recv(timeout=60)

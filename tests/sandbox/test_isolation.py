@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import socket
@@ -17,6 +18,7 @@ import pytest
 
 import harness
 from harness.corpus.commons import FILE
+from harness.sandbox import landlock
 from harness.sandbox.box import Box, Limits
 from harness.sandbox.wire import Wire, text, untext
 
@@ -33,7 +35,10 @@ NO_CONTROL = {
     "make a mount",
     "read process 1's environment",
 }
-MAY_BE_MISSING = {"open a host socket", "set up io_uring", "make a user namespace"}
+MAY_BE_MISSING = {
+    "open a host socket", "set up io_uring", "make a user namespace", "open a POSIX queue", "compare two processes",
+    "give a file an attribute", "flag a file", "read only what is in memory", "ask for a lease",
+}  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -44,6 +49,7 @@ def bait(folder: Path) -> Iterator[dict[str, Any]]:
     secret = folder / "outside" / "secret.txt"
     secret.write_text("the validation set")
     (folder / "allowed" / "data.txt").write_text("public")
+    (folder / "allowed" / "more.txt").write_text("public, too")
     (folder / "allowed" / "link").symlink_to(secret)
     (folder / "allowed" / "folder").symlink_to(folder / "outside")
     with contextlib.ExitStack() as stack:
@@ -175,6 +181,56 @@ def test_named_semaphores_work_where_the_box_has_its_own_dev_shm(
         pytest.skip(f"this machine offers no {level} sandbox: {offered[level].note}")
     with make_box("semaphore", sandbox=level) as box:
         assert untext(box.wire.recv(timeout=60).arrays[0], 10) == "locked"
+
+
+def test_nothing_marks_a_file_that_another_box_may_read(isolated: str, make_box: MakeBox, tmp_path: Path) -> None:
+    """Mode, owner, dates, attributes, flags and locks: none is there for another box, or after this one."""
+    (tmp_path / "shown").mkdir()
+    path = tmp_path / "shown" / "data.txt"
+    path.write_text("public")
+    before, attributes = path.stat(), os.listxattr(path)
+    first = make_box("mark", str(path), read=[path.parent], sandbox=isolated)
+    second = make_box("mark", str(path), read=[path.parent], sandbox=isolated, log=tmp_path / "second.log")
+    with first, second:
+        said = [json.loads(untext(box.wire.recv(timeout=60).arrays[0], 1 << 16)) for box in (first, second)]
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for box in (first, second):
+            box.wire.send(1)
+    assert said[0] == said[1], "what the second is told does not depend on what the first did"
+    assert said[0]["lock"].startswith("done") and said[0]["attribute"].startswith("denied")
+    after = path.stat()
+    assert (after.st_mode, after.st_uid, after.st_mtime_ns, after.st_ctime_ns) == (
+        before.st_mode, before.st_uid, before.st_mtime_ns, before.st_ctime_ns,
+    )  # fmt: skip
+    assert os.listxattr(path) == attributes
+
+
+def test_reading_a_file_leaves_no_date_of_it(isolated: str, make_box: MakeBox, tmp_path: Path) -> None:
+    (tmp_path / "shown").mkdir()
+    data = tmp_path / "shown" / "data.txt"
+    data.write_text("public")
+    os.utime(data, (1, 1))  # so old that the kernel would renew it at the first reading
+    seen = []
+    for _ in range(2):
+        with make_box("normal_life", str(data.parent), read=[data], sandbox=isolated) as box:
+            seen.append(data.stat().st_atime_ns)
+            assert json.loads(untext(box.wire.recv(timeout=60).arrays[0], 1 << 20))["read"] == "public"
+        seen.append(data.stat().st_atime_ns)
+    assert len(set(seen)) == 1 and data.stat().st_mtime == 1
+
+
+def test_forks_that_are_set_apart_do_not_reach_each_other(isolated: str, make_box: MakeBox) -> None:
+    def said(how: str) -> list[dict[str, str]]:
+        with make_box("siblings", how, sandbox=isolated) as box:
+            return [json.loads(untext(box.wire.recv(timeout=60).arrays[0], 1 << 16)) for _ in range(2)]
+
+    if landlock.abi() < 6:
+        pytest.skip("this kernel's Landlock does not cut signals (Linux 6.12)")
+    for who in said("apart"):
+        assert who and all(how.startswith("denied") for how in who.values()), who
+    together = said("together")
+    assert all(who["signal"].startswith("done") and who["open file"].startswith("done") for who in together)
 
 
 def test_frames_go_both_ways(isolated: str, make_box: MakeBox) -> None:

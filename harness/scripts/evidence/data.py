@@ -19,7 +19,8 @@ _CASEOPS = next(one for one in known.EXPORTS if one.name.startswith("CaseOps"))
 _OVERLAP_SHARDS = 1499
 _HELD_OUT = re.compile(r"--val[-_]docs[= ]?\s*10[_,]?000\b")
 #: A validation shard that is linked or copied under the name of a training shard (#44).
-_RENAMED = re.compile(r"\b(?:ln|cp|mv|rsync)\b.*\bfineweb_val_\w*\.bin\s+\S*\bfineweb_train_\w*\.bin")
+_RENAMES = re.compile(r"\b(?:ln|cp|mv|rsync)\b")
+_SHARDS = re.compile(r"\bfineweb_val_\w*+\.bin\s++\S*\bfineweb_train_\w*+\.bin")
 _NEGATED = re.compile(r"\bnot\b|instead|default|prevent|leak|fix|inherit|\bwas\b|never|no ", re.I)
 _PRE_QUANT = "pre-quantization adaptation"
 _NOT_COVERED = ["any overlap that leaves no mark in a log", "calibration on validation tokens that a log does not name"]
@@ -41,7 +42,7 @@ def check(case: Case) -> Finding:
     if whole and (said := _said(case, _held_out)) is not None:
         marks.append("a command prepares training data with 10,000 documents held out, and 50,000 are scored")
         quotes += [said, whole[0].val_tokens]
-    if (renamed := _said(case, _RENAMED.search)) is not None:
+    if (renamed := _said(case, _renamed)) is not None:
         marks.append("a command puts a validation shard in the place of a training shard (#44)")
         quotes.append(renamed)
     adapted = [run for run in runs if _PRE_QUANT in run.marks]
@@ -66,6 +67,11 @@ def _said(case: Case, means: Callable[[str], object]) -> Quote | None:
     """The first line that means it, of where commands stand: all but Python code and logs."""
     papers = [*case.papers.metadata, *case.papers.prose, *(p for p in case.papers.code if p.name.endswith(".sh"))]
     return next((paper.quote(i) for paper in papers for i, line in enumerate(paper.lines) if means(line)), None)
+
+
+def _renamed(line: str) -> bool:
+    verb = _RENAMES.search(line)
+    return verb is not None and _SHARDS.search(line, verb.end()) is not None
 
 
 def _held_out(line: str) -> bool:

@@ -15,13 +15,13 @@ PREFIX = re.compile(
     r"|\d{4}-\d\d-\d\d[T ][0-9:.,]{5,15}Z?(?:\s*-\s*INFO\s*-)?"
     r"|\[\d{4}-\d\d-\d\d[T ][^\]]{5,20}\]|\[\d\d:\d\d:\d\d\]|\d{10}(?:\.\d+)?(?=\s)|(?:rank|Rank) ?\d+:)\s*)+"
 )
-_NUM = r"[+-]?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"
+_NUM = r"[+-]?\d++(?:\.\d++)?+(?:[eE][+-]?\d++)?+"
 
 #: The same for numbers that may be grouped by commas.
 _BYTES = r"\d[\d,]*"
 
 METRIC = re.compile(
-    rf"^(?P<label>[A-Za-z][\w .()+/@*=-]{{0,70}}?)?[:, ]*(?:stride:\d+ )?(?:mode:\w+ )?"
+    rf"^(?P<label>[A-Za-z][\w .()+/@*=-]{{0,70}}?)?[:, ]{{0,20}}+(?:stride:\d+ )?(?:mode:\w+ )?"
     rf"(?:val_loss|vl)[:=] ?(?P<loss>{_NUM}),? (?:val_)?bpb[:=] ?(?P<bpb>{_NUM})(?P<rest>.*)$"
 )
 #: A score without a loss beside it; byte mixers print the bytes that they coded.
@@ -31,7 +31,7 @@ SCORE = re.compile(
 )
 #: Words of lines that report on the way, not at the end.
 UNDERWAY = re.compile(
-    r"chunk|running|run_bpb|progress|\bstep|rank|epoch|search|batch|\d+/\d+|window\b.*%|train_|delta|evolve|snapshot|"
+    r"chunk|running|run_bpb|progress|\bstep|rank|epoch|search|batch|\d/\d|window\b.{0,100}%|train_|delta|evolve|snapshot|"
     r"checkpoint|phase=|Pass |\braw model|best_|limit|target|baseline",
     re.I,
 )

@@ -1,26 +1,27 @@
 """The papers of a folder: its text files, read within bounds, and quotations from them.
 
 Nothing is executed, imported or unpacked here. Whatever the files hold was written by strangers: texts are cut to a
-bounded length, links are not followed, and a quotation is one clean line.
+bounded length, what is no regular file is refused, and a quotation is one clean line.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from harness.errors import UsageError
+from harness.files import start, walk
 from harness.report.text import clean
 
 #: Bytes that are read of one text file; the longest merged log has 0.2 MB, the longest in a pull request 7 MB.
 MOST_BYTES = 8_000_000
 #: Files that are looked at in one folder.
 MOST_FILES = 600
+#: Characters that are looked at of one line: more than people write in one; packed code has longer ones.
+LONGEST = 20_000
 
 _ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _LOGS = (".log", ".txt", ".out")
@@ -51,20 +52,19 @@ class Number:
 
 @dataclass(frozen=True)
 class Paper:
-    """One file of the folder: its name relative to the folder, its size in bytes, and where it is."""
+    """One file of the folder: its name relative to the folder, its size in bytes, and the folder."""
 
     name: str
     size: int
-    path: Path
+    folder: Path
 
     @cached_property
     def content(self) -> bytes:
         """The file's bytes, up to `MOST_BYTES`; empty where it cannot be read."""
         try:
-            with self.path.open("rb") as stream:
-                return stream.read(MOST_BYTES)
-        except OSError:
-            return b""
+            return start(self.folder, self.name, most=MOST_BYTES)
+        except UsageError:
+            return b""  # removed or swapped since it was listed
 
     @cached_property
     def lines(self) -> list[str]:
@@ -74,7 +74,7 @@ class Paper:
         else:
             text = self.content.decode("utf-8", errors="replace")
         lines = text.replace("\r\n", "\n").split("\n")
-        return [_ESCAPE.sub("", line).rsplit("\r", 1)[-1] for line in lines]
+        return [_ESCAPE.sub("", line[:LONGEST]).rsplit("\r", 1)[-1] for line in lines]
 
     @cached_property
     def sha256(self) -> str:
@@ -134,24 +134,13 @@ def read(path: Path) -> Papers:
     """List the files of a folder. A file's contents are read when they are wanted.
 
     Raises:
-        UsageError: there is no such folder, or it holds no file.
+        UsageError: there is no such folder, it holds no file, or something that is no regular file.
     """
     if not path.exists():
         raise UsageError(f"no folder {path}")
     if not path.is_dir():
         raise UsageError(f"{path} is a file; give the folder that holds submission.json, the logs and train_gpt.py")
-    found = sorted(_walk(path), key=lambda paper: paper.name)[:MOST_FILES]
+    found = [Paper(one.name, one.size, path) for one in walk(path)[:MOST_FILES]]
     if not found:
         raise UsageError(f"{path} holds no files")
     return Papers(path, tuple(found))
-
-
-def _walk(path: Path) -> Iterator[Paper]:
-    for place, folders, names in os.walk(path, followlinks=False):
-        folders[:] = [name for name in folders if not name.startswith(".") and name != "__pycache__"]
-        for name in names:
-            file = Path(place) / name
-            if name.startswith(".") or file.is_symlink() or not file.is_file():
-                continue
-            relative = file.relative_to(path).as_posix()
-            yield Paper(relative, file.stat().st_size, file)

@@ -79,9 +79,11 @@ class Server:
             clock.real_sleep(_LOOK_EVERY)
 
     def _become(self, index: int, point: dict[str, Any]) -> None:
+        from harness.sandbox.apart import set_apart
         from harness.scripts.inside.edits import Edit
         from harness.scripts.inside.standins import files
 
+        set_apart()
         self._child = True
         self._until = None if point["until"] is None else int(point["until"])
         fds = self._order.fds

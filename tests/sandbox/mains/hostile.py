@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import json
 import mmap
 import os
+import resource
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -30,6 +34,7 @@ def main(wire: Wire, args: list[str]) -> int | None:
 def attempts(wire: Wire, facts: str) -> None:
     """Try everything in turn; one text for each: "denied: ..." or "done: ..."."""
     names = json.loads(facts)
+    signal.signal(signal.SIGIO, signal.SIG_IGN)  # what a watched folder sends
     results = {name: tried(action, names) for name, action in ATTEMPTS.items()}
     wire.send(1, text(json.dumps(results)))
 
@@ -56,6 +61,43 @@ def connect(family: int, kind: int, address: Any) -> str:
             sock.connect(address)
             sock.sendall(b"leak")
     return "sent"
+
+
+def data(names: dict[str, Any]) -> str:
+    return str(Path(names["allowed"], "more.txt"))
+
+
+def with_open(path: str, action: Callable[[int], object]) -> object:
+    """What is asked of a descriptor ends when it is closed."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        return action(fd)
+    finally:
+        os.close(fd)
+
+
+def system_v(kind: str, made: int) -> int:
+    """Remove what was made, so that the control leaves nothing behind."""
+    return int(libc.semctl(made, 0, 0) if kind == "sem" else getattr(libc, f"{kind}ctl")(made, 0, None))
+
+
+def posix_queue() -> None:
+    libc.mq_close(checked(libc.mq_open(b"/golf-test", os.O_CREAT | os.O_RDWR, 0o600, None)))
+    libc.mq_unlink(b"/golf-test")
+
+
+def pages_in_memory(path: str) -> str:
+    mapped = np.memmap(path, np.uint8, mode="r")
+    page = mapped.ctypes.data & ~(mmap.PAGESIZE - 1)
+    checked(libc.mincore(ctypes.c_void_p(page), ctypes.c_size_t(1), ctypes.create_string_buffer(1)))
+    return "asked"
+
+
+def flag(path: str) -> None:
+    """Set the attributes that it has, by FS_IOC_GETFLAGS and FS_IOC_SETFLAGS."""
+    with open(path, "rb") as file:
+        flags = fcntl.ioctl(file, 0x80086601, bytes(8))
+        fcntl.ioctl(file, 0x40086602, flags)
 
 
 def mount_and_unmount(place: bytes) -> int:
@@ -94,6 +136,25 @@ ATTEMPTS: dict[str, Callable[[dict[str, Any]], object]] = {
     "make a mount": lambda n: mount_and_unmount(os.getcwd().encode()),
     "set up io_uring": lambda n: checked(libc.syscall(425, 1, ctypes.create_string_buffer(120))),
     "become another user": lambda n: in_child(lambda: os.setresuid(12345, 12345, 12345)),
+    "make System V memory": lambda n: system_v("shm", checked(libc.shmget(0, 4096, 0o1600))),
+    "make a System V queue": lambda n: system_v("msg", checked(libc.msgget(0, 0o1600))),
+    "make System V semaphores": lambda n: system_v("sem", checked(libc.semget(0, 1, 0o1600))),
+    "open a POSIX queue": lambda n: posix_queue(),
+    "make a file in memory": lambda n: os.close(os.memfd_create("x")),
+    "watch what others read": lambda n: os.close(checked(libc.inotify_init1(0))),
+    "watch a folder by signal": lambda n: fcntl.fcntl(
+        os.open(n["allowed"], os.O_RDONLY), fcntl.F_NOTIFY, fcntl.DN_ACCESS
+    ),
+    "ask for a lease": lambda n: with_open(data(n), lambda fd: fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)),
+    "ask which pages are in memory": lambda n: pages_in_memory(data(n)),
+    "read only what is in memory": lambda n: os.preadv(os.open(data(n), os.O_RDONLY), [bytearray(1)], 0, os.RWF_NOWAIT),
+    "hold a process by descriptor": lambda n: os.close(os.pidfd_open(os.getpid())),
+    "compare two processes": lambda n: checked(libc.syscall(312, os.getpid(), os.getppid(), 2, 0, 0)),
+    "give a file an attribute": lambda n: os.setxattr(data(n), "user.note", b"x"),
+    "flag a file": lambda n: flag(data(n)),
+    "set the parent's priority": lambda n: os.setpriority(os.PRIO_PROCESS, n["parent"], os.getpriority(0, n["parent"])),
+    "set the parent's processors": lambda n: os.sched_setaffinity(n["parent"], os.sched_getaffinity(n["parent"])),
+    "read the parent's limits": lambda n: resource.prlimit(n["parent"], resource.RLIMIT_CPU),
     "import the referee": lambda n: __import__("harness.errors"),
     "import the parent's side": lambda n: __import__("harness.sandbox.box"),
 }
@@ -149,9 +210,123 @@ def normal_life(wire: Wire, allowed: str) -> None:
 
 
 def torch_works(wire: Wire) -> None:
+    """Training, compiling, saving, temporary files, locks: what honest submissions do."""
     import torch
 
-    wire.send(1, np.array([torch.nn.Linear(8, 8)(torch.ones(2, 8)).sum().backward() is None]))
+    model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
+    compiled = torch.compile(model, backend="eager")
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    x, y = torch.randn(64, 8), torch.randn(64, 1)
+    losses = []
+    for _ in range(20):
+        optimizer.zero_grad()
+        loss = (compiled(x) - y).square().mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    with tempfile.TemporaryDirectory() as folder, tempfile.NamedTemporaryFile() as named:
+        torch.save(model.state_dict(), f"{folder}/model.pt")
+        shutil.copy2(f"{folder}/model.pt", f"{folder}/copy.pt")
+        os.chmod(f"{folder}/copy.pt", 0o600)
+        Path(folder, "copy.pt").touch()
+        named.write(b"x")
+        with open(f"{folder}/lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            fcntl.lockf(lock, fcntl.LOCK_EX)
+        model.load_state_dict(torch.load(f"{folder}/copy.pt", weights_only=True))
+    with tempfile.TemporaryFile() as unnamed:
+        np.save(unnamed, x.numpy())
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=16)
+    wire.send(1, np.array([losses[-1] < losses[0] and len(list(loader)) == 4]))
+
+
+def mark(wire: Wire, path: str) -> None:
+    """Everything that would leave a mark on a file which may only be read; then what can be seen of it."""
+    flock = os.open(path, os.O_RDONLY)
+    actions: dict[str, Callable[[], object]] = {
+        "mode": lambda: os.chmod(path, 0o777),
+        "mode of the open file": lambda: os.fchmod(flock, 0o777),
+        "owner": lambda: os.chown(path, os.getuid(), os.getgid()),
+        "dates": lambda: os.utime(path, (1, 1)),
+        "dates of the open file": lambda: os.utime(flock, (1, 1)),
+        "attribute": lambda: os.setxattr(path, "user.note", b"x"),
+        "flag": lambda: flag(path),
+        "lock": lambda: fcntl.flock(flock, fcntl.LOCK_EX | fcntl.LOCK_NB),
+        "shared record lock": lambda: fcntl.lockf(flock, fcntl.LOCK_SH | fcntl.LOCK_NB),
+    }
+    said = {name: tried(lambda names, action=action: action(), {}) for name, action in actions.items()}  # type: ignore[misc]
+    wire.send(1, text(json.dumps(said)))
+    wire.recv()
+
+
+def siblings(wire: Wire, how: str) -> None:
+    """Two forks, and what the second, and this process, can do to the first; `how` says whether they are set apart."""
+    from harness.sandbox.apart import set_apart
+
+    ready, go = os.pipe()
+    kept = os.pipe()  # open in the first only
+    first = os.fork()
+    if first == 0:
+        if how == "apart":
+            set_apart()
+        os.write(go, b"x")
+        time.sleep(60)
+        os._exit(0)
+    os.read(ready, 1)
+    for end in kept:
+        os.close(end)
+    tries: dict[str, Callable[[], object]] = {
+        "memory": lambda: open(f"/proc/{first}/mem", "r+b", buffering=0).close(),
+        "memory map": lambda: open(f"/proc/{first}/maps").read(10),
+        "open file": lambda: os.close(os.open(f"/proc/{first}/fd/{kept[0]}", os.O_RDONLY | os.O_NONBLOCK)),
+        "signal": lambda: os.kill(first, 0),
+        "memory of the parent": lambda: open(f"/proc/{os.getppid()}/mem", "r+b", buffering=0).close(),
+        "signal to the parent": lambda: os.kill(os.getppid(), 0),
+    }
+
+    def attempt() -> dict[str, str]:
+        return {name: tried(lambda names, action=action: action(), {}) for name, action in tries.items()}  # type: ignore[misc]
+
+    second = os.fork()
+    if second == 0:
+        if how == "apart":
+            set_apart()
+        wire.send(1, text(json.dumps(attempt())))
+        os._exit(0)
+    os.waitpid(second, 0)
+    if how == "apart":
+        set_apart()
+    wire.send(1, text(json.dumps({name: said for name, said in attempt().items() if "parent" not in name})))
+
+
+def hold_unnamed_files(wire: Wire, how: str) -> None:
+    """Files that no folder shows: open and unlinked, or mapped and closed."""
+    held: list[Any] = []
+    for number in range(40):
+        fd = os.open(f"f{number}", os.O_CREAT | os.O_RDWR)
+        os.unlink(f"f{number}")
+        os.write(fd, bytes(1 << 20))
+        held.append(fd if how == "open" else mmap.mmap(fd, 1 << 20))
+        if how == "mapped":
+            os.close(fd)
+    time.sleep(30)
+
+
+def unnamed_but_small(wire: Wire) -> None:
+    """A temporary file and a shared mapping, as libraries make them, beside a little that is in the folder."""
+    with tempfile.TemporaryFile() as unnamed, mmap.mmap(-1, 1 << 20):
+        unnamed.write(bytes(1 << 20))
+        unnamed.flush()
+        Path("named").write_bytes(bytes(1 << 20))
+        time.sleep(2)
+
+
+def many_threads(wire: Wire, count: str) -> None:
+    threading.stack_size(1 << 16)
+    end = threading.Event()
+    for _ in range(int(count)):
+        threading.Thread(target=end.wait, daemon=True).start()
+    time.sleep(2)
 
 
 def semaphore(wire: Wire) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from harness.errors import UsageError
 from harness.scripts.evidence import headline, lines
 from harness.scripts.evidence.code import read_code
 from harness.scripts.evidence.logs import read_log, read_logs
@@ -27,7 +28,7 @@ SOURCE = """
 def written(tmp_path: Path, text: str | bytes) -> Paper:
     path = tmp_path / "train.log"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return Paper("train.log", path.stat().st_size, path)
+    return Paper(path.name, path.stat().st_size, path.parent)
 
 
 @pytest.mark.parametrize("grammar", ["new", "old"])
@@ -133,7 +134,10 @@ def test_files_outside_of_the_folder_are_not_read(tmp_path: Path) -> None:
     path = folder(tmp_path)
     (tmp_path / "secret.log").write_text(Log(seed=9).new)
     (path / "linked.log").symlink_to(tmp_path / "secret.log")
-    assert "linked.log" not in {paper.name for paper in read(path).files}
+    with pytest.raises(UsageError, match="'linked.log' is a symbolic link"):
+        read(path)
+    (path / "linked.log").unlink()
+    assert "train_gpt.py" in {paper.name for paper in read(path).files}
 
 
 def test_code_that_cannot_be_parsed_is_weighed_and_never_run(tmp_path: Path) -> None:
