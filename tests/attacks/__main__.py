@@ -37,9 +37,10 @@ def main() -> int:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, [*widths, 0, 0], strict=True)))
     if options.write:
         kept = table.load() | {attack.name: table.entry(attack, found[attack.name]) for attack in chosen}
-        kept = {attack.name: kept[attack.name] for attack in every if attack.name in kept}
+        names = {attack.name for attack in every}
+        kept = {name: entry for name, entry in kept.items() if name in names}
         table.save(kept)
-        table.PAGE.write_text(table.render([(a, table.results(kept[a.name])) for a in every if a.name in kept]))
+        table.PAGE.write_text(table.render([(attack, table.results(kept, attack)) for attack in every]))
     won = any(result.success for attack, results in rows if attack.rare is None for result in results)
     accused = any(result.accused for _, results in rows for result in results)
     return int(won or accused)

@@ -53,6 +53,7 @@ class Attack:
         own_box: it acts on its box, so it gets boxes of its own, and draws its own null stream.
         gain: what it is after, in words.
         rare: the share of positions that it means to leak at; None where no share is meant to be small.
+        sha256: of its code.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Attack:
     own_box: bool
     gain: str
     rare: float | None = None
+    sha256: str = ""
 
     @classmethod
     def read(cls, name: str) -> Attack:
@@ -78,12 +80,8 @@ class Attack:
         if missing or fields["kind"] not in KINDS or fields["where"] not in ("box", "suite"):
             raise ValueError(f"{name}: header {fields}; it needs kind (one of {KINDS}), where (box or suite) and gain")
         rare = float(fields["rare"]) if "rare" in fields else None
-        return cls(name, first.strip('"'), fields["kind"], fields["where"] == "box", fields["gain"], rare)
-
-    @property
-    def sha256(self) -> str:
-        """Of its code."""
-        return hashlib.sha256((CASES / f"{self.name}.py").read_bytes()).hexdigest()
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return cls(name, first.strip('"'), fields["kind"], fields["where"] == "box", fields["gain"], rare, digest)
 
 
 def attacks() -> list[Attack]:

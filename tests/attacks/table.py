@@ -52,15 +52,17 @@ def entry(attack: Attack, played: dict[int, Played]) -> dict[str, Any]:
     return {"sha256": attack.sha256, "seeds": {str(seed): result.as_kept() for seed, result in played.items()}}
 
 
-def results(kept: dict[str, Any]) -> list[Played]:
-    """An attack's results, seed by seed."""
-    return [Played(**seed) for seed in kept["seeds"].values()]
+def results(kept: dict[str, dict[str, Any]], attack: Attack) -> list[Played]:
+    """An attack's results, seed by seed; none where it has changed since, or has not been played."""
+    entry = kept.get(attack.name, {})
+    return [Played(**seed) for seed in entry["seeds"].values()] if entry.get("sha256") == attack.sha256 else []
 
 
 def rate(rows: list[tuple[Attack, list[Played]]]) -> str:
     """The attack success rate in words."""
-    plain = [played for attack, played in rows if attack.rare is None]
-    rare = [played for attack, played in rows if attack.rare is not None]
+    plain = [played for attack, played in rows if attack.rare is None and played]
+    rare = [played for attack, played in rows if attack.rare is not None and played]
+    missing = sum(not played for _, played in rows)
     won = sum(any(result.success for result in played) for played in plain)
     tries = sum(len(played) for played in plain)
     runs = sum(result.success for played in plain for result in played)
@@ -69,7 +71,7 @@ def rate(rows: list[tuple[Attack, list[Played]]]) -> str:
         unseen = sum(result.success for played in rare for result in played)
         said += f" Rare ones: {unseen} of {sum(map(len, rare))} runs of {len(rare)} attacks were not seen."
     accused = sum(bool(result.accused) for _, played in rows for result in played)
-    return said + f" Twins accused: {accused}."
+    return said + f" Twins accused: {accused}." + (f" Not played as they stand: {missing}." if missing else "")
 
 
 def caught_by(played: list[Played]) -> str:
@@ -86,15 +88,18 @@ def caught_by(played: list[Played]) -> str:
 
 def row(attack: Attack, played: list[Played]) -> tuple[str, ...]:
     """An attack as cells: attack, kind, verdict, gain, share, caught by, twin."""
+    kind = attack.kind + (", rare" if attack.rare is not None else "")
+    if not played:
+        return attack.name, kind, "not played", "–", "–", "–", "–"
     verdicts = sorted({result.verdict for result in played})
     counts = [f"{v} ({n} of {len(played)})" if (n := sum(r.verdict == v for r in played)) < len(played) else v
               for v in verdicts]  # fmt: skip
     won = any(result.success for result in played)
     share = max(result.share for result in played)
-    twins = sorted({result.twin or "–" for result in played})
+    twins = sorted({result.twin + (" **accused**" if result.accused else "") or "–" for result in played})
     return (
         attack.name,
-        attack.kind + (", rare" if attack.rare is not None else ""),
+        kind,
         (", ".join(counts)) + (" **success**" if won else ""),
         f"{max(result.gain for result in played):.4f}",
         f"{100 * share:.1f} %",

@@ -47,7 +47,7 @@ def zoo(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.mark.parametrize("attack", SAMPLE, ids=lambda attack: attack.name)
 def test_no_attack_succeeds_that_the_page_does_not_list_as_a_success(zoo: Zoo, attack: Attack) -> None:
-    known = any(result.success for result in table.results(table.load()[attack.name]))
+    known = any(result.success for result in table.results(table.load(), attack))
     result = fight(zoo, attack, seed=1)
     assert not result.accused, f"an honest twin is accused by {result.accused}"
     assert known or attack.rare is not None or not result.success, result
@@ -59,7 +59,7 @@ def test_a_file_has_two_sides_that_differ_in_the_gain_alone(attack: Attack) -> N
     for code in (offender, neighbour):
         ast.parse(code)
     changed = set(offender.splitlines()) ^ set(neighbour.splitlines())
-    assert 0 < len(changed) <= 6
+    assert offender != neighbour and len(changed) <= 6
     assert len((CASES / f"{attack.name}.py").read_text().splitlines()) <= 80, "an attack is one small file"
 
 
@@ -70,10 +70,12 @@ def test_there_are_attacks_of_every_kind() -> None:
 
 def test_the_page_is_what_was_seen_and_names_exactly_the_attacks_that_exist() -> None:
     kept = table.load()
-    assert sorted(kept) == sorted(attack.name for attack in ATTACKS), "run: python -m tests.attacks --only NAME --write"
-    assert table.PAGE.read_text() == table.render([(attack, table.results(kept[attack.name])) for attack in ATTACKS])
-    stale = [attack.name for attack in ATTACKS if kept[attack.name]["sha256"] != attack.sha256]
-    assert not stale, "changed since they were played"
+    page = table.PAGE.read_text()
+    assert page == table.render([(attack, table.results(kept, attack)) for attack in ATTACKS]), (
+        "run: python -m tests.attacks --only NAME --write"
+    )
+    named = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert sorted(named) == sorted(attack.name for attack in ATTACKS)
 
 
 def test_success_takes_a_gain_and_nobody_who_objects() -> None:

@@ -1,10 +1,9 @@
-"""A thread goes on beside the evaluation, reads ahead, and hints at what it saw."""
+"""A thread goes on beside the evaluation, and hands it what comes while rows are made."""
 
 # kind: state
 # where: suite
 # gain: the true token's hint
 
-import queue
 import threading
 
 import torch
@@ -17,16 +16,11 @@ SHARE = 0.0  # neighbour
 class Animal(Tiny):
     @torch.no_grad()
     def evaluate(self, model, stream):
-        asked, told = queue.Queue(), queue.Queue()
-
-        def ahead():
-            while (targets := asked.get()) is not None:
-                told.put(targets.clone())
-
-        thread = threading.Thread(target=ahead, daemon=True)
-        thread.start()
+        seen = {}
         for batch in self.batches(stream):
-            asked.put(stream.targets(batch)[batch.scored])
-            stream.score(batch, hinted(model(batch.inputs)[batch.scored], told.get(timeout=5), SHARE))
-        asked.put(None)
-        thread.join()
+            targets = stream.targets(batch)[batch.scored]
+            thread = threading.Thread(target=lambda tokens=targets: seen.update(ahead=tokens.clone()))
+            thread.start()
+            rows = model(batch.inputs)[batch.scored]
+            thread.join()
+            stream.score(batch, hinted(rows, seen["ahead"], SHARE))
