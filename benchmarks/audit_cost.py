@@ -1,6 +1,6 @@
 """What the audit costs, in units of one plain evaluation of the same stream.
 
-    python benchmarks/audit_cost.py [SUBMISSION...] [--rounds 3] [--data stdlib]
+    python benchmarks/audit_cost.py [SUBMISSION...] [--rounds 3] [--data commons] [--depth standard]
 
 A SUBMISSION is a folder, or the name of one under submissions/. Its sealed artifact is taken from runs/NAME, or trained
 into it. A plain evaluation is the scored run alone, from starting its box to its last row; the audit is everything that
@@ -24,6 +24,7 @@ from harness.folder import Folder, open_folder
 from harness.options import Options
 from harness.pipeline import gather
 from harness.progress import Progress
+from harness.record import Depth
 from harness.training import Sealed, train
 
 #: Plain evaluations that all checks together may cost.
@@ -31,9 +32,9 @@ GOAL = 5.0
 DEFAULT = ["baseline", "causal_slot", "causal_slot_batched", "scored_slot"]
 
 
-def seconds(folder: Folder, dataset: Dataset, sealed: Sealed, checks: list[str]) -> float:
+def seconds(folder: Folder, dataset: Dataset, sealed: Sealed, checks: list[str], depth: Depth = "standard") -> float:
     """Wall time of gathering the evidence that some checks need, and of judging it."""
-    options = Options(checks=checks)
+    options = Options(checks=checks, depth=depth)
     with tempfile.TemporaryDirectory() as scratch, Progress(quiet=True) as progress:
         started = time.monotonic()
         evidence = gather(folder, dataset, sealed, 1, Path(scratch), options, progress)
@@ -56,7 +57,8 @@ def each(report: Report, group: str, folder: Folder, dataset: Dataset, sealed: S
 def main() -> None:
     made = parser(__doc__, rounds=3)
     made.add_argument("submissions", nargs="*", default=DEFAULT)
-    made.add_argument("--data", default="stdlib")
+    made.add_argument("--data", default="commons")
+    made.add_argument("--depth", choices=("quick", "standard", "deep"), default="standard")
     args = made.parse_args()
     dataset = prepare(args.data, cache=default_cache())
     report = Report("audit_cost")
@@ -69,12 +71,12 @@ def main() -> None:
         plain, every = [], []
         for _ in range(args.rounds):  # in turn, so that a drift of the machine's speed hits both
             plain.append(seconds(folder, dataset, sealed, ["single-pass"]))
-            every.append(seconds(folder, dataset, sealed, audit.select("all")))
-        group = f"audit of {folder.name}"
+            every.append(seconds(folder, dataset, sealed, audit.select("all"), args.depth))
+        group = f"audit of {folder.name}" + (f", {args.depth}" if args.depth != "standard" else "")
         report.add(group, "plain evaluation", "s", plain)
         report.add(group, "everything", "s", every)
         report.add(group, "everything over plain", "x", ratios(every, plain), goal=GOAL, better="less")
-        if name == args.submissions[0]:
+        if name == args.submissions[0] and args.depth == "standard":
             each(report, group, folder, dataset, sealed, args.rounds)
     report.save(args)
 

@@ -1,11 +1,12 @@
 """How small a leak do the checks see? Detection rate against strength, and the false-alarm rate of clean submissions.
 
-    python benchmarks/power.py [--seeds 5] [--clean 200] [--out docs] [--runs runs/power.jsonl] [--render]
+    python benchmarks/power.py [--seeds 5] [--clean 200] [--smoke 0] [--out docs] [--runs runs/power.jsonl] [--render]
 
 A leak's strength is a dial: the share of the true token's one-hot that enters every row ("hint"), the share of
 positions at which a tenth of it enters ("rare"), or the excess of a claimed probability ("fat"). What a leak is worth,
 in nats per token, is measured on the same stream against the same model without it. Tiny scale: one model, 5,295
-scored tokens.
+scored tokens. `--smoke N` adds N runs of two leaks at smoke scale, with the baseline's own artifact, boxes and default
+depth: a dense one worth about 1e-4 nats per token, and one at 1 % of the positions worth about 0.005.
 
 Every run is appended to --runs as one line, and is not made again; --render only draws what is there.
 """
@@ -25,7 +26,13 @@ import numpy as np
 from scipy.stats import binomtest
 
 from harness import audit
+from harness.corpus.dataset import default_cache, prepare
+from harness.folder import open_folder
+from harness.options import Options
+from harness.pipeline import gather
+from harness.progress import Progress
 from harness.report.figures import draw
+from harness.training import train
 from tests.support import tiny_dataset, write_submission
 from tests.zoo.runner import Zoo, outcome
 
@@ -58,6 +65,29 @@ _LEAKS = {
             stream.score(batch, rows + torch.log1p(torch.tensor({strength})), kind="log_probs")
 """,
 }
+_SMOKE = """
+import torch
+
+from harness.kit import Submission
+
+
+class Leak(Submission):
+    @torch.no_grad()
+    def evaluate(self, model, stream):
+        for batch in stream.windows(self.length, self.stride, self.windows_per_batch):
+            rows = self.rows(model, batch.inputs, batch.scored).softmax(-1)
+            target = stream.targets(batch)[batch.scored]
+            mixed = (batch.positions + 7919 * torch.initial_seed()) * 2654435761 % 100000
+            share = {share} * (mixed < {where} * 100000).float()[:, None]
+            told = torch.nn.functional.one_hot(target, rows.shape[-1])
+            stream.score(batch, ((1 - share) * rows + share * told).log())
+"""
+#: Share of the true token's one-hot, share of the positions, and what that is.
+_SMOKE_LEAKS = {
+    "dense": (1e-5, 1.0, "a hint of 1e-5 in every row"),
+    "sparse": (0.1, 0.01, "a hint of 0.1 at 1 % of the positions"),
+    "none": (0.0, 1.0, "no leak"),
+}
 _WHAT = {
     "hint": "the share of the true token's one-hot that enters every row",
     "rare": "the share of positions whose row gets a tenth of the true token's one-hot",
@@ -79,6 +109,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5, help="runs of each leak at each strength")
     parser.add_argument("--clean", type=int, default=200, help="runs of clean submissions")
+    parser.add_argument("--smoke", type=int, default=0, help="runs of each leak at smoke scale")
     parser.add_argument("--out", type=Path, default=Path("docs"))
     parser.add_argument("--runs", type=Path, default=Path("runs/power.jsonl"))
     parser.add_argument("--render", action="store_true", help="make no runs, only write table and figures")
@@ -89,6 +120,8 @@ def main() -> None:
             home = Path(scratch)
             with Zoo(tiny_dataset(home), home / "zoo", [name for name in _CLEAN if name != "plain"]) as zoo:
                 _measure(zoo, home, args)
+            if args.smoke:
+                _measure_smoke(home, args)
     runs = [json.loads(line) for line in args.runs.read_text().splitlines()]
     render(runs, args.out)
 
@@ -121,6 +154,61 @@ def _measure(zoo: Zoo, home: Path, args: argparse.Namespace) -> None:
             log.write(json.dumps(run) + "\n")
             log.flush()
             print(f"{run['seconds']:6.1f} s  {kind} {animal} seed {seed}: {found.statuses or 'quiet'}", flush=True)
+
+
+def _measure_smoke(home: Path, args: argparse.Namespace) -> None:
+    """Only causality, at default depth: each run has a nonce of its own, and its leak is at other positions."""
+    dataset = prepare(Options().data_spec, cache=default_cache())
+    base = open_folder(Path("submissions/baseline"))
+    out = Path("runs/baseline")
+    out.mkdir(parents=True, exist_ok=True)
+    kept = args.runs.read_text().splitlines() if args.runs.exists() else []
+    done = {(run["name"], run["seed"]) for run in map(json.loads, kept) if run["kind"] == "smoke"}
+    with Progress(quiet=True) as progress, args.runs.open("a") as log:
+        sealed = train(base, dataset, 1, out, Options(), progress)
+        for seed in range(1, args.smoke + 1):
+            for name, (share, where, _) in _SMOKE_LEAKS.items():
+                if (name, seed) in done:
+                    continue
+                folder = home / "smoke" / name
+                if not folder.exists():
+                    folder.mkdir(parents=True)
+                    code = _SMOKE.replace("{share}", repr(share)).replace("{where}", repr(where))
+                    write_submission(folder, code=code)
+                scratch = home / "smoke" / f"{name}-{seed}"
+                scratch.mkdir()
+                options = Options(checks=["causality"])
+                evidence = gather(open_folder(folder), dataset, sealed, seed, scratch, options, progress)
+                (found,) = audit.judge(evidence, options.checks)
+                run: Run = {"kind": "smoke", "name": name, "strength": share, "seed": seed}
+                run |= {"statuses": {"causality": found.status.value}, "loss": float(np.nanmean(evidence.trace.nll))}
+                run["rows"] = found.power["positions whose own row was compared"]
+                log.write(json.dumps(run) + "\n")
+                log.flush()
+                print(f"smoke {name} seed {seed}: {found.status}: {found.headline}", flush=True)
+
+
+def _smoke_table(runs: list[Run]) -> list[str]:
+    """Detection at smoke scale; nothing where no such run was made."""
+    smoke = [run for run in runs if run["kind"] == "smoke"]
+    if not smoke:
+        return []
+    honest = float(np.mean([run["loss"] for run in smoke if run["name"] == "none"]))
+    lines = [
+        "## At smoke scale, default depth",
+        "",
+        "The baseline's artifact, a nonce and other positions for each run; causality alone.",
+        "",
+        "| leak | runs | worth, nats per token | seen | own rows compared, median |",
+        "|---|---|---|---|---|",
+    ]
+    for name, (_, _, what) in _SMOKE_LEAKS.items():
+        mine = [run for run in smoke if run["name"] == name]
+        seen = sum(run["statuses"]["causality"] == "FAIL" for run in mine)
+        worth = honest - float(np.mean([run["loss"] for run in mine]))
+        rows = int(np.median([run["rows"] for run in mine]))
+        lines.append(f"| {what} | {len(mine)} | {worth:+.2g} | {seen} of {len(mine)} | {rows} |")
+    return [*lines, ""]
 
 
 def _animal(zoo: Zoo, home: Path, name: str, body: str) -> None:
@@ -163,6 +251,7 @@ def render(runs: list[Run], out: Path) -> None:
             f"Largest leak that some run missed: {most['worth']:.2g} nats per token." if most else "None missed.",
         ]
         lines.append("")
+    lines += _smoke_table(runs)
     lines += _false_alarms(clean)
     out.mkdir(parents=True, exist_ok=True)
     (out / "power.md").write_text("\n".join(lines) + "\n")
