@@ -79,7 +79,7 @@ def main() -> None:
     os.close(plan.status)
     if not plan.module:
         os._exit(0)  # a trial: somebody asks whether this level works here
-    sys.argv = ["box"]
+    sys.argv = sys.orig_argv = ["box"]
     faulthandler.enable()
     status = 1
     try:

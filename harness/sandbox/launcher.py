@@ -8,6 +8,7 @@ nothing that came from the box is alive. It runs with `python -I -S -B` from the
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import select
@@ -24,6 +25,7 @@ from harness.sandbox.report import reason, report
 
 FAULT = 70
 _PARENT_CHECK_MS = 500
+_WIRE, _STATUS = 3, 4
 
 
 def keep(plan: Plan) -> None:
@@ -79,9 +81,8 @@ def be_first(plan: Plan) -> None:
             kernel.die_with_parent(signal.SIGKILL)
             os.setsid()  # kill(0, ...) in the box must not reach us
             os.chdir(plan.scratch)
-            for fd in (plan.wire, plan.status):
-                os.set_inheritable(fd, True)
             os.set_inheritable(plan.alive, False)
+            plan = _renumbered(plan)
             boot = os.path.join(os.path.dirname(os.path.abspath(__file__)), "boot.py")
             # not -I, which would ignore PYTHONHASHSEED: the environment is scrubbed, -P and -s do the rest
             os.execv(plan.python, [plan.python, "-s", "-P", "-B", boot, plan.dumps()])
@@ -97,6 +98,19 @@ def be_first(plan: Plan) -> None:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     report(plan.status, ended=status, cpu_seconds=used.ru_utime + used.ru_stime, max_rss_bytes=used.ru_maxrss * 1024)
     os._exit(0)
+
+
+def _renumbered(plan: Plan) -> Plan:
+    """The box's two descriptors under numbers that are the same in every box, inheritable.
+
+    Those that the parent happened to have free tell which of its boxes this is.
+    """
+    aside = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in (plan.wire, plan.status)]
+    for fd in (plan.wire, plan.status):
+        os.set_inheritable(fd, False)
+    for fd, number in zip(aside, (_WIRE, _STATUS), strict=True):
+        os.dup2(fd, number)
+    return replace(plan, wire=_WIRE, status=_STATUS, alive=-1, lifeline=-1)
 
 
 def main() -> None:

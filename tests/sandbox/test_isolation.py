@@ -233,6 +233,20 @@ def test_forks_that_are_set_apart_do_not_reach_each_other(isolated: str, make_bo
     assert all(who["signal"].startswith("done") and who["open file"].startswith("done") for who in together)
 
 
+def test_a_box_is_started_with_the_same_descriptors_whatever_the_parent_has_open(
+    isolated: str, make_box: MakeBox, tmp_path: Path
+) -> None:
+    """Numbers that depend on what else the parent holds open would tell which of its boxes this is."""
+    said = []
+    for more in (0, 7):
+        held = [os.open(tmp_path, os.O_RDONLY) for _ in range(more)]
+        with make_box("own_descriptors", sandbox=isolated) as box:
+            said.append(json.loads(untext(box.wire.recv(timeout=60).arrays[0], 1 << 16)))
+        for fd in held:
+            os.close(fd)
+    assert said[0] == said[1] and said[0]["open"] == [0, 1, 2, 3] and said[0]["argv"] == ["box"]
+
+
 def test_frames_go_both_ways(isolated: str, make_box: MakeBox) -> None:
     rows = np.random.default_rng(0).standard_normal((64, 1024)).astype(np.float32)
     with make_box("echo", sandbox=isolated) as box:
