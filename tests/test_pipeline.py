@@ -121,6 +121,27 @@ def test_the_same_inputs_give_the_same_record(records: dict[str, Record], home: 
     assert again.digest == first.digest == first.computed_digest()
 
 
+def test_another_nonce_is_another_audit_of_the_same_artifact(
+    records: dict[str, Record], home: Path, dataset: Dataset
+) -> None:
+    """What is tried, and the order of the documents, follow from a nonce; unless one is named, nobody knows it before."""
+    folder = write_submission(home / "submissions" / "baseline", code=shipped("baseline"))
+    first = records["baseline"]
+    assert first.audit is not None and first.audit.seed == 7 and first.audit.chosen
+    drawn = [judge(folder, dataset, home / "baseline-drawn", audit_seed=None) for _ in range(2)]
+    audits = [record.audit for record in drawn]
+    assert all(one is not None and not one.chosen for one in audits) and audits[0] != audits[1]
+    for record in drawn:
+        assert record.artifact is not None and first.artifact is not None
+        assert record.artifact.sha256 == first.artifact.sha256 and record.verdict == first.verdict
+        assert record.score is not None and first.score is not None
+        assert record.score.bytes == first.score.bytes and record.score.val_bpb != first.score.val_bpb
+        assert record.data.facts["document_order"] == "drawn by the audit"
+    again = judge(folder, dataset, home / "baseline-drawn", audit_seed=drawn[1].audit.seed if drawn[1].audit else None)
+    assert again.digest == drawn[1].digest  # only the word that says that it was named differs
+    assert again.audit is not None and again.audit.chosen
+
+
 def test_a_second_run_takes_the_sealed_artifact(records: dict[str, Record], home: Path, dataset: Dataset) -> None:
     folder = write_submission(home / "submissions" / "baseline", code=shipped("baseline"))
     before = (home / "baseline" / "artifact.bin").stat().st_mtime_ns
