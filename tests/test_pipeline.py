@@ -124,7 +124,7 @@ def test_the_same_inputs_give_the_same_record(records: dict[str, Record], home: 
 def test_another_nonce_is_another_audit_of_the_same_artifact(
     records: dict[str, Record], home: Path, dataset: Dataset
 ) -> None:
-    """What is tried, and the order of the documents, follow from a nonce that nobody knows before, unless it is named."""
+    """What is tried, and the order of documents, follow from a nonce that nobody knows before, unless it is named."""
     folder = write_submission(home / "submissions" / "baseline", code=shipped("baseline"))
     first = records["baseline"]
     assert first.audit is not None and first.audit.seed == 7 and first.audit.chosen
