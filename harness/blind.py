@@ -15,7 +15,7 @@ from harness.options import Plan
 from harness.progress import Progress
 from harness.referee import plan
 from harness.referee.blind import BlindRun, Lie, Seen, blind_probe, judged
-from harness.referee.comparator import ProbeResult
+from harness.referee.comparator import ROUNDING, ProbeResult
 from harness.referee.secret import Secret
 from harness.referee.source import Probe, Real
 from harness.referee.trace import Read, Trace, compare
@@ -102,37 +102,42 @@ class BlindFlips:
         order = self._secret.rng("suspects").permutation(len(found))[:most]
         return [dataclasses.replace(found[int(i)], split=True) for i in sorted(order)]
 
-    def results(self, base: Trace, noise: float, progress: Progress) -> list[ProbeResult]:
+    def results(self, base: Trace, progress: Progress) -> list[ProbeResult]:
         """What they showed. Rows that moved are looked at again, and once more without a lie.
 
         A row that moved once accuses nobody: it could have moved by itself. It takes the same lie, in another fresh
-        box, under which the same rows move; and an evaluation that was told the truth, and in which they do not.
+        box, under which the same rows move, by more than what another evaluation that was told the truth differs by.
+        That evaluation was never split, as these were not: a process that behaves once it is split is no measure.
 
         Args:
             base: the scored run.
-            noise: what identical runs differ by, times a factor, see `Evidence.flip_tolerance`.
             progress: told what happens.
         """
-        found = [(lie, judged(base, run, lie, noise)) for lie, run in self._runs]
-        results = [result for _, seen in found for result in seen.results]
+        found = [(lie, judged(base, run, lie)) for lie, run in self._runs]
         accusing = [(lie, result) for lie, seen in found for result in seen.results if result.violated]
         if not accusing:
-            return results
-        lie, result = max(accusing, key=lambda pair: pair[1].violated)
+            return [result for _, seen in found for result in seen.results]
+        told, worst = max(accusing, key=lambda pair: pair[1].violated)
         progress.phase("blind", "rows moved: the same lie once more, and once the truth")
         runs: dict[str, BlindRun] = {}
-        plays: list[tuple[str, Lie]] = [("lie", lie), ("truth", Lie((), self._job.tokens))]
+        plays: list[tuple[str, Lie]] = [("lie", told), ("truth", Lie((), self._job.tokens))]
         for index in self._secret.rng("confirm").permutation(len(plays)):
-            name, told = plays[int(index)]
-            runs[name] = self._played(told)
-        again = judged(base, runs["lie"], lie, noise).results
+            name, lie = plays[int(index)]
+            runs[name] = self._played(lie)
         difference = compare(base, runs["truth"].trace)
-        steady = max(difference.max_nll, difference.max_print) <= noise and not difference.missing
-        rows = {p for p, *_ in result.violations} | set(result.withheld)
-        same = next(other for other in again if other.probe == result.probe)
-        sure = steady and runs["truth"].error is None and rows <= {p for p, *_ in same.violations} | set(same.withheld)
+        noise = max(ROUNDING, 4 * difference.max_nll, 4 * difference.max_print)
+        results = [result for lie, run in self._runs for result in judged(base, run, lie, noise).results]
+        now = next(result for result in results if result.probe == worst.probe)
+        again = next(r for r in judged(base, runs["lie"], told, noise).results if r.probe == worst.probe)
+        rows, same = ({p for p, *_ in r.violations} | set(r.withheld) for r in (now, again))
+        sure = runs["truth"].error is None and not difference.missing and bool(rows) and rows <= same
         progress.done("seen again" if sure else "not seen again")
-        return results if sure else [unconfirmed(one) for one in results]
+        results = [dataclasses.replace(result, tolerance=noise) for result in results]
+        return (
+            results
+            if sure
+            else [unconfirmed(result, worst.violated * (result.probe == worst.probe)) for result in results]
+        )
 
     def _lie(self, base: Trace, index: int) -> Lie:
         """Swaps all over the stream. The first run ends with other text, from a place in its second half on."""
@@ -186,6 +191,6 @@ def _reach(base: Trace, far: int) -> int:
     return min(max(int(lengths.max()) + min(stride, far), FAR), far) if len(lengths) else far
 
 
-def unconfirmed(result: ProbeResult) -> ProbeResult:
-    """The result without its violations, which are counted apart."""
-    return dataclasses.replace(result, unconfirmed=result.violated, violated=0, violations=[], withheld=[], still=[])
+def unconfirmed(result: ProbeResult, rows: int) -> ProbeResult:
+    """The result without its violations; `rows` that moved and were not seen again are counted apart."""
+    return dataclasses.replace(result, unconfirmed=rows, violated=0, violations=[], withheld=[], still=[])

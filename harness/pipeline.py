@@ -108,7 +108,7 @@ def gather(
 ) -> Evidence:
     """Evaluate a sealed artifact: the scored run, and where a check needs them, runs that are lied to.
 
-    One of them is split for probes, one is told a lie from its start, and one plays a null stream.
+    Some are told lies from their start, one is told the truth and split for probes, and one plays a null stream.
 
     Args:
         folder: the submission.
@@ -180,11 +180,11 @@ def gather(
         chosen=secret.chosen,
         depth=options.depth,
         forgets=blind.forgets if blind else True,
-        planned=min(PLANS["quick"].own_rows, len(tokens) // 16) if probes is None else 0,
+        planned=_least(tokens, blind) if probes is None and blind else 0,
     )
     evidence.probes = starts_agree([result.above(evidence.flip_tolerance) for result in results])
     if blind:
-        evidence.probes += blind.results(trace, evidence.flip_tolerance, progress)
+        evidence.probes += blind.results(trace, progress)
     if again and any(result.violated for result in evidence.probes) and probes is None and not unsplit:
         sampled_probes = sampled(trace, tokens, seed=secret.number("price"), count=PRICED, bos=dataset.tokenizer.bos_id)
         with EvaluationBox(job, out / "price.log") as box:
@@ -218,6 +218,11 @@ def _at_hand(folder: Folder, dataset: Dataset, sealed: Sealed, progress: Progres
         found = look(dataset, shown.read, files, default_cache(), hide=shown.hide)
     progress.done(f"{found.scanned_files:,} files hold {found.share:.1%} of it")
     return found
+
+
+def _least(tokens: Tokens, blind: BlindFlips) -> int:
+    """Replaced tokens whose own rows have to be compared for a PASS: as many as `quick` means, or as fit in."""
+    return min(PLANS["quick"].own_rows, len(tokens) // (16 if blind.forgets else 128))
 
 
 def secret_of(options: Options, seed: int) -> Secret:

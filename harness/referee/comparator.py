@@ -93,14 +93,18 @@ class ProbeResult:
     def above(self, noise: float) -> ProbeResult:
         """The result with changes up to `noise` (nats, or units of a fingerprint) taken for no change.
 
-        Where a document's start was made or removed, a scorer may cut its batches elsewhere, and a row gets more or
-        less of the text before it. What counts there is what a row gained by knowing: that its token costs more, by
-        more than `SHAPES`, when the start is not where it was.
+        Where a document's start was made or removed, a scorer may cut its batches there, which rounds otherwise and
+        gives the row of the start itself more or less of the text before it. What counts then is more than `SHAPES`: of
+        rows before it any change, of its own what it gained by knowing.
         """
         if noise <= 0:
             return self
         if self.documents:
-            kept = [row for row in self.violations if row[2] - row[1] > max(noise, SHAPES)]
+            least = max(noise, SHAPES)
+            own = self.probe.position
+            kept = [
+                row for row in self.violations if (row[2] - row[1] if row[0] == own else abs(row[2] - row[1])) > least
+            ]
         else:
             kept = [row for row in self.violations if max(abs(row[2] - row[1]), row[3]) > noise]
         control = self.control if self.control_size > noise else 0
@@ -118,15 +122,20 @@ class ProbeResult:
 
 
 def starts_agree(results: list[ProbeResult]) -> list[ProbeResult]:
-    """The results, where gains by knowing documents' starts count only if every flip that removed a start shows one.
+    """The results, where a start's own row counts only if every flip that removed a start shows a gain in it.
 
     A row that gets more or less text before it gains or loses by chance; whoever is told of a start gains at each.
     """
-    removed = [result for result in results if result.documents and result.ran and result.own is not None]
-    removed = [result for result in removed if result.removes]
+    removed = [result for result in results if result.removes and result.ran and result.own is not None]
     if removed and all(result.violated for result in removed):
         return results
-    return [replace(one, violated=0, violations=[]) if one.documents and not one.withheld else one for one in results]
+    found = []
+    for one in results:
+        if one.documents:
+            kept = [row for row in one.violations if row[0] != one.probe.position]
+            one = replace(one, violations=kept, violated=len(kept) + len(one.withheld))
+        found.append(one)
+    return found
 
 
 class Comparator:

@@ -213,6 +213,8 @@ def test_a_fork_gives_processes_that_answer_on_wires_of_their_own(order: tuple[i
     wire.send(Kind.FORK, fds=[theirs.fileno() for _, theirs in clones])
     for _, theirs in clones:
         theirs.close()
+    said = wire.recv(10)  # from the process that was there before: it was split
+    assert said.kind == Kind.UNSPLIT and not len(said.arrays[0])
     wires = [wire, *(ours for ours, _ in clones)]
     lies = [(REAL + shift) % VOCAB for shift in range(3)]
     for one, tokens in ((wires[i], lies[i]) for i in order):  # in any order: none waits for another

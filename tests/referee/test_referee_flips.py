@@ -504,3 +504,18 @@ def test_whoever_cuts_batches_at_documents_is_not() -> None:
 def test_flips_that_touch_no_start_are_left_alone() -> None:
     plain = ProbeResult(Probe("swap", 4, token=2), ran=True, violations=[(4, 2.0, 1.5, 0.5)], violated=1)
     assert starts_agree([plain.above(1e-5), *started([(True, -0.2)])])[0].violated == 1
+
+
+def test_rows_before_a_start_may_not_know_where_it_is() -> None:
+    """A window that ends with its document tells all of its rows where that is."""
+    found = ProbeResult(
+        Probe("swap", 20, token=5, token_class="document start"),
+        ran=True,
+        own=(2.0, 1.9),
+        violations=[(18, 2.0, 1.8, 0.5), (19, 2.0, 2.01, 0.5), (20, 2.0, 1.9, 0.5)],
+        violated=3,
+        documents=True,
+        removes=True,
+    ).above(1e-5)
+    (kept,) = starts_agree([found])
+    assert [row[0] for row in kept.violations] == [18] and kept.violated == 1
