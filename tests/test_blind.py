@@ -28,7 +28,7 @@ def evaluate(self, model, stream):
 RESTLESS = """
 def evaluate(self, model, stream):
     import os
-    begin = os.urandom(1)[0] / 256 * stream.tokens
+    begin = os.urandom(1)[0] / 512 * stream.tokens
     with torch.no_grad():
         for batch in stream.windows(self.length, self.stride, self.windows_per_batch):
             noise = os.urandom(1)[0] / 256 if batch.windows[0].start >= begin else 0.0
