@@ -33,18 +33,20 @@ class Plan:
         runs: evaluations that are lied to from their start and never split, at most.
         splits: flips in processes that are split off, at the edges that the trace of the scored run shows.
         whole_rows: rows of which every token's probability is asked for, where only realised ones are claimed.
+        priced: positions at which a leak is priced, where one was found.
     """
 
     own_rows: int
     runs: int
     splits: int
     whole_rows: int
+    priced: int
 
 
 PLANS: dict[Depth, Plan] = {
-    "quick": Plan(own_rows=24, runs=1, splits=8, whole_rows=1),
-    "standard": Plan(own_rows=300, runs=8, splits=12, whole_rows=1),
-    "deep": Plan(own_rows=1500, runs=32, splits=40, whole_rows=4),
+    "quick": Plan(own_rows=24, runs=2, splits=8, whole_rows=1, priced=16),
+    "standard": Plan(own_rows=300, runs=8, splits=12, whole_rows=1, priced=64),
+    "deep": Plan(own_rows=1500, runs=32, splits=40, whole_rows=4, priced=64),
 }
 
 #: Tokens of the validation stream that are scored at smoke scale, at most; cut at the start of a document.

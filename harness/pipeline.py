@@ -51,9 +51,6 @@ FLIPS = {"causality", "score-before-update"}
 #: whole stream first has its process split there, and every probe goes all the way to its position.
 PROBE_BUDGET = 12.0
 
-#: Positions at which a leak, where one was found, is priced.
-PRICED = 64
-
 
 def run(
     folder: Folder,
@@ -186,7 +183,8 @@ def gather(
     if blind:
         evidence.probes += blind.results(trace, progress)
     if again and any(result.violated for result in evidence.probes) and probes is None and not unsplit:
-        sampled_probes = sampled(trace, tokens, seed=secret.number("price"), count=PRICED, bos=dataset.tokenizer.bos_id)
+        count = options.plan.priced
+        sampled_probes = sampled(trace, tokens, seed=secret.number("price"), count=count, bos=dataset.tokenizer.bos_id)
         with EvaluationBox(job, out / "price.log") as box:
             _, priced, _ = _split_run(box, trace, tokens, dataset, secret, progress, sampled_probes, what="pricing")
         evidence.probes += [result.above(evidence.flip_tolerance) for result in priced]
