@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from harness.audit.layouts import geometry
 from harness.errors import SubmissionError
-from harness.options import Plan
+from harness.options import PLANS, Plan
 from harness.progress import Progress
 from harness.referee import plan
 from harness.referee.blind import BlindRun, Lie, Seen, blind_probe, judged
@@ -25,6 +25,9 @@ Ints = NDArray[np.int64]
 
 #: Runs for a scorer that never forgets a swap: each tells of one position only, and split processes do the rest.
 UNFORGETTING_RUNS = 2
+
+#: The same where no process can be split, so that nothing does the rest.
+WHOLE_RUNS = 6
 
 
 #: Swaps are at least so many tokens apart; and where windows do not tell how far, so many parts of the stream.
@@ -42,6 +45,7 @@ class BlindFlips:
         secret: where the positions and the tokens come from.
         wanted: how many positions, in how many runs at most.
         probes: those of a replay, each in a run of its own; None: they are drawn.
+        alone: no process will be split, as with several ranks: all that is learnt is learnt here.
     """
 
     def __init__(
@@ -53,6 +57,8 @@ class BlindFlips:
         secret: Secret,
         wanted: Plan,
         probes: Sequence[Probe] | None = None,
+        *,
+        alone: bool = False,
     ) -> None:
         self._job = job
         self._bos = bos
@@ -60,6 +66,7 @@ class BlindFlips:
         self._out = out
         self._secret = secret
         self._wanted = wanted
+        self._unforgetting = WHOLE_RUNS if alone else UNFORGETTING_RUNS
         self._given = None if probes is None else [probe for probe in probes if not probe.split]
         self._runs: list[tuple[Lie, BlindRun]] = []
         self.distance = 1
@@ -78,7 +85,7 @@ class BlindFlips:
             for probe in self._given:
                 self._run(Lie.of([probe], self._job.tokens, self._bos, self._later(base, probe)), progress)
             return
-        known, left = False, self._wanted.runs
+        known, left = False, max(self._wanted.runs, self._unforgetting)
         while left > 0:
             seen = self._run(self._lie(base, len(self._runs)), progress, base)
             left -= 1
@@ -89,12 +96,22 @@ class BlindFlips:
             elif not known:
                 known, self.forgets = True, forgot
                 if not forgot:
-                    left = min(left, UNFORGETTING_RUNS - 1)
+                    left = min(left, self._unforgetting - len(self._runs))
                 elif seen.reach:  # or on much less
                     self.distance = min(self.distance, max(2 * seen.reach, FAR))
             made = sum(len(result.still) for lie, run in self._runs for result in judged(base, run, lie).results)
             if made >= self._wanted.own_rows:
                 return
+
+    @property
+    def least(self) -> int:
+        """Replaced tokens whose own rows have to be compared for a PASS: as many as `quick` means, or as fit in."""
+        tokens, quick = len(self._job.tokens), PLANS["quick"].own_rows
+        if self.forgets:
+            return min(quick, tokens // 16)
+        return (
+            min(quick, tokens // 128) if self._unforgetting == UNFORGETTING_RUNS else min(WHOLE_RUNS - 1, tokens // 128)
+        )
 
     def suspects(self, base: Trace, most: int = 12) -> list[Probe]:
         """Swaps that have to be made again, alone."""

@@ -18,7 +18,7 @@ from harness.corpus.shards import Tokens
 from harness.errors import SubmissionError
 from harness.folder import Folder
 from harness.nulls import beside
-from harness.options import PLANS, Options, played
+from harness.options import Options, played
 from harness.progress import Progress
 from harness.proof import proof_of
 from harness.record import (
@@ -136,7 +136,8 @@ def gather(
         # as it was trained: the order is drawn when the artifact is sealed
         retraining = retrain(folder, given, sealed, seed, out, options, progress)
     classes = token_classes(dataset.tokenizer, dataset.table, tokens)
-    blind = BlindFlips(job, dataset.tokenizer.bos_id, classes, out, secret, options.plan, probes) if flips else None
+    bos = dataset.tokenizer.bos_id
+    blind = BlindFlips(job, bos, classes, out, secret, options.plan, probes, alone=bool(unsplit)) if flips else None
     with beside(job, dataset, out, options.null_source, secret, wanted="null-stream" in options.checks) as null:
         with EvaluationBox(job, out / "evaluation.log") as box:
             trace, clock = _whole_run(box, tokens, progress, "score", f"scoring {len(tokens) - 1:,} tokens")
@@ -177,7 +178,7 @@ def gather(
         chosen=secret.chosen,
         depth=options.depth,
         forgets=blind.forgets if blind else True,
-        planned=_least(tokens, blind) if probes is None and blind else 0,
+        planned=blind.least if probes is None and blind else 0,
     )
     evidence.probes = starts_agree([result.above(evidence.flip_tolerance) for result in results])
     if blind:
@@ -216,11 +217,6 @@ def _at_hand(folder: Folder, dataset: Dataset, sealed: Sealed, progress: Progres
         found = look(dataset, shown.read, files, default_cache(), hide=shown.hide)
     progress.done(f"{found.scanned_files:,} files hold {found.share:.1%} of it")
     return found
-
-
-def _least(tokens: Tokens, blind: BlindFlips) -> int:
-    """Replaced tokens whose own rows have to be compared for a PASS: as many as `quick` means, or as fit in."""
-    return min(PLANS["quick"].own_rows, len(tokens) // (16 if blind.forgets else 128))
 
 
 def secret_of(options: Options, seed: int) -> Secret:

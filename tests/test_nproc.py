@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from harness import audit, pipeline
+from harness import audit
 from harness.audit.evidence import Evidence
 from harness.cli import cli
 from harness.corpus.dataset import Dataset, prepare
@@ -64,12 +64,6 @@ TELLS = """
 """
 
 
-@pytest.fixture
-def few_flips(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each is a whole run."""
-    monkeypatch.setattr(pipeline, "WHOLE_FLIPS", 2)
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return tiny_dataset(tmp_path_factory.mktemp("data"))
@@ -104,7 +98,7 @@ def played(folder: Folder, data: Dataset, sealed: Sealed, ranks: int) -> Trace:
 
 
 def judged(folder: Folder, data: Dataset, sealed: Sealed, ranks: int) -> tuple[Evidence, dict[str, Finding]]:
-    options = Options(timeout=60.0, checks=CHECKS, ranks=ranks)
+    options = Options(timeout=60.0, checks=CHECKS, ranks=ranks, audit_seed=5, depth="quick")
     with Progress(quiet=True) as progress:
         evidence = gather(folder, data, sealed, 1, folder.path.parent, options, progress)
     return evidence, {item.id: item for item in audit.judge(evidence, CHECKS)}
@@ -136,7 +130,6 @@ def test_the_order_is_that_of_the_stream_whoever_was_faster(data: Dataset, seale
     assert len(traces[0].events) == len(traces[1].events)
 
 
-@pytest.mark.usefixtures("few_flips")
 def test_adaptation_that_crosses_ranks_is_legal_after_scoring_and_caught_before(
     data: Dataset, sealed: Sealed, tmp_path: Path
 ) -> None:
@@ -153,7 +146,6 @@ def test_adaptation_that_crosses_ranks_is_legal_after_scoring_and_caught_before(
     assert found["causality"].witness is not None and found["causality"].witness.data["split"] is False
 
 
-@pytest.mark.usefixtures("few_flips")
 def test_a_channel_of_ones_own_does_not_pass_for_what_was_scored(data: Dataset, sealed: Sealed, tmp_path: Path) -> None:
     """Rank 1 reads ahead and leaves the next tokens in a file; rank 0 scores with them."""
     body = """
@@ -213,7 +205,6 @@ def test_what_was_sealed_is_kept_when_a_rank_dies(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "artifact.bin").is_file() and (tmp_path / "out" / "seal.json").is_file()
 
 
-@pytest.mark.usefixtures("few_flips")
 def test_run_on_two_ranks_writes_a_record_that_can_be_replayed(tmp_path: Path) -> None:
     write_submission(tmp_path / "bad", code=TINY + "class M(Tiny):" + ADAPTS.replace("EARLY", TELLS))
     tiny_dataset(tmp_path)
@@ -222,6 +213,8 @@ def test_run_on_two_ranks_writes_a_record_that_can_be_replayed(tmp_path: Path) -
     arguments += [
         "--checks",
         "causality,determinism",
+        "--depth",
+        "quick",
         "--out",
         str(tmp_path / "out"),
         "--cache",
@@ -242,6 +235,6 @@ def test_run_on_two_ranks_writes_a_record_that_can_be_replayed(tmp_path: Path) -
 def test_flips_of_ranks_are_whole_runs(data: Dataset, sealed: Sealed, tmp_path: Path) -> None:
     folder = write_submission(tmp_path / "box" / "s")
     evidence, found = judged(folder, data, sealed, 2)
-    assert found["causality"].status == Status.PASS and len(evidence.probes) == 6
+    assert found["causality"].status == Status.PASS and len(evidence.probes) >= 24
     assert all(isinstance(result.probe, Probe) and not result.probe.split for result in evidence.probes)
     assert found["normalization"].status == Status.PASS and found["single-pass"].status == Status.PASS
