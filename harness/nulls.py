@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -40,7 +41,8 @@ def beside(
         yield lambda progress: null_run(job, dataset, out, source, secret, progress)
         return
     pool = ThreadPoolExecutor(1, thread_name_prefix="null")
-    future = pool.submit(null_run, job, dataset, out, source, secret, Progress(quiet=True))
+    boxes = _Boxes()
+    future = pool.submit(null_run, job, dataset, out, source, secret, Progress(quiet=True), boxes)
 
     def outcome(progress: Progress) -> NullRun:
         progress.phase("null", "waiting for the stream of known entropy")
@@ -50,16 +52,56 @@ def beside(
 
     try:
         yield outcome
-    finally:
+    finally:  # Ctrl-C, or another evaluation that broke, does not wait for this one
+        boxes.stop()
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def null_run(job: Job, dataset: Dataset, out: Path, source: NullSource, secret: Secret, progress: Progress) -> NullRun:
+class _Boxes:
+    """The boxes of a null run, one after the other, which another thread may end."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: EvaluationBox | None = None
+        self._stopped = False
+
+    @contextlib.contextmanager
+    def opened(self, job: Job, log: Path, *, code: bool = True) -> Iterator[EvaluationBox]:
+        """A box that `stop` ends."""
+        with EvaluationBox(job, log, code=code) as box:
+            with self._lock:
+                if self._stopped:
+                    raise SubmissionError("the audit was stopped")
+                self._open = box
+            try:
+                yield box
+            finally:
+                with self._lock:
+                    self._open = None
+
+    def stop(self) -> None:
+        """End the box that is open, and open none any more."""
+        with self._lock:
+            self._stopped = True
+            if self._open:
+                self._open.abort()
+
+
+def null_run(
+    job: Job,
+    dataset: Dataset,
+    out: Path,
+    source: NullSource,
+    secret: Secret,
+    progress: Progress,
+    boxes: _Boxes | None = None,
+) -> NullRun:
     """Draw a stream as long as the real one, and have a fresh box score it, which is told nothing of all this."""
     progress.phase("null", "drawing a stream of known entropy, and scoring it")
-    stream = drawn(job, dataset, out, source, secret)
+    boxes = boxes or _Boxes()
+    stream = drawn(job, dataset, out, source, secret, boxes)
     trace = Trace(len(stream.tokens))
-    with EvaluationBox(job, out / "null.log") as box:
+    with boxes.opened(job, out / "null.log") as box:
         evaluation = box.start_ranks(Real(stream.tokens), trace, targets=stream.tokens)
         box.run(evaluation, lambda: evaluation.run(progress=progress.update))
     saved = saving(stream, trace, job.vocab_size)
@@ -67,7 +109,7 @@ def null_run(job: Job, dataset: Dataset, out: Path, source: NullSource, secret: 
     return NullRun(stream.source, stream.entropy, saved, job.seed, source, own=stream.own)
 
 
-def drawn(job: Job, dataset: Dataset, out: Path, source: NullSource, secret: Secret) -> NullStream:
+def drawn(job: Job, dataset: Dataset, out: Path, source: NullSource, secret: Secret, boxes: _Boxes) -> NullStream:
     """Text with known probabilities: the real stream's length, and its documents' lengths in another order.
 
     "model" is the kit's GPT with the sealed weights, in a box without the submission's files, where the training said
@@ -84,7 +126,7 @@ def drawn(job: Job, dataset: Dataset, out: Path, source: NullSource, secret: Sec
         note = ", as the submission's own is none that the kit can continue"
         if job.artifact.model:
             try:
-                with EvaluationBox(job, out / "draw.log", code=False) as box:
+                with boxes.opened(job, out / "draw.log", code=False) as box:
                     return from_model(box.generate(len(lanes), bos), layout, lanes, rng)
             except SubmissionError:
                 pass  # the artifact's tensors are not those of the shape that was told

@@ -93,6 +93,10 @@ class EvaluationBox:
             wire.close()
         self._stack.close()
 
+    def abort(self) -> None:
+        """End the box now; whoever drives an evaluation in it, in another thread, gets an error."""
+        self._box.kill()
+
     @property
     def box(self) -> Box:
         """The sandbox; its level and exit are of interest."""

@@ -130,7 +130,7 @@ def test_ctrl_c_is_130_and_a_later_run_resumes(data: list[str], tmp_path: Path) 
         if "earlier run sealed" in line or "train: done" in line:
             break
     again.send_signal(signal.SIGINT)
-    again.communicate(timeout=60)
+    again.communicate(timeout=300)
     assert any("earlier run sealed" in line for line in seen), seen
 
 

@@ -269,7 +269,7 @@ def test_without_a_proof_nothing_is_said(dataset: Dataset, monkeypatch: pytest.M
 
 # Whole submissions
 
-OPTIONS = Options(timeout=120.0)
+OPTIONS = Options(timeout=300.0)
 COUNT = 90
 RNG = np.random.default_rng(0)
 

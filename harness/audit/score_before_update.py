@@ -47,7 +47,7 @@ def check(evidence: Evidence) -> Finding:
         "backward passes": sum(event.backwards for event in updates),
         "groups of updates": len(updates),
         "made with unscored tokens in hand": len(early),
-        "of them kept in the parameters or registered state": len(ahead),
+        "of them kept in the model's parameters": len(ahead),
     }
     states = _States(evidence)
     metrics |= states.metrics
@@ -165,16 +165,16 @@ def check(evidence: Evidence) -> Finding:
 
 
 def _kept(trace: Trace, early: list[Update]) -> tuple[list[Update], list[Update]]:
-    """Updates by whether parameters or registered state are others at the next commit than at the one before.
+    """Updates by whether the model's parameters are others at the next commit than at the one before.
 
-    What stays is test-time training, and the order of reads is a matter of prefetching. What leaves nothing behind was
-    fitted for the rows that came next and thrown away, as the vector of context-only SLOT is.
+    What stays in the model is test-time training, and the order of reads is a matter of prefetching. What does not was
+    fitted for the rows that came next, as the vector of context-only SLOT is, even where the next one starts from it.
     """
     kept: list[Update] = []
     passing: list[Update] = []
     for event in early:
         before = trace.state_at(max(event.scored - 1, 0))
-        (kept if _judged(before) != _judged(trace.state_at(event.scored)) else passing).append(event)
+        (kept if before[0] != trace.state_at(event.scored)[0] else passing).append(event)
     return kept, passing
 
 

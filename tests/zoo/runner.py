@@ -174,6 +174,9 @@ class Zoo:
                 return self
 
             def __exit__(self, *_: object) -> None:
+                self.abort()
+
+            def abort(self) -> None:
                 for wire in self._wires:
                     wire.close()
 
