@@ -14,9 +14,9 @@ CHECK, RULE = "null-stream", "C1"
 #: A record's margin, nats per token: a source that cannot show a leak of this size, and could be better, shows nothing.
 MARGIN = 0.005
 
-#: Nats per token that a scorer may lose against its own model's text and count as close to it: adaptive ones lose 0.01,
-#: and one whose model was told to be another than it is loses more.
-FAR = 0.25
+#: Nats per token by which text of the own model may be harder than the real text is to the submission. Where it is harder
+#: than that, or less than half as hard, the training has told of another model than it sealed.
+HARDER = 0.5
 
 
 def check(evidence: Evidence) -> Finding:
@@ -81,15 +81,16 @@ def check(evidence: Evidence) -> Finding:
             not_covered=[*not_covered, "which of C1 to C4 is broken: the bound covers all of them"],
             figures={"power": power_figure(saved.nats, saved.tokens)},
         )
-    weak = not null.own or -per_token > FAR
+    real = float(loss.mean()) if len(loss) else 0.0
+    weak = not null.own or not real / 2 <= null.entropy <= real + HARDER
     if weak and saved.visible > MARGIN:
         return finding(
             evidence,
             CHECK,
             RULE,
             Status.INCONCLUSIVE,
-            f"{null.source} is too far from this submission's rows to see a leak with: it loses {-per_token:.4f} nats "
-            f"per token against it, and a leak below {saved.visible:.4f} would not have shown",
+            f"{null.source} is no text to see a leak with ({null.entropy:.2f} nats per token, the real text costs "
+            f"{real:.2f}): a leak below {saved.visible:.4f} would not have shown",
             metrics=metrics,
             power=power,
             not_covered=not_covered,

@@ -65,23 +65,27 @@ def test_a_claim_of_isolation_is_held_to(dataset: Dataset) -> None:
     ("nats", "status"), [(-300.0, Status.PASS), (5.0, Status.PASS), (CERTAIN, Status.FAIL), (1e5, Status.FAIL)]
 )
 def test_the_entropy_bound(dataset: Dataset, nats: float, status: Status) -> None:
-    run = NullRun("a source", 3.0, Saving(nats, 5000, 0), seed=1, own=True)
+    run = NullRun("a source", 2.1, Saving(nats, 5000, 0), seed=1, own=True)
     found = settled(null_stream.check(evidence(dataset, null=run)), status)
     expected = max(0.0, CERTAIN - nats) / 5000
     assert found.power["smallest leak seen for certain, nats per token"] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
-    ("own", "nats", "tokens", "status"),
+    ("own", "entropy", "nats", "tokens", "status"),
     [
-        (False, -300.0, 5000, Status.INCONCLUSIVE),  # a leak of 0.06 nats would not have shown
-        (False, -10.0, 50_000, Status.PASS),  # one of 0.0006 would
-        (True, -5000.0, 5000, Status.INCONCLUSIVE),  # its own model does not give such text
-        (False, 40.0, 5000, Status.FAIL),  # what is seen is seen
+        (False, 2.0, -300.0, 5000, Status.INCONCLUSIVE),  # a leak of 0.06 nats would not have shown
+        (False, 2.0, -10.0, 50_000, Status.PASS),  # one of 0.0006 would
+        (True, 2.0, -5000.0, 5000, Status.PASS),  # its own model's text, which it scores badly
+        (True, 5.7, -5000.0, 5000, Status.INCONCLUSIVE),  # nearly uniform: its model was told to be another
+        (True, 0.5, -5000.0, 5000, Status.INCONCLUSIVE),  # nearly certain
+        (False, 2.0, 40.0, 5000, Status.FAIL),  # what is seen is seen
     ],
 )
-def test_a_weak_source_is_never_green(dataset: Dataset, own: bool, nats: float, tokens: int, status: Status) -> None:
-    run = NullRun("a source", 3.0, Saving(nats, tokens, 0), seed=1, own=own)
+def test_a_weak_source_is_never_green(
+    dataset: Dataset, own: bool, entropy: float, nats: float, tokens: int, status: Status
+) -> None:
+    run = NullRun("a source", entropy, Saving(nats, tokens, 0), seed=1, own=own)
     settled(null_stream.check(evidence(dataset, null=run)), status)
 
 
