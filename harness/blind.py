@@ -117,7 +117,16 @@ class BlindFlips:
         """Swaps that have to be made again, alone."""
         found = [probe for lie, run in self._runs for probe in judged(base, run, lie).suspects]
         order = self._secret.rng("suspects").permutation(len(found))[:most]
-        return [dataclasses.replace(found[int(i)], split=True) for i in sorted(order)]
+        return [dataclasses.replace(found[int(i)], split=True, urgent=True) for i in sorted(order)]
+
+    def alone(self, base: Trace, progress: Progress, most: int = 2) -> None:
+        """Make some suspected swaps again, each in a whole run of its own: where split processes decide nothing.
+
+        Those of a submission that behaves once it is split, say: they differ from the scored run, whatever they see.
+        """
+        for probe in self.suspects(base, most):
+            single = dataclasses.replace(probe, split=False, urgent=False)
+            self._run(Lie.of([single], self._job.tokens, self._bos), progress)
 
     def results(self, base: Trace, progress: Progress) -> list[ProbeResult]:
         """What they showed. Rows that moved are looked at again, and once more without a lie.

@@ -26,9 +26,17 @@ from harness.record import (
     SeedScore,
 )
 from harness.recording import record_of, score_of
-from harness.referee.comparator import ProbeResult, starts_agree
+from harness.referee.comparator import ROUNDING, ProbeResult, starts_agree
 from harness.referee.flips import FlipRun
-from harness.referee.plan import alternatives, boundaries, in_batches, plan, sampled, token_classes
+from harness.referee.plan import (
+    alternatives,
+    boundaries,
+    in_batches,
+    plan,
+    read_at_once,
+    sampled,
+    token_classes,
+)
 from harness.referee.secret import Secret
 from harness.referee.session import full_trace
 from harness.referee.source import Probe, Real
@@ -182,6 +190,8 @@ def gather(
     )
     evidence.probes = starts_agree([result.above(evidence.flip_tolerance) for result in results])
     if blind:
+        if unsplit or evidence.tolerance > ROUNDING:
+            blind.alone(trace, progress)
         evidence.probes += blind.results(trace, progress)
     if again and any(result.violated for result in evidence.probes) and probes is None and not unsplit:
         count = options.plan.priced
@@ -237,7 +247,10 @@ def _probes(
     probes: list[Probe] = []
     if blind:
         probes += blind.suspects(trace)
-        probes += plan(trace, tokens, classes, seed=secret.number("splits"), splits=options.plan.splits)
+        # Where all of a stream is read at once, one process tells of one position, and suffixes are all there is.
+        at_once = not blind.forgets and read_at_once(trace)
+        splits = max(options.plan.splits, 2 * blind.least) if at_once else options.plan.splits
+        probes += plan(trace, tokens, classes, seed=secret.number("splits"), splits=splits)
         if not blind.forgets:
             probes += in_batches(
                 trace, tokens, classes, seed=secret.number("batches"), distance=blind.distance,

@@ -14,8 +14,8 @@ CHECK, RULE = "null-stream", "C1"
 #: A record's margin, nats per token: a source that cannot show a leak of this size, and could be better, shows nothing.
 MARGIN = 0.005
 
-#: Nats per token by which text of the own model may be harder than the real text is to the submission. Where it is harder
-#: than that, or less than half as hard, the training has told of another model than it sealed.
+#: Nats per token by which text of the own model may be harder than the real text is to the submission. Where it is
+#: more, or less than a quarter as hard, the training has told of another model than it sealed.
 HARDER = 0.5
 
 
@@ -82,7 +82,7 @@ def check(evidence: Evidence) -> Finding:
             figures={"power": power_figure(saved.nats, saved.tokens)},
         )
     real = float(loss.mean()) if len(loss) else 0.0
-    weak = not null.own or not real / 2 <= null.entropy <= real + HARDER
+    weak = not null.own or not real / 4 <= null.entropy <= real + HARDER
     if weak and saved.visible > MARGIN:
         return finding(
             evidence,

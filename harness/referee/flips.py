@@ -178,10 +178,16 @@ def _one_after_another(due: list[_Due]) -> list[_Due]:
 
     Swaps of documents' ends are for information, and not left out.
     """
+    suffixes = sorted((pair for pair in due if pair[0].probe.kind == "suffix"), key=lambda p: p[0].probe.position)
     swaps = [pair for pair in due if pair[0].probe.kind == "swap"]
     ends = [pair for pair in swaps if _purpose(pair[0].probe) == DOCUMENT_END]
-    swaps = sorted((pair for pair in swaps if pair not in ends), key=lambda pair: not pair[0].probe.needed)
-    first = swaps[0][0].probe.position if swaps else np.inf
-    alone = [pair for pair in swaps if pair[0].probe.position == first]
-    suffixes = sorted((pair for pair in due if pair[0].probe.kind == "suffix"), key=lambda p: p[0].probe.position)
-    return [*(pair for pair in suffixes if pair[0].probe.position < first), *alone, *ends]
+    swaps = [pair for pair in swaps if pair not in ends]
+    last = max((pair[0].probe.position for pair in suffixes), default=-1)
+    # One that is needed goes before suffixes to its right; others make way for all of them.
+    first = next((pair for pair in swaps if pair[0].probe.needed), None)
+    first = first or next((pair for pair in swaps if pair[0].probe.position > last), None)
+    if first is None:
+        return [*suffixes, *ends]
+    at = first[0].probe.position
+    alone = [pair for pair in swaps if pair[0].probe.position == at]
+    return [*(pair for pair in suffixes if pair[0].probe.position < at), *alone, *ends]

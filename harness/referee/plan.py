@@ -131,6 +131,12 @@ def plan(
     return sorted(probes, key=lambda probe: probe.position)
 
 
+def read_at_once(trace: Trace) -> bool:
+    """Whether half of the stream or more was read before anything was scored."""
+    first = [event.ranges for event in trace.events if isinstance(event, Read) and event.scored == 0]
+    return any(int((ranges[:, 1] - ranges[:, 0]).max(initial=0)) >= trace.tokens // 2 for ranges in first)
+
+
 def _after_updates(trace: Trace, rng: np.random.Generator) -> list[int]:
     """A position in each of some commits that come next after an update made with unscored tokens in hand."""
     starts = {event.start: event for event in trace.events if isinstance(event, Commit)}

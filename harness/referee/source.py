@@ -57,6 +57,7 @@ class Probe:
             is never split and starts with the lie in place (see `blind`).
         others: swap: further (position, token) that are replaced in the same process, each far enough from the others
             that rows between them do not depend on the one before. Only rows before the first one are sure to hold.
+        urgent: rows moved there already, in an evaluation that was lied to in more places; it is made before others.
     """
 
     kind: ProbeKind
@@ -67,6 +68,7 @@ class Probe:
     sampled: bool = False
     split: bool = True
     others: tuple[tuple[int, int], ...] = ()
+    urgent: bool = False
 
     @property
     def swaps(self) -> tuple[tuple[int, int], ...]:
@@ -76,7 +78,7 @@ class Probe:
     @property
     def needed(self) -> bool:
         """The probe measures something, and is made even where others have shown a leak."""
-        return self.sampled or self.token_class in (ALTERNATIVE, DOCUMENT_END)
+        return self.sampled or self.urgent or self.token_class in (ALTERNATIVE, DOCUMENT_END)
 
 
 class Perturbed:

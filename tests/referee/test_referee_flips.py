@@ -417,11 +417,16 @@ def test_lies_of_one_read_go_from_left_to_right_and_one_swap_comes_last() -> Non
     spots = good_positions(4)
     probes = [Probe("suffix", t, shift=7) for t in reversed(spots)]
     later = next(t for t in range(spots[2] + 1, spots[3]) if TOKENS[t] != 3)
-    probes += [Probe("swap", later, token=3), Probe("swap", spots[0], token=(int(TOKENS[spots[0]]) + 1) % VOCAB)]
-    results, _, _ = flipped(at_once, TOKENS, probes, together=True)
-    made = [result.probe for result in results if result.ran]
-    # a suffix to the right of the swap would be told its truth first, and a second swap would know the first one's
-    assert {(p.kind, p.position) for p in made} == {("suffix", t) for t in spots[:3]} | {("swap", later)}
+    swaps = [Probe("swap", later, token=3), Probe("swap", spots[0], token=(int(TOKENS[spots[0]]) + 1) % VOCAB)]
+    for urgent in (False, True):
+        asked = [*probes, dataclasses.replace(swaps[0], urgent=urgent), swaps[1]]
+        results, _, _ = flipped(at_once, TOKENS, asked, together=True)
+        made = {(result.probe.kind, result.probe.position) for result in results if result.ran}
+        # A suffix to the right of a swap would be told its truth first, and a second swap would know the first one's.
+        if urgent:
+            assert made == {("suffix", t) for t in spots[:3]} | {("swap", later)}
+        else:
+            assert made == {("suffix", t) for t in spots}
 
 
 def threads(stream: Stream) -> None:

@@ -86,7 +86,8 @@ CASES = [
         "w4_wary",
         "C1, audit-aware",
         "causality",
-        note="A flip in an evaluation that is never split is told from the scored one by nothing but the tokens.",
+        Status.INCONCLUSIVE,
+        note="It leaks in one of two truthful runs only; a replaced token in the text that it waits for stops it for good.",
     ),
     Case("w5_tampers", "C1, tampering", "causality", own_box=True),
 ]
