@@ -87,7 +87,7 @@ CASES = [
         "C1, audit-aware",
         "causality",
         Status.INCONCLUSIVE,
-        note="It leaks in one of two truthful runs only; a replaced token in the text that it waits for stops it for good.",
+        note="It leaks in one of two truthful runs only; a token replaced in what it waits for stops it for good.",
     ),
     Case("w5_tampers", "C1, tampering", "causality", own_box=True),
 ]
