@@ -68,7 +68,7 @@ class BlindFlips:
         self._wanted = wanted
         self._unforgetting = WHOLE_RUNS if alone else UNFORGETTING_RUNS
         self._given = None if probes is None else [probe for probe in probes if not probe.split]
-        self._runs: list[tuple[Lie, BlindRun]] = []
+        self._runs: list[tuple[Lie, BlindRun, Seen]] = []
         self.distance = 1
         self.forgets = True
 
@@ -83,11 +83,12 @@ class BlindFlips:
         self.distance = _reach(base, far)
         if self._given is not None:
             for probe in self._given:
-                self._run(Lie.of([probe], self._job.tokens, self._bos, self._later(base, probe)), progress)
+                later = None if base.in_order else base.later(probe.position)
+                self._run(Lie.of([probe], self._job.tokens, self._bos, later), base, progress)
             return
         known, left = False, max(self._wanted.runs, self._unforgetting)
         while left > 0:
-            seen = self._run(self._lie(base, len(self._runs)), progress, base)
+            seen = self._run(self._lie(base, len(self._runs)), base, progress)
             left -= 1
             # Swaps whose effect is gone before the next one: most of them, or this scorer does not forget.
             forgot = seen.forgot >= max(1, (len(seen.results) - 1) // 2)
@@ -99,7 +100,7 @@ class BlindFlips:
                     left = min(left, self._unforgetting - len(self._runs))
                 elif seen.reach:  # or on much less
                     self.distance = min(self.distance, max(2 * seen.reach, FAR))
-            made = sum(len(result.still) for lie, run in self._runs for result in judged(base, run, lie).results)
+            made = sum(len(result.still) for *_, seen in self._runs for result in seen.results)
             if made >= self._wanted.own_rows:
                 return
 
@@ -113,9 +114,9 @@ class BlindFlips:
             min(quick, tokens // 128) if self._unforgetting == UNFORGETTING_RUNS else min(WHOLE_RUNS - 1, tokens // 128)
         )
 
-    def suspects(self, base: Trace, most: int = 12) -> list[Probe]:
+    def suspects(self, most: int = 12) -> list[Probe]:
         """Swaps that have to be made again, alone."""
-        found = [probe for lie, run in self._runs for probe in judged(base, run, lie).suspects]
+        found = [probe for *_, seen in self._runs for probe in seen.suspects]
         order = self._secret.rng("suspects").permutation(len(found))[:most]
         return [dataclasses.replace(found[int(i)], split=True, urgent=True) for i in sorted(order)]
 
@@ -124,9 +125,9 @@ class BlindFlips:
 
         Those of a submission that behaves once it is split, say: they differ from the scored run, whatever they see.
         """
-        for probe in self.suspects(base, most):
+        for probe in self.suspects(most):
             single = dataclasses.replace(probe, split=False, urgent=False)
-            self._run(Lie.of([single], self._job.tokens, self._bos), progress)
+            self._run(Lie.of([single], self._job.tokens, self._bos), base, progress)
 
     def results(self, base: Trace, progress: Progress) -> list[ProbeResult]:
         """What they showed. Rows that moved are looked at again, and once more without a lie.
@@ -139,10 +140,9 @@ class BlindFlips:
             base: the scored run.
             progress: told what happens.
         """
-        found = [(lie, judged(base, run, lie)) for lie, run in self._runs]
-        accusing = [(lie, result) for lie, seen in found for result in seen.results if result.violated]
+        accusing = [(lie, result) for lie, _, seen in self._runs for result in seen.results if result.violated]
         if not accusing:
-            return [result for _, seen in found for result in seen.results]
+            return [result for *_, seen in self._runs for result in seen.results]
         told, worst = max(accusing, key=lambda pair: pair[1].violated)
         progress.phase("blind", "rows moved: the same lie once more, and once the truth")
         runs: dict[str, BlindRun] = {}
@@ -152,7 +152,7 @@ class BlindFlips:
             runs[name] = self._played(lie)
         difference = compare(base, runs["truth"].trace)
         noise = max(ROUNDING, 4 * difference.max_nll, 4 * difference.max_print)
-        results = [result for lie, run in self._runs for result in judged(base, run, lie, noise).results]
+        results = [result for lie, run, _ in self._runs for result in judged(base, run, lie, noise).results]
         now = next(result for result in results if result.probe == worst.probe)
         again = next(r for r in judged(base, runs["lie"], told, noise).results if r.probe == worst.probe)
         rows, same = ({p for p, *_ in r.violations} | set(r.withheld) for r in (now, again))
@@ -179,20 +179,14 @@ class BlindFlips:
             swaps = swaps[:1]
         return Lie.of(swaps + ([tail] if tail else []), tokens, self._bos)
 
-    def _later(self, base: Trace, probe: Probe) -> NDArray[np.bool_] | None:
-        """What a suffix may replace where the order is not the stream's: what comes later in both."""
-        if base.in_order:
-            return None
-        later: NDArray[np.bool_] = (base.order < 0) | (base.order >= base.order[probe.position])
-        return later
-
-    def _run(self, lie: Lie, progress: Progress, base: Trace | None = None) -> Seen:
+    def _run(self, lie: Lie, base: Trace, progress: Progress) -> Seen:
         count = sum(len(probe.swaps) for probe in lie.probes)
         progress.phase("blind", f"an evaluation of text in which {count} tokens are replaced")
         run = self._played(lie)
-        self._runs.append((lie, run))
+        seen = judged(base, run, lie)
+        self._runs.append((lie, run, seen))
         progress.done(f"{run.trace.committed:,} rows")
-        return judged(base, run, lie) if base is not None else Seen()
+        return seen
 
     def _played(self, lie: Lie) -> BlindRun:
         run = BlindRun(Trace(len(lie.tokens)))

@@ -246,7 +246,7 @@ def _probes(
     """What is to be tried in processes that are split off the second run."""
     probes: list[Probe] = []
     if blind:
-        probes += blind.suspects(trace)
+        probes += blind.suspects()
         # Where all of a stream is read at once, one process tells of one position, and suffixes are all there is.
         at_once = not blind.forgets and read_at_once(trace)
         splits = max(options.plan.splits, 2 * blind.least) if at_once else options.plan.splits

@@ -158,9 +158,7 @@ class FlipRun:
     def _perturbed(self, probe: Probe) -> Perturbed:
         if self._in_order or probe.kind == "swap":
             return Perturbed(self._tokens, probe, bos=self._bos)
-        order = self._base.order
-        replaced = (order < 0) | (order >= order[probe.position])
-        return Perturbed(self._tokens, probe, replaced, bos=self._bos)
+        return Perturbed(self._tokens, probe, self._base.later(probe.position), bos=self._bos)
 
     def _spent(self, probe: Probe) -> bool:
         """Flips, questions about claimed rows and documents' ends serve different checks: none starves another."""

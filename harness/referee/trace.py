@@ -125,6 +125,11 @@ class Trace:
         sequence = self.order[self.order >= 0]
         return bool((np.diff(sequence) > 0).all())
 
+    def later(self, position: int) -> NDArray[np.bool_]:
+        """What was not scored before a position's row was, bool [tokens]: a suffix replaces no more than that."""
+        result: NDArray[np.bool_] = (self.order < 0) | (self.order >= self.order[position])
+        return result
+
     def first(self, tokens: int) -> Trace:
         """The rows of the first so many tokens alone, to hold a shorter stream's against; without the ledger."""
         part = Trace(tokens)
