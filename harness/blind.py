@@ -151,7 +151,7 @@ class BlindFlips:
             name, lie = plays[int(index)]
             runs[name] = self._played(lie)
         difference = compare(base, runs["truth"].trace)
-        noise = max(ROUNDING, 4 * difference.max_nll, 4 * difference.max_print)
+        noise = max(ROUNDING, 4 * difference.largest)
         results = [result for lie, run, _ in self._runs for result in judged(base, run, lie, noise).results]
         now = next(result for result in results if result.probe == worst.probe)
         again = next(r for r in judged(base, runs["lie"], told, noise).results if r.probe == worst.probe)

@@ -226,7 +226,13 @@ class Evidence:
         """Changes up to this are noise: four times what two identical runs differ by, 0 where they agree."""
         if self.difference is None:
             return 0.0
-        return 4 * max(self.difference.max_nll, self.difference.max_print)
+        return 4 * self.difference.largest
+
+    @property
+    def repeated(self) -> bool:
+        """A second evaluation in a fresh box scored the same positions, with the same rows within rounding."""
+        again = self.difference
+        return again is not None and again.positions > 0 and not again.missing and again.largest <= ROUNDING
 
     @property
     def flip_tolerance(self) -> float:

@@ -7,7 +7,6 @@ import re
 from harness.audit import reach
 from harness.audit.evidence import Evidence, finding
 from harness.record import Finding, Metric, Status, Witness
-from harness.referee.comparator import ROUNDING
 
 CHECK, RULE = "isolation", "isolation"
 
@@ -19,9 +18,7 @@ def check(evidence: Evidence) -> Finding:
     level, difference = evidence.level, evidence.difference
     notices = sorted(set(evidence.trace.notices))
     network = [notice for notice in notices if notice.startswith("network:") and not _LOOPBACK.search(notice)]
-    reloaded = (
-        difference is not None and max(difference.max_nll, difference.max_print) <= ROUNDING and not difference.missing
-    )
+    reloaded = evidence.repeated
     metrics: dict[str, Metric] = {
         "sandbox": level.name,
         "file system confined": level.filesystem,

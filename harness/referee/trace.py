@@ -222,6 +222,11 @@ class Difference:
     max_print: float
     missing: int
 
+    @property
+    def largest(self) -> float:
+        """The largest change of a row, in nats or units of a fingerprint."""
+        return max(self.max_nll, self.max_print)
+
 
 def compare(left: Trace, right: Trace) -> Difference:
     """Compare two traces position by position."""
