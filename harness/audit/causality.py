@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.audit import layouts
 from harness.audit.evidence import Evidence, finding, not_run
 from harness.record import Finding, Metric, Status, Witness
 from harness.referee import price
@@ -136,14 +137,9 @@ def _cyclic(evidence: Evidence, made: list[ProbeResult]) -> list[tuple[ProbeResu
     """
     tokens = np.asarray(evidence.dataset.validation[: evidence.trace.tokens])
     document = np.cumsum(tokens == evidence.dataset.tokenizer.bos_id)
-    inside = [
-        (result, position, "a row knows a token that comes after it in its own document")
-        for result in made
-        for position, _ in result.crossed
-        if document[position] == document[result.probe.position]
-    ]
-    if inside:
-        return inside
+    if inside := layouts.known_ahead(made, document):
+        why = "a row knows a token that comes after it in its own document"
+        return [(result, position, why) for result, position in inside]
     ahead = [(result, position) for result in made for position, _ in result.crossed]
     if ahead and any(result.backwards for result in made):
         why = "rows know tokens that come after them in the stream, and others know tokens that were scored after them"

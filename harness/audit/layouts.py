@@ -8,10 +8,12 @@ D drops what the last whole window does not reach; E never scores the first L - 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.referee.comparator import ProbeResult
 from harness.referee.trace import Read, Trace
 from harness.sandbox.protocol import Purpose
 
@@ -61,6 +63,21 @@ def window_layout(trace: Trace) -> str:
     if gap and missing.max() == last and len(missing) < length:
         return "D: the tail is never scored"
     return "other"
+
+
+def known_ahead(results: Sequence[ProbeResult], document_of: Ints) -> list[tuple[ProbeResult, int]]:
+    """Flips, each with a row that moved although its position stands before the replaced token in the same document.
+
+    Args:
+        results: of the flips.
+        document_of: int64 [tokens], which document a position belongs to.
+    """
+    return [
+        (result, position)
+        for result in results
+        for position, _ in result.crossed
+        if document_of[position] == document_of[result.probe.position]
+    ]
 
 
 def document_order(trace: Trace, starts: Ints) -> str:

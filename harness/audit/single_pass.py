@@ -64,12 +64,7 @@ def check(evidence: Evidence) -> Finding:
         status = Status.UNRULED if "order" in evidence.ruleset.unruled else Status.FAIL
         # Between whole documents the order is a practice. Inside one it is a way to predict a token from what follows
         # it, and where the flips saw that it was used for that, no ruling is needed.
-        used = [
-            (result.probe.position, position)
-            for result in evidence.probes
-            for position, _ in result.crossed
-            if document_of[position] == document_of[result.probe.position]
-        ]
+        used = [(result.probe.position, row) for result, row in layouts.known_ahead(evidence.probes, document_of)]
         if len(inside) and used:
             status = Status.FAIL
             headline = (
