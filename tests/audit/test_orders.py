@@ -69,3 +69,18 @@ def test_rows_may_know_what_is_before_them_in_one_of_two_orders_and_not_some_of_
 def test_in_stream_order_there_is_nothing_of_the_kind(dataset: Dataset) -> None:
     settled(causality.check(evidence(dataset)), Status.PASS)
     settled(single_pass.check(evidence(dataset)), Status.PASS)
+
+
+def test_a_row_that_was_due_and_did_not_come_is_a_violation_with_a_witness(dataset: Dataset) -> None:
+    silent = flip(50, withheld=[48, 49], violated=2)
+    found = settled(causality.check(evidence(dataset, probes=[probe_result(), silent])), Status.FAIL)
+    assert "did not come" in found.headline and found.metrics["of them rows that did not come"] == 2
+    assert found.witness is not None and found.witness.data["withheld"] == [48, 49]
+    assert found.metrics["earliest affected position"] == 48
+
+
+def test_fewer_positions_than_a_pass_takes_is_no_pass(dataset: Dataset) -> None:
+    few = [probe_result(40 + n, probe=Probe("swap", 40 + n, token=7), still=[40 + n]) for n in range(5)]
+    found = settled(causality.check(evidence(dataset, probes=few, planned=24)), Status.INCONCLUSIVE)
+    assert "5 replaced tokens" in found.headline and "24" in found.headline
+    settled(causality.check(evidence(dataset, probes=few, planned=5)), Status.PASS)
