@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.audit.layouts import geometry
+from harness.audit.orders import geometry
 from harness.errors import SubmissionError
 from harness.options import PLANS, Plan
 from harness.progress import Progress

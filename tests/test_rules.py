@@ -46,11 +46,15 @@ def test_a_ruleset_of_ones_own(tmp_path: Path) -> None:
     assert ruleset.limits.total_bytes == 20_000_000 and ruleset.sha256 != rules.load().sha256
 
 
-def test_a_ruleset_may_leave_nothing_open(tmp_path: Path) -> None:
-    text = SHIPPED.read_text()
-    start, stop = text.index("[unruled]"), text.index("[rule.noise]")
-    (tmp_path / "own.toml").write_text(text[:start] + text[stop:])
-    assert rules.load(str(tmp_path / "own.toml")).unruled == {}
+def test_a_ruleset_may_give_only_what_it_changes(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text('name = "own"\nextends = "2026-04-28"\n\n[practice.letter_case]\nruling = "forbidden"\n')
+    own, base = rules.load(str(path)), rules.load()
+    assert own.practice["letter_case"].ruling == "forbidden" and own.rule == base.rule and own.sha256 != base.sha256
+    assert own.practice["letter_case"].text == base.practice["letter_case"].text
+    for base_name, says in (("2020-01-01", "extends: '2020-01-01' is none of"), ("strict", "extends another itself")):
+        path.write_text(f'name = "own"\nextends = "{base_name}"\n')
+        refused(str(path), says)
 
 
 @pytest.mark.parametrize("name", ["2020-01-01", "", "/", "a" * 5000, "nul\0nul", "../rules/2026-04-28"])
@@ -68,6 +72,10 @@ def test_unknown_names_are_answered_with_the_known_ones(name: str) -> None:
         ('size_convention = "wrapped"', 'size_convention = "guessed"', "limits.size_convention"),
         ("[rule.C1]", "[rule.C1]\nseverity = 3", "rule.C1.severity: no such field"),
         ("[rule.C1]", "[rule.C9]", "rule.C1: missing; the checks cite"),
+        ("[practice.gap]", "[practice.hole]", "practice.gap: missing; checks may find"),
+        ("[practice.gap]", "[practice.hole.x]\n[practice.gap]", "practice.hole.title: missing"),
+        ('ruling = "tolerated"', 'ruling = "allowed"', "practice.tail_scored_again.ruling"),
+        ('rule = "C4"', 'rule = "C5"', "practice.tail_scored_again.rule: no rule 'C5'"),
         ("[limits]", "[limits", "is not TOML"),
         ('name = "2026-04-28"', "", "name: missing"),
     ],

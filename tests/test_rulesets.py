@@ -40,15 +40,17 @@ def test_stages_differ_as_the_contest_did() -> None:
     assert first.significance.bar[first.significance.decides].margin_nats == 0.005
     assert last.significance.bar[last.significance.decides].p_value == 0.25
     assert last.significance.bar[last.significance.decides].margin_nats == 0.0
-    assert "adapts_before_scoring" not in first.unruled  # nobody had asked yet
-    assert "adapts_before_scoring" in last.unruled
-    assert (first.policy.adaptation, last.policy.adaptation) == ("scored-only", "scored-only")
-    assert (strict.policy.adaptation, strict.policy.unruled_is) == ("forbidden", "fail")
+    fitted = "adaptation_before_scoring"
+    assert first.practice[fitted].ruling == "tolerated"  # nobody had asked yet
+    assert last.practice[fitted].ruling == "unruled"
+    assert first.practice["adaptation"].ruling == last.practice["adaptation"].ruling == "tolerated"
+    assert {practice.ruling for practice in strict.practice.values()} == {"forbidden"}
     assert strict.significance.bar[strict.significance.decides].margin_unit == "byte"
 
 
 def test_no_source_of_the_first_stage_is_a_later_ruling() -> None:
-    for name, rule in rules.load("2026-03-18").rule.items():
+    first = rules.load("2026-03-18")
+    for name, rule in (first.rule | first.practice).items():
         for number in map(int, re.findall(r"#(\d+)", rule.source)):
             assert number <= 262 or "written down in issue #1017" in rule.source, name
 
@@ -63,9 +65,8 @@ def test_a_file_loads_by_its_path(tmp_path: Path) -> None:
 
 
 BROKEN = [
-    ("[policy]", "[limit]\nx = 1\n\n[policy]", r"limit: no such field"),
-    ('adaptation = "scored-only"', 'adaption = "scored-only"', r"policy\.adaptation: missing"),
-    ('adaptation = "scored-only"', 'adaptation = "sometimes"', r"policy\.adaptation: .*'sometimes'"),
+    ("[significance]", "[limit]\nx = 1\n\n[significance]", r"limit: no such field"),
+    ('ruling = "unruled"', 'rulin = "unruled"', r"practice\.document_starts_never_scored\.ruling: missing"),
     ("total_bytes = 16_000_000", "total_bytes = 0", r"limits\.total_bytes: .*'0'"),
     ("train_seconds = 600.0", "train_seconds = nan", r"limits\.train_seconds"),
     ('size_convention = "wrapped"', 'size_convention = "best"', r"limits\.size_convention"),

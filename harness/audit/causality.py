@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.audit import layouts
+from harness.audit import orders
 from harness.audit.evidence import Evidence, finding, not_run
 from harness.record import Finding, Metric, Status, Witness
 from harness.referee import price
@@ -137,7 +137,7 @@ def _cyclic(evidence: Evidence, made: list[ProbeResult]) -> list[tuple[ProbeResu
     """
     tokens = np.asarray(evidence.dataset.validation[: evidence.trace.tokens])
     document = np.cumsum(tokens == evidence.dataset.tokenizer.bos_id)
-    if inside := layouts.known_ahead(made, document):
+    if inside := orders.known_ahead(made, document):
         why = "a row knows a token that comes after it in its own document"
         return [(result, position, why) for result, position in inside]
     ahead = [(result, position) for result in made for position, _ in result.crossed]

@@ -265,9 +265,7 @@ def _promises(book: _Book, evidence: Evidence) -> None:
 
 def _updates(evidence: Evidence) -> Finding:
     """Score before update as the claims mean it: a ruleset that forbids all adaptation does not make them untrue."""
-    policy = evidence.ruleset.policy.model_copy(update={"adaptation": "scored-only"})
-    ruleset = evidence.ruleset.model_copy(update={"policy": policy})
-    return score_before_update.check(replace(evidence, ruleset=ruleset))
+    return score_before_update.check(replace(evidence, ruleset=evidence.ruleset.taking("tolerated", "adaptation")))
 
 
 def _measured(book: _Book, evidence: Evidence) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.audit.account import Account
+from harness.audit.practices import Seen, ruled
 from harness.corpus.transformed import MARK_BYTES, Kept, bounds, kept, marks
 from harness.record import Finding, Metric, Status, Witness
 
@@ -108,19 +109,19 @@ def with_case(
     account.metrics["documents without their letter case"] = len(folded)
     if len(folded):
         account.not_covered.append(f"{len(folded):,} documents that do not come back with their letter case")
-    ruling = account.evidence.ruleset.unruled.get("casefold")
     texts = account.evidence.dataset.texts
-    if status is not Status.PASS or ruling is None or texts is None or len(folded) < FOLDED * len(found.kept):
+    if status is not Status.PASS or texts is None or len(folded) < FOLDED * len(found.kept):
         return account.settle(status, headline, power=power)
     first = int(folded[0])
     document = int(account.chosen[first])
-    witness = Witness(
+    witness: Witness | None = Witness(
         kind="bytes",
         summary=f"document {document} does not come back with its letter case",
         data={"document": document, "decoded": account.texts[first][:200], "original": texts[document][:200]},
     )
     lost = f"letter case is lost in {len(folded):,} of {len(found.kept):,} documents: what is scored is folded text"
-    return account.settle(Status.UNRULED, f"{lost}. {ruling}", witness, power)
+    status, said, witness = ruled(account.evidence.ruleset, [Seen("letter_case", lost)], witness)
+    return account.settle(status, said if status != Status.PASS else f"{headline}; {said}", witness, power)
 
 
 def _beside(account: Account) -> str:

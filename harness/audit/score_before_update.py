@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.audit.evidence import Evidence, finding
+from harness.audit.practices import Seen, ruled, status_of
 from harness.record import Finding, Metric, Status, Witness
 from harness.referee.comparator import ProbeResult
 from harness.referee.source import Probe
@@ -86,13 +87,11 @@ def check(evidence: Evidence) -> Finding:
         )
     if not updates and not states.changes:
         return conclude(Status.PASS, "no update was made during evaluation: a fixed predictor (Track A)")
-    if evidence.ruleset.policy.adaptation == "forbidden":
+    if status_of(evidence.ruleset, "adaptation") != Status.PASS:
         made_of = f"{steps:,} updates were made" if updates else f"state changed {states.changes:,} times"
-        return conclude(
-            Status.FAIL,
-            f"{made_of} during evaluation; the ruleset admits fixed predictors only (Track A)",
-            _first_update(updates[0]) if updates else states.first_change(),
-        )
+        note = f"{made_of} during evaluation, and these rules are about fixed predictors (Track A)"
+        first = _first_update(updates[0]) if updates else states.first_change()
+        return conclude(*ruled(evidence.ruleset, [Seen("adaptation", note)], first))
     if not updates and not states.compared + states.unread:
         return conclude(
             Status.INCONCLUSIVE,
@@ -145,23 +144,14 @@ def check(evidence: Evidence) -> Finding:
             f"{len(early):,} groups of updates were made with unscored tokens in hand, and no flip was made in the "
             "rows that came next",
         )
-    why = evidence.ruleset.unruled.get("adapts_before_scoring")
     if not within:
         return conclude(
             Status.PASS,
             f"all {steps:,} updates used scored tokens only, as the flips show, and stay in the model: tokens that "
             "were read ahead had no part in them (Track B)",
         )
-    if why is None:
-        return conclude(
-            Status.PASS,
-            f"{steps:,} updates were made between reading and scoring; the flips show that they use scored tokens only",
-        )
-    return conclude(
-        Status.UNRULED,
-        f"{steps:,} updates were made between reading a window and scoring it; the flips show that they use scored "
-        f"tokens only. {why}",
-    )
+    note = f"{steps:,} updates were made between reading a window and scoring it; the flips show that they use scored "
+    return conclude(*ruled(evidence.ruleset, [Seen("adaptation_before_scoring", f"{note}tokens only")]))
 
 
 def _kept(trace: Trace, early: list[Update]) -> tuple[list[Update], list[Update]]:

@@ -1,87 +1,92 @@
-"""single-pass: is every position scored exactly once, from left to right?"""
+"""single-pass: is every position scored exactly once, from left to right?
+
+What a scoring is instead has a name among the ruleset's practices, and the ruleset says how each is taken. That is the
+same for submissions of every kind, see `judge`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from harness.audit import layouts
+from harness.audit import orders, practices
 from harness.audit.evidence import Evidence, finding
+from harness.audit.orders import Scoring
 from harness.record import Finding, Metric, Status, Witness
+from harness.rules import Ruleset
 
 CHECK, RULE = "single-pass", "C4"
 _SHOWN = 20
 
 
 def check(evidence: Evidence) -> Finding:
-    """FAIL on positions scored twice or never, and on an order inside a document that lets rows see what follows them.
-
-    Any other order that is not the stream's is UNRULED, or what the ruleset says.
-    """
+    """What the rules make of the order of commits; FAIL where rows know what follows them in their document."""
     trace = evidence.trace
-    targets = trace.tokens - 1
-    order = trace.order[1:]
-    missing = np.flatnonzero(order < 0) + 1
-    sequence = order[order >= 0]
-    backwards = int((np.diff(sequence) < 0).sum())
-    length, stride = layouts.geometry(trace)
     tokens = np.asarray(evidence.dataset.validation[: trace.tokens])
-    documents = layouts.document_order(trace, np.flatnonzero(tokens == evidence.dataset.tokenizer.bos_id))
-    document_of = np.cumsum(tokens == evidence.dataset.tokenizer.bos_id)
-    metrics: dict[str, Metric] = {
-        "positions": targets,
-        "scored": len(sequence),
-        "never scored": len(missing),
-        "scored again": trace.repeated,
-        "steps back in the order": backwards,
-        "layout of windows": layouts.window_layout(trace),
-        "longest window": length,
-        "stride": stride,
-        "order of documents": documents,
-    }
-    power = {"positions checked": targets, "commits checked": trace.committed}
-    if trace.repeated or len(missing):
-        parts = [f"{trace.repeated:,} commits went to positions that had a row already"] if trace.repeated else []
-        parts += [f"{len(missing):,} of {targets:,} positions were never scored"] if len(missing) else []
-        again = [position for position, _ in trace.repeats[:_SHOWN]]
-        witness = Witness(
-            kind="positions",
-            summary=_summary(again, [int(p) for p in missing[:_SHOWN]]),
-            data={"scored_again": again, "never_scored": [int(p) for p in missing[:_SHOWN]]},
-        )
-        return finding(
-            evidence, CHECK, RULE, Status.FAIL, "; ".join(parts), metrics=metrics, witness=witness, power=power
-        )
-    if backwards:
-        steps = np.flatnonzero((np.diff(order) < 0) & (order[1:] >= 0) & (order[:-1] >= 0)) + 2
-        inside = steps[document_of[steps] == document_of[steps - 1]]
-        first = int(inside[0] if len(inside) else steps[0] if len(steps) else 1)
-        how = f"documents {documents}" if documents != "other" else f"{backwards:,} steps back"
-        metrics["steps back inside a document"] = len(inside)
-        headline = (
-            f"every position is scored once, but not from left to right: {how}, "
-            f"the first step back at position {first:,}. {evidence.ruleset.unruled.get('order', '')}"
-        ).strip()
-        status = Status.UNRULED if "order" in evidence.ruleset.unruled else Status.FAIL
+    scoring = Scoring.of_trace(trace, np.flatnonzero(tokens == evidence.dataset.tokenizer.bos_id))
+    length, stride = orders.geometry(trace)
+    status, headline, witness = judge(scoring, evidence.ruleset)
+    if len(scoring.inside):
         # Between whole documents the order is a practice. Inside one it is a way to predict a token from what follows
         # it, and where the flips saw that it was used for that, no ruling is needed.
-        used = [(result.probe.position, row) for result, row in layouts.known_ahead(evidence.probes, document_of)]
-        if len(inside) and used:
+        used = [(one.probe.position, row) for one, row in orders.known_ahead(evidence.probes, scoring.document_of)]
+        if used:
+            first = int(scoring.inside[0])
             status = Status.FAIL
             headline = (
                 f"tokens of one document are scored out of order, first at position {first:,}, and the row for "
                 f"position {used[0][1]:,} moves when token {used[0][0]:,}, which comes after it, is replaced"
             )
-        witness = Witness(
-            kind="positions",
-            summary=f"position {first} is scored before position {first - 1}",
-            data={"out_of_order": [first]},
-        )
-        return finding(evidence, CHECK, RULE, status, headline, metrics=metrics, witness=witness, power=power)
-    headline = f"all {targets:,} positions are scored exactly once, in stream order"
-    return finding(evidence, CHECK, RULE, Status.PASS, headline, metrics=metrics, power=power)
+            witness = _witness(scoring)
+    return finding(
+        evidence,
+        CHECK,
+        RULE,
+        status,
+        headline,
+        metrics={**metrics(scoring), "longest window": length, "stride": stride},
+        witness=witness,
+        power={"positions checked": trace.tokens - 1, "commits checked": trace.committed},
+    )
 
 
-def _summary(again: list[int], missing: list[int]) -> str:
-    parts = [f"position {again[0]} is scored a second time"] if again else []
-    parts += [f"position {missing[0]} is never scored"] if missing else []
-    return "; ".join(parts)
+def judge(scoring: Scoring, ruleset: Ruleset, who: str = "") -> tuple[Status, str, Witness | None]:
+    """Status, sentence and witness for an order of scoring, by whatever submission.
+
+    Args:
+        scoring: of the pass that counts.
+        ruleset: the rules to judge by.
+        who: by whom, in words, where that is to be said.
+    """
+    seen = orders.practices(scoring)
+    if not seen:
+        return Status.PASS, f"all {scoring.tokens - 1:,} positions are scored exactly once, in stream order{who}", None
+    status, headline, witness = practices.ruled(ruleset, seen, _witness(scoring))
+    return status, headline, None if status == Status.PASS else witness
+
+
+def metrics(scoring: Scoring) -> dict[str, Metric]:
+    """The numbers behind the judgement."""
+    found: Mapping[str, Metric] = {
+        "positions": scoring.tokens - 1,
+        "scored": int((scoring.order >= 0).sum()),
+        "never scored": len(scoring.never),
+        "scored again": int(np.maximum(scoring.times - 1, 0).sum()),
+        "steps back in the order": scoring.steps_back,
+        "steps back inside a document": len(scoring.inside),
+        "layout": orders.layout(scoring),
+        "order of documents": orders.document_order(scoring),
+    }
+    return dict(found)
+
+
+def _witness(scoring: Scoring) -> Witness:
+    again, never, back = (
+        [int(p) for p in positions[:_SHOWN]] for positions in (scoring.again, scoring.never, scoring.out_of_order)
+    )
+    parts = [f"position {again[0]:,} is scored a second time"] if again else []
+    parts += [f"position {never[0]:,} is never scored"] if never else []
+    parts += [f"position {back[0]:,} is scored before the scored position to its left"] if back else []
+    data = {"scored_again": again, "never_scored": never, "out_of_order": back}
+    return Witness(kind="positions", summary="; ".join(parts), data=data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.audit.evidence import Evidence, finding
+from harness.audit.practices import Seen, ruled
 from harness.record import Finding, Status, Witness
 
 CHECK, RULE = "size-limit", "size"
@@ -15,12 +16,12 @@ CONVENTIONS = {
 
 
 def check(evidence: Evidence) -> Finding:
-    """FAIL when even the ruleset's convention is over; UNRULED when only a stricter one is."""
+    """FAIL when the ruleset's convention is over; where only a stricter one is, that is a practice."""
     limit = evidence.ruleset.limits.total_bytes
     sizes = evidence.sizes
     totals = {name: sizes.artifact + sizes.code[name] for name in CONVENTIONS}
-    ruled = evidence.ruleset.limits.size_convention
-    metrics = {f"total, {ruled.replace('_', ' ')}, bytes": totals[ruled], "limit, bytes": limit}
+    convention = evidence.ruleset.limits.size_convention
+    metrics = {f"total, {convention.replace('_', ' ')}, bytes": totals[convention], "limit, bytes": limit}
     metrics |= {"artifact, bytes": sizes.artifact}
     metrics |= {f"code, {name.replace('_', ' ')}, bytes": sizes.code[name] for name in CONVENTIONS}
     metrics |= {f"total, {name.replace('_', ' ')}, bytes": total for name, total in totals.items()}
@@ -40,29 +41,30 @@ def check(evidence: Evidence) -> Finding:
     }
     over = [name for name, total in totals.items() if total > limit]
     witness = None
-    if totals[ruled] > limit:
+    if totals[convention] > limit:
         status = Status.FAIL
-        headline = f"{totals[ruled]:,} bytes ({ruled}) are {totals[ruled] - limit:,} over the limit of {limit:,}"
+        over_by = totals[convention] - limit
+        headline = f"{totals[convention]:,} bytes ({convention}) are {over_by:,} over the limit of {limit:,}"
         witness = Witness(
             kind="bytes",
-            summary=f"artifact {sizes.artifact:,} + code {sizes.code[ruled]:,} = {totals[ruled]:,} bytes",
+            summary=f"artifact {sizes.artifact:,} + code {sizes.code[convention]:,} = {totals[convention]:,} bytes",
             data={
-                "convention": ruled,
+                "convention": convention,
                 "artifact": sizes.artifact,
-                "code": sizes.code[ruled],
+                "code": sizes.code[convention],
                 "limit": limit,
                 "files": [{"name": name, "bytes": size} for name, size in sizes.files],
             },
         )
-    elif over and "size_between_conventions" in evidence.ruleset.unruled:
-        status = Status.UNRULED
-        headline = (
-            f"{totals[ruled]:,} bytes ({ruled}) fit, {totals[over[0]]:,} ({over[0].replace('_', ' ')}) do not. "
-            f"{evidence.ruleset.unruled['size_between_conventions']}"
-        )
+    elif over:
+        name = over[0].replace("_", " ")
+        note = f"{totals[convention]:,} bytes ({convention}) fit, {totals[over[0]]:,} ({name}) do not"
+        status, headline, witness = ruled(evidence.ruleset, [Seen("byte_convention", note)])
     else:
         status = Status.PASS
-        headline = f"{totals[ruled]:,} bytes ({ruled}), {limit - totals[ruled]:,} below the limit of {limit:,}"
+        headline = (
+            f"{totals[convention]:,} bytes ({convention}), {limit - totals[convention]:,} below the limit of {limit:,}"
+        )
     return finding(
         evidence,
         CHECK,

@@ -17,9 +17,6 @@ from harness.sandbox.protocol import STATE, Purpose, Rows
 #: A hundred passes over windows with a stride of one, inputs and targets, have two hundred.
 RANGES_PER_TOKEN = 256
 
-#: Repeated commits are counted without limit, and this many are kept as evidence.
-KEPT_REPEATS = 1000
-
 
 @dataclass(frozen=True)
 class Read:
@@ -75,8 +72,9 @@ class Trace:
         prints: float64 [tokens, PROJECTIONS], fingerprints of the rows.
         order: int64 [tokens], sequence number of the position's first commit, -1 without one.
         events: reads, commits and updates, in order.
-        repeats: (position, sequence number) of commits to positions that had a row already; the first one counts.
-        repeated: how many such commits there were.
+        times: int64 [tokens], commits to the position; the first one counts.
+        since: int64 [tokens], how many other positions were committed for the first time between the position's first
+            commit and its last one.
         kinds: how rows were given.
         states: digests of the state that the box reported, where one changed.
         notices: what the box's telemetry reported.
@@ -89,13 +87,15 @@ class Trace:
     prints: NDArray[np.float64] = field(init=False)
     order: NDArray[np.int64] = field(init=False)
     events: list[Event] = field(default_factory=list)
-    repeats: list[tuple[int, int]] = field(default_factory=list)
-    repeated: int = 0
+    times: NDArray[np.int64] = field(init=False)
+    since: NDArray[np.int64] = field(init=False)
     kinds: set[Rows] = field(default_factory=set)
     states: list[State] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     finished: bool = False
     _sequence: int = 0
+    _ranks: NDArray[np.int64] = field(init=False)
+    _new: int = 0
     _sizes: dict[int, int] = field(default_factory=dict)
     _handed_out: NDArray[np.bool_] = field(init=False)
     _pending: int = 0
@@ -106,6 +106,7 @@ class Trace:
         self.excess = np.zeros(self.tokens)
         self.prints = np.zeros((self.tokens, PROJECTIONS))
         self.order = np.full(self.tokens, -1, np.int64)
+        self.times, self.since, self._ranks = (np.zeros(self.tokens, np.int64) for _ in range(3))
         self._handed_out = np.zeros(self.tokens, bool)
         self._handed_out[:1] = True  # x_0 is never scored, so it is never pending
 
@@ -113,6 +114,11 @@ class Trace:
     def committed(self) -> int:
         """Commits so far, repeated ones included."""
         return self._sequence
+
+    @property
+    def repeated(self) -> int:
+        """Commits to positions that had a row already."""
+        return int(np.maximum(self.times - 1, 0).sum())
 
     @property
     def scored(self) -> NDArray[np.int64]:
@@ -160,11 +166,12 @@ class Trace:
         self._sizes[self._sequence] = len(positions)
         self._sequence += len(positions)
         new = first_of(positions) & (self.order[positions] < 0)
-        for position, number in zip(positions[~new], sequence[~new], strict=True):
-            self.repeated += 1
-            if len(self.repeats) < KEPT_REPEATS:
-                self.repeats.append((int(position), int(number)))
         where = positions[new]
+        rank = self._new + np.cumsum(new)
+        self._new += len(where)
+        np.add.at(self.times, positions, 1)
+        self._ranks[where] = rank[new]
+        np.maximum.at(self.since, positions[~new], rank[~new] - self._ranks[positions[~new]])
         self._pending -= int(self._handed_out[where].sum())
         self.order[where] = sequence[new]
         self.nll[where] = scored.nll[new]

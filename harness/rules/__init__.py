@@ -33,7 +33,35 @@ CITED = (
     "proof",
 )
 
+#: Practices that a check may come upon; a ruleset says of each how it is taken.
+PRACTICES = (
+    "tail_scored_again",
+    "tail_never_scored",
+    "first_targets_never_scored",
+    "gap_after_first_window",
+    "document_starts_never_scored",
+    "gap",
+    "scored_again",
+    "second_pass",
+    "steps_back",
+    "longest_document_first",
+    "adaptation",
+    "adaptation_before_scoring",
+    "validation_warm_up",
+    "calibration_after_cap",
+    "outside_the_timer",
+    "last_step_over_cap",
+    "letter_case",
+    "byte_convention",
+    "files_not_counted",
+    "chosen_weights",
+    "chosen_evaluation",
+)
+
 Unit = Literal["token", "byte"]
+
+#: "tolerated": accepted records do it, so a finding names it and the verdict does not change. "unruled": no ruling.
+Ruling = Literal["forbidden", "tolerated", "unruled"]
 
 
 class _Table(BaseModel):
@@ -59,17 +87,22 @@ class Limits(_Table):
     size_convention: str = Field(pattern="^(shipped|wrapped|all_files)$")
 
 
-class Policy(_Table):
-    """Where rulesets differ in principle.
+class Practice(_Table):
+    """One way of doing things that evidence can establish, and how the rules take it.
 
     Attributes:
-        adaptation: "scored-only" admits updates from tokens that are scored already (Track B of issue #1017),
-            "forbidden" admits none at all (Track A).
-        unruled_is: "unruled" reports a practice without a ruling as what it is, "fail" holds it against the submission.
+        title: for people.
+        rule: id of the rule that it would break.
+        ruling: how it is taken.
+        text: what a finding says of the ruling, one sentence.
+        source: where the ruling is, or the case that shows that there is none.
     """
 
-    adaptation: Literal["scored-only", "forbidden"]
-    unruled_is: Literal["unruled", "fail"]
+    title: str = Field(min_length=1)
+    rule: str = Field(min_length=1)
+    ruling: Ruling
+    text: str = Field(min_length=1)
+    source: str = Field(min_length=1)
 
 
 class Bar(_Table):
@@ -94,34 +127,39 @@ class Significance(_Table):
 
 
 class Ruleset(_Table):
-    """A whole ruleset. `unruled` names practices without a ruling, and why each is unruled."""
+    """A whole ruleset: limits, rules by id, and practices by name."""
 
     name: str = Field(min_length=1)
     title: str = Field(min_length=1)
     limits: Limits
-    policy: Policy
     significance: Significance
     rule: dict[str, Rule]
-    unruled: dict[str, str] = {}
+    practice: dict[str, Practice]
     sha256: str = ""
+
+    def taking(self, ruling: Ruling, *practices: str) -> Ruleset:
+        """The same rules with another ruling on some practices."""
+        other = {name: self.practice[name].model_copy(update={"ruling": ruling}) for name in practices}
+        return self.model_copy(update={"practice": {**self.practice, **other}})
 
 
 def load(name: str = DEFAULT) -> Ruleset:
     """Read a ruleset that ships with the harness, by name, or a TOML file, by path.
 
+    A ruleset with `extends = "NAME"` has what that shipped one has, but for the fields that it gives itself.
+
     Raises:
-        UsageError: no such ruleset, or the file does not fit the schema, or lacks a rule that a check cites.
+        UsageError: no such ruleset, or the file does not fit the schema, or lacks a rule that a check cites or a
+            practice that one may come upon.
     """
-    known = available()
-    shipped = resources.files(__name__) / f"{name}.toml"
-    try:
-        content = (shipped if name in known else Path(name)).read_bytes()
-    except (OSError, ValueError):
-        raise UsageError(f"no ruleset {name!r}; the harness ships {', '.join(known)}, or give a .toml file") from None
-    try:
-        data = tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"ruleset {name} is not TOML: {error}") from None
+    content, data = _read(name)
+    if (base := data.pop("extends", None)) is not None:
+        if base not in available():
+            raise UsageError(f"ruleset {name}: extends: {base!r} is none of {', '.join(available())}")
+        under, below = _read(base)
+        if "extends" in below:
+            raise UsageError(f"ruleset {name}: extends: {base!r} extends another itself")
+        content, data = under + content, _over(below, data)
     if "sha256" in data:
         raise UsageError(f"ruleset {name}: sha256: no such field; the harness computes it")
     try:
@@ -130,6 +168,13 @@ def load(name: str = DEFAULT) -> Ruleset:
         raise UsageError(f"ruleset {name}: {_plain(error.errors()[0])}") from None
     if missing := [rule for rule in CITED if rule not in ruleset.rule]:
         raise UsageError(f"ruleset {name}: rule.{missing[0]}: missing; the checks cite {', '.join(CITED)}")
+    if missing := [practice for practice in PRACTICES if practice not in ruleset.practice]:
+        raise UsageError(f"ruleset {name}: practice.{missing[0]}: missing; checks may find {', '.join(PRACTICES)}")
+    for practice, how in ruleset.practice.items():
+        if practice not in PRACTICES:
+            raise UsageError(f"ruleset {name}: practice.{practice}: unknown; there are {', '.join(PRACTICES)}")
+        if how.rule not in ruleset.rule:
+            raise UsageError(f"ruleset {name}: practice.{practice}.rule: no rule {how.rule!r}")
     wanted = ruleset.significance
     if wanted.decides not in wanted.bar:
         raise UsageError(
@@ -140,6 +185,28 @@ def load(name: str = DEFAULT) -> Ruleset:
             f"ruleset {name}: significance.min_seeds: {wanted.min_seeds} are more than max_seeds, {wanted.max_seeds}"
         )
     return ruleset
+
+
+def _read(name: str) -> tuple[bytes, dict[str, Any]]:
+    known = available()
+    shipped = resources.files(__name__) / f"{name}.toml"
+    try:
+        content = (shipped if name in known else Path(name)).read_bytes()
+    except (OSError, ValueError):
+        raise UsageError(f"no ruleset {name!r}; the harness ships {', '.join(known)}, or give a .toml file") from None
+    try:
+        return content, tomllib.loads(content.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"ruleset {name} is not TOML: {error}") from None
+
+
+def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Tables merged, field by field; what is above counts."""
+    merged = dict(below)
+    for key, value in above.items():
+        old = merged.get(key)
+        merged[key] = _over(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def available() -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from harness.audit.guard import guarded, settled
+from harness.audit.guard import guarded
 from harness.record import Finding, Status
 from harness.scripts.checks import (
     artifact_independence,
@@ -45,7 +45,7 @@ def judge(evidence: ScriptEvidence, names: Sequence[str] | None = None) -> list[
         if name in CHECKS:
             finding = guarded(name, CHECKS[name], evidence)
             if finding is not None:
-                findings.append(_if_claimed(settled(finding, evidence.ruleset), evidence))
+                findings.append(_if_claimed(finding, evidence))
     return findings
 
 

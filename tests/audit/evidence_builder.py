@@ -88,9 +88,9 @@ def evidence(dataset: Dataset, trace: Trace | None = None, **changes: Any) -> Ev
     return Evidence(**{**clean, **changes})
 
 
-def without_unruled(ruleset: Ruleset | None = None) -> Ruleset:
-    """The same rules with nothing left open."""
-    return (ruleset or rules.load()).model_copy(update={"unruled": {}})
+def taking(ruling: rules.Ruling, *practices: str) -> Ruleset:
+    """The default rules with another ruling on some practices."""
+    return rules.load().taking(ruling, *practices)
 
 
 def with_limits(**limits: Any) -> Ruleset:

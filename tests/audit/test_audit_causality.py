@@ -18,7 +18,7 @@ from tests.audit.evidence_builder import (
     probe_result,
     read,
     settled,
-    without_unruled,
+    taking,
 )
 
 
@@ -142,9 +142,12 @@ def test_updates_before_the_commit_with_clean_flips_are_unruled(dataset: Dataset
     assert "#1336" in found.headline
 
 
-def test_under_rules_that_leave_nothing_open_they_pass(dataset: Dataset) -> None:
+def test_rules_that_settle_it_are_followed(dataset: Dataset) -> None:
     trace = adapted_before(len(dataset.validation))
-    settled(score_before_update.check(evidence(dataset, trace, ruleset=without_unruled())), Status.PASS)
+    for ruling, status in (("tolerated", Status.PASS), ("forbidden", Status.FAIL)):
+        ruleset = taking(ruling, "adaptation_before_scoring")
+        found = settled(score_before_update.check(evidence(dataset, trace, ruleset=ruleset)), status)
+        assert "#1336" in found.headline  # what was seen is said, whatever the ruling
 
 
 @pytest.mark.parametrize("facts", [{}, {"control": 0}, {"error": "ended early"}])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.audit.layouts import document_order, geometry, window_layout
+from harness.audit.orders import Scoring, document_order, geometry
+from harness.audit.orders import layout as named
 from harness.referee.rows import PROJECTIONS, Scored
 from harness.referee.trace import Trace
 from harness.sandbox.protocol import Purpose, Rows
@@ -25,7 +26,7 @@ def ledger(targets: int, windows: list[tuple[int, int, int]]) -> Trace:
     return trace
 
 
-def layout(name: str, n: int) -> list[tuple[int, int, int]]:
+def windows(name: str, n: int) -> list[tuple[int, int, int]]:
     """Independent restatements of the six layouts."""
     if name in ("A1", "A2"):
         found = [(w, min(L, n - w)) for w in range(0, n, S)]
@@ -39,31 +40,39 @@ def layout(name: str, n: int) -> list[tuple[int, int, int]]:
     return [(w, L, L - S) for w in range(0, n - L + 1, S)]
 
 
+def layout(trace: Trace) -> str:
+    return named(Scoring.of_trace(trace, np.zeros(1, np.int64), toy=True))
+
+
 @pytest.mark.parametrize(
-    ("name", "targets"), [("A1", 203), ("A2", 200), ("C", 203), ("C", 20), ("D", 203), ("E", 200), ("F", 200)]
-)
-def test_layouts_are_named(name: str, targets: int) -> None:
-    trace = ledger(targets, layout(name, targets))
-    assert window_layout(trace).startswith(f"{name}:")
+    ("name", "targets", "called"),
+    [
+        ("A1", 203, "A"), ("A2", 200, "A"), ("C", 203, "C"), ("C", 20, "C"), ("D", 203, "D"), ("D", 200, "C"),
+        ("E", 200, "E"), ("E", 203, "D and E"),
+    ],
+)  # fmt: skip
+def test_layouts_are_named(name: str, targets: int, called: str) -> None:
+    trace = ledger(targets, windows(name, targets))
+    assert layout(trace).startswith(f"{called}:")
     if targets > L:
         assert geometry(trace) == (L, S)
 
 
 def test_what_fits_no_layout_is_other() -> None:
-    skipped = [w for i, w in enumerate(layout("C", 203)) if i != 5]
-    assert window_layout(ledger(203, skipped)) == "other"
-    twice = layout("C", 203)
-    assert window_layout(ledger(203, [*twice[:3], twice[2], *twice[3:]])) == "other"
-    assert window_layout(Trace(10)) == "other"
+    skipped = [w for i, w in enumerate(windows("C", 203)) if i != 5]
+    assert layout(ledger(203, skipped)) == "other"
+    twice = windows("C", 203)
+    assert layout(ledger(203, [*twice[:3], twice[2], *twice[3:]])) == "other"
+    assert layout(Trace(10)) == "other"
 
 
 def test_the_order_of_documents_is_named() -> None:
     starts = np.array([0, 10, 40, 60, 65, 90])
     spans = list(zip(starts, np.append(starts[1:], 120), strict=True))
     stream = ledger(119, [(int(a), int(b - a), 0) if b < 120 else (int(a), int(b - a - 1), 0) for a, b in spans])
-    assert document_order(stream, starts) == "stream"
+    assert document_order(Scoring.of_trace(stream, starts)) == "stream"
     longest = sorted(spans, key=lambda span: span[0] - span[1])
     trace = ledger(119, [(int(a), int(min(b, 119) - a), 0) for a, b in longest])
-    assert document_order(trace, starts) == "longest first"
+    assert document_order(Scoring.of_trace(trace, starts)) == "longest first"
     trace = ledger(119, [(int(a), int(min(b, 119) - a), 0) for a, b in longest[::-1]])
-    assert document_order(trace, starts) == "shortest first"
+    assert document_order(Scoring.of_trace(trace, starts)) == "shortest first"

@@ -12,7 +12,7 @@ from harness.audit.evidence import ArtifactSizes, Clocks
 from harness.corpus.dataset import Dataset
 from harness.errors import UsageError
 from harness.record import Status
-from tests.audit.evidence_builder import FIT, evidence, settled, with_limits, without_unruled
+from tests.audit.evidence_builder import FIT, evidence, settled, taking, with_limits
 
 LIMIT = 16_000_000
 
@@ -33,13 +33,14 @@ def test_one_byte_over_fails(dataset: Dataset) -> None:
     assert [bar["status"] for bar in found.figures["sizes"]["bars"]] == ["PASS", "FAIL", "FAIL"]
 
 
-def test_over_by_a_stricter_convention_alone_is_unruled(dataset: Dataset) -> None:
+@pytest.mark.parametrize(("ruling", "status"), [("tolerated", "PASS"), ("unruled", "UNRULED"), ("forbidden", "FAIL")])
+def test_over_by_a_stricter_convention_alone_is_a_practice(dataset: Dataset, ruling: rules.Ruling, status: str) -> None:
     over = sizes(LIMIT - 10, 5, 10, 11)
-    settled(size_limit.check(evidence(dataset, sizes=over)), Status.UNRULED)
-    settled(size_limit.check(evidence(dataset, sizes=over, ruleset=without_unruled())), Status.PASS)
+    found = size_limit.check(evidence(dataset, sizes=over, ruleset=taking(ruling, "byte_convention")))
+    assert "16,000,001 (all files) do not" in settled(found, Status(status)).headline
 
 
-@pytest.mark.parametrize(("convention", "status"), [("shipped", "UNRULED"), ("all_files", "FAIL")])
+@pytest.mark.parametrize(("convention", "status"), [("shipped", "PASS"), ("all_files", "FAIL")])
 def test_the_ruleset_names_the_convention(dataset: Dataset, convention: str, status: str) -> None:
     found = size_limit.check(
         evidence(dataset, sizes=sizes(LIMIT - 10, 5, 10, 11), ruleset=with_limits(size_convention=convention))

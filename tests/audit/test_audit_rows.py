@@ -7,13 +7,14 @@ import dataclasses
 import numpy as np
 import pytest
 
+from harness import rules
 from harness.audit import determinism, isolation, normalization, single_pass
 from harness.corpus.dataset import Dataset
 from harness.record import Status
 from harness.referee.comparator import ROUNDING
 from harness.referee.trace import Difference, Trace
 from harness.sandbox.protocol import Rows
-from tests.audit.evidence_builder import CLOSED, OPEN, clean_trace, commit, evidence, settled, without_unruled
+from tests.audit.evidence_builder import CLOSED, OPEN, clean_trace, commit, evidence, settled, taking
 
 LOG_PROBS = {"kind": Rows.LOG_PROBS}
 
@@ -70,31 +71,62 @@ def test_every_position_once_and_in_order_passes(dataset: Dataset) -> None:
     assert found.metrics["scored"] == found.metrics["positions"] == len(dataset.validation) - 1
 
 
-@pytest.mark.parametrize("gap", [[1], [5, 6, 7], [-1]])
+@pytest.mark.parametrize("gap", [[5, 6, 7, 190, 191], [4000]])
 def test_a_gap_fails(dataset: Dataset, gap: list[int]) -> None:
     tokens = len(dataset.validation)
-    gap = [p % tokens for p in gap]
     trace = Trace(tokens)
     commit(trace, [p for p in range(1, tokens) if p not in gap])
     found = settled(single_pass.check(evidence(dataset, trace)), Status.FAIL)
     assert found.witness is not None
-    assert found.witness.data == {"scored_again": [], "never_scored": gap}
+    assert found.witness.data == {"scored_again": [], "never_scored": gap, "out_of_order": []}
     assert found.metrics["never scored"] == len(gap) and found.metrics["scored again"] == 0
 
 
-def test_a_duplicate_fails(dataset: Dataset) -> None:
-    trace = clean_trace(len(dataset.validation))
+@pytest.mark.parametrize(("gap", "layout"), [([1, 2], "E"), ([-2, -1], "D"), ([1, -1], "D and E"), ([9, 10], "F")])
+def test_what_accepted_records_leave_out_is_named_and_held_against_nobody(
+    dataset: Dataset, gap: list[int], layout: str
+) -> None:
+    tokens = len(dataset.validation)
+    left = {p % tokens for p in gap}
+    trace = Trace(tokens)
+    commit(trace, [p for p in range(1, tokens) if p not in left])
+    found = settled(single_pass.check(evidence(dataset, trace)), Status.PASS)
+    assert "never scored" in found.headline and str(found.metrics["layout"]).startswith(f"{layout}:")
+    settled(single_pass.check(evidence(dataset, trace, ruleset=rules.load("strict"))), Status.FAIL)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_to_leave_out_more_than_they_do_fails(dataset: Dataset, first: bool) -> None:
+    """One position in fifty, at an end that may be chosen by what it costs."""
+    tokens = len(dataset.validation)
+    few = tokens // 50
+    trace = Trace(tokens)
+    commit(trace, range(1 + few, tokens) if first else range(1, tokens - few))
+    settled(single_pass.check(evidence(dataset, trace)), Status.FAIL)
+
+
+def test_a_second_row_changes_nothing_and_is_named(dataset: Dataset) -> None:
+    tokens = len(dataset.validation)
+    trace = Trace(tokens)
+    commit(trace, range(1, 11))
     commit(trace, [9, 9, 4], nll=0.1)
-    found = settled(single_pass.check(evidence(dataset, trace)), Status.FAIL)
-    assert found.witness is not None and found.witness.data["scored_again"] == [9, 9, 4]
+    commit(trace, range(11, tokens))
+    found = settled(single_pass.check(evidence(dataset, trace)), Status.UNRULED)
+    assert found.witness is not None and found.witness.data["scored_again"] == [4, 9]
     assert found.metrics["scored again"] == 3 and trace.nll[9] == 2.0
+
+
+def test_a_second_pass_fails(dataset: Dataset) -> None:
+    trace = clean_trace(len(dataset.validation))
+    commit(trace, range(1, 30), nll=0.1)
+    settled(single_pass.check(evidence(dataset, trace)), Status.FAIL)
 
 
 def test_gaps_and_duplicates_are_both_named(dataset: Dataset) -> None:
     trace = Trace(len(dataset.validation))
     commit(trace, [1, 2, 2])
     found = settled(single_pass.check(evidence(dataset, trace)), Status.FAIL)
-    assert "that had a row already" in found.headline and "never scored" in found.headline
+    assert "scored again" in found.headline and "never scored" in found.headline
 
 
 def test_another_order_is_unruled_or_a_violation_as_the_rules_have_it(dataset: Dataset) -> None:
@@ -106,7 +138,7 @@ def test_another_order_is_unruled_or_a_violation_as_the_rules_have_it(dataset: D
     assert found.metrics["steps back in the order"] == 1 and found.witness is not None
     assert found.witness.data["out_of_order"] == [101]
     assert trace.order[101] < trace.order[100]
-    settled(single_pass.check(evidence(dataset, trace, ruleset=without_unruled())), Status.FAIL)
+    settled(single_pass.check(evidence(dataset, trace, ruleset=taking("forbidden", "steps_back"))), Status.FAIL)
 
 
 # determinism

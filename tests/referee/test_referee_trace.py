@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.referee.rows import PROJECTIONS, Scored
-from harness.referee.trace import KEPT_REPEATS, Commit, Read, Trace, Update, compare
+from harness.referee.trace import Commit, Read, Trace, Update, compare
 from harness.sandbox.protocol import Purpose, Rows
 
 
@@ -58,21 +58,21 @@ def test_a_repeat_is_counted_and_the_first_row_stays() -> None:
     trace = Trace(6)
     commit(trace, [1, 2, 3], [1.0, 2.0, 3.0])
     commit(trace, [2, 4], [0.5, 4.0])
-    assert trace.repeated == 1 and trace.repeats == [(2, 3)]
+    assert trace.repeated == 1 and trace.times.tolist() == [0, 1, 2, 1, 1, 0] and trace.since[2] == 1
     assert trace.nll[2] == 2.0 and trace.order.tolist() == [-1, 0, 1, 2, 4, -1]
 
 
 def test_a_repeat_within_one_commit_is_counted_too() -> None:
     trace = Trace(6)
     commit(trace, [3, 1, 3, 3], [9.0, 1.0, 0.1, 0.2])
-    assert trace.repeated == 2 and trace.repeats == [(3, 2), (3, 3)]
+    assert trace.repeated == 2 and trace.times[3] == 3 and trace.since[3] == 1
     assert trace.nll[3] == 9.0 and trace.order[3] == 0 and trace.committed == 4
 
 
-def test_repeats_are_counted_without_limit_and_kept_up_to_one() -> None:
+def test_repeats_are_counted_without_limit() -> None:
     trace = Trace(2)
-    commit(trace, [1] * (KEPT_REPEATS + 500))
-    assert trace.repeated == KEPT_REPEATS + 499 and len(trace.repeats) == KEPT_REPEATS
+    commit(trace, [1] * 1500)
+    assert trace.repeated == 1499 and trace.since[1] == 0
 
 
 @given(st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=6), max_size=8))
@@ -85,6 +85,11 @@ def test_whatever_is_committed_the_first_of_each_position_counts(groups: list[li
             sequence += 1
     assert trace.scored.tolist() == sorted(first) and trace.committed == sequence
     assert trace.repeated == sequence - len(first)
+    flat = [position for group in groups for position in group]
+    for position in first:
+        at = [index for index, one in enumerate(flat) if one == position]
+        between = set(flat[at[0] : at[-1]]) - set(flat[: at[0] + 1])
+        assert trace.times[position] == len(at) and trace.since[position] == len(between)
     for position, number in first.items():
         assert trace.order[position] == number and trace.nll[position] == number
     assert trace.in_order == (list(first) == sorted(first))

@@ -66,14 +66,12 @@ CASES = [
         note="The state is thrown away: the flips are clean, and the ledger names what happened.",
     ),
     Case("v17_skips", "V17, B9", "single-pass"),
-    Case("v22_longest_first", "V22", "single-pass", Status.UNRULED),
     Case("v23_network", "V23", "isolation"),
     Case("c1_off_by_one", "C1", "causality"),
     Case("c1_small_leak", "C1", "causality"),
     Case("c1_rare_leak", "C1", "null-stream"),
     Case("c2_forged_claims", "C2", "normalization"),
     Case("c4_score_twice", "C4", "single-pass"),
-    Case("c4_tail_duplicates", "C4", "single-pass"),
     Case("w1_remembers", "C1, audit-aware", "causality", own_box=True),
     Case(
         "w2_feels_the_split",
@@ -92,10 +90,14 @@ CASES = [
     Case("w5_tampers", "C1, tampering", "causality", own_box=True),
 ]
 
-#: Nobody is accused on either side: what a document's end does to the next document is information.
-INFORMATION = Case("v18_smear", "V18, B10", "", Status.PASS, note="Causal, and no rule: information only.")
+#: Nobody is accused on either side: it is named, and the verdict stays PASS.
+INFORMATION = [
+    Case("v18_smear", "V18, B10", "", Status.PASS, note="Causal, and no rule: information only."),
+    Case("v22_longest_first", "V22", "", Status.PASS, note="Accepted records do it: a note."),
+    Case("c4_tail_duplicates", "C4", "", Status.PASS, note="Accepted records do it: a note."),
+]
 
-ANIMALS = [case.animal for case in [*CASES, INFORMATION]]
+ANIMALS = [case.animal for case in [*CASES, *INFORMATION]]
 
 #: Classes that an adapter cannot express, and what holds that up.
 BY_CONSTRUCTION = [

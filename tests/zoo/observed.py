@@ -93,4 +93,4 @@ def smallest(entries: dict[str, Entry]) -> str:
 
 def all_cases() -> list[Case]:
     """Accused and informative ones."""
-    return [*CASES, INFORMATION]
+    return [*CASES, *INFORMATION]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from harness.audit.practices import Seen, ruled
 from harness.record import Finding, Metric, Status
 from harness.scripts.checks import causality, followed
 from harness.scripts.checks.comparing import Comparison, compare
@@ -101,7 +102,7 @@ def check(evidence: ScriptEvidence) -> Finding:
 
 
 def check_warm_up(evidence: ScriptEvidence) -> Finding | None:
-    """UNRULED where validation tokens were trained on before the pass and left no trace; None where none were."""
+    """What the rules make of validation tokens that were trained on before the pass and left no trace, if any were."""
     main = evidence.main
     if main is None:
         return None
@@ -110,13 +111,15 @@ def check_warm_up(evidence: ScriptEvidence) -> Finding | None:
     if not trained or check(evidence).status != Status.PASS:
         return None
     places = [f"{place} ({count} times)" for place, count in ledger.before_places.most_common(3)]
+    note = f"{trained:,} validation positions were trained on before they were scored, and the result was thrown away"
+    status, headline, witness = ruled(evidence.ruleset, [Seen("validation_warm_up", note)])
     return found(
         evidence,
         WARM_UP,
         RULE,
-        Status.UNRULED,
-        f"{trained:,} validation positions were trained on before they were scored, and the result was thrown away; "
-        "opinions on #1530 differ, its successors warm up on random tokens",
+        status,
+        headline,
+        witness=witness,
         metrics={"positions": trained, "where": texts(places)},
         power={"whole runs on changed text": sum(f.scope == "run" for f in evidence.flips)},
         not_covered=["whether the state is thrown away at full size as well"],

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.record import Finding, Metric, Status
+from harness.audit.practices import Seen, ruled, status_of
+from harness.record import Finding, Metric, Status, Witness
 from harness.scripts.checks import causality, followed
 from harness.scripts.checks.evidence import ScriptEvidence, found, texts
 
@@ -50,7 +51,7 @@ def check(evidence: ScriptEvidence) -> Finding:
         "flips at positions trained early": len(at_early),
     }
 
-    def conclude(status: Status, headline: str, **more: object) -> Finding:
+    def conclude(status: Status, headline: str, witness: Witness | None = None) -> Finding:
         return found(
             evidence,
             CHECK,
@@ -60,7 +61,7 @@ def check(evidence: ScriptEvidence) -> Finding:
             metrics=metrics,
             power=power,
             not_covered=_NOT_COVERED,
-            **more,  # type: ignore[arg-type]  # only a witness
+            witness=witness,
         )
 
     problem = followed.why_not(evidence)
@@ -68,10 +69,9 @@ def check(evidence: ScriptEvidence) -> Finding:
         return conclude(Status.INCONCLUSIVE, f"in the {main.name} pass nothing is amiss, but {problem}")
     if not trained:
         return conclude(Status.PASS, f"nothing was trained on in the {main.name} pass: a fixed predictor (Track A)")
-    if evidence.ruleset.policy.adaptation == "forbidden":
-        return conclude(
-            Status.UNRULED, f"{trained:,} positions were trained on; the ruleset admits fixed predictors only (Track A)"
-        )
+    if status_of(evidence.ruleset, "adaptation") != Status.PASS:
+        note = f"{trained:,} positions were trained on, and these rules are about fixed predictors (Track A)"
+        return conclude(*ruled(evidence.ruleset, [Seen("adaptation", note)]))
     if not early.any():
         more = f" ({only_starts.sum():,} BOS targets apart)" if only_starts.any() else ""
         return conclude(
@@ -89,8 +89,5 @@ def check(evidence: ScriptEvidence) -> Finding:
         return conclude(Status.FAIL, f"{count}, and flips show that it enters their rows", witness=witness)
     if not at_early or not any(item[1].aligned and item[1].control for item in at_early):
         return conclude(Status.INCONCLUSIVE, f"{count}; no flip at such a position says whether that shows")
-    why = evidence.ruleset.unruled.get("adapts_before_scoring", "")
-    return conclude(
-        Status.UNRULED if why else Status.PASS,
-        f"{count}; flips at {len(at_early)} of them moved no row that must not move. {why}".strip(),
-    )
+    note = f"{count}; flips at {len(at_early)} of them moved no row that must not move"
+    return conclude(*ruled(evidence.ruleset, [Seen("adaptation_before_scoring", note)]))

@@ -6,6 +6,8 @@ data. Evaluation: the final pass alone, and with the warm-up of its compiler and
 
 from __future__ import annotations
 
+from harness.audit.clocks import CALIBRATION, OUTSIDE
+from harness.audit.practices import Seen, ruled
 from harness.record import Finding, Metric, Status
 from harness.scripts.evidence.case import Case, finding, if_claimed
 from harness.scripts.evidence.logs import Metric as Evaluation
@@ -21,7 +23,7 @@ _GPUS = 8
 
 
 def check_train(case: Case) -> Finding:
-    """FAIL where the loop of a record ran past the limit by more than a step; UNRULED where only calibration does."""
+    """FAIL where the loop of a record ran past the limit by more than a step; calibration after it is a practice."""
     check, rule, limit = "train-clock", "train_clock", case.ruleset.limits.train_seconds
     timed = [run for run in case.carried if run.train_ms is not None]
     if not timed:
@@ -37,14 +39,16 @@ def check_train(case: Case) -> Finding:
     metrics["runs"] = len(timed)
     covered = ["compilation and warm-up steps before the timer, which no log times"]
     over = loop - limit
-    if slack < over <= max(_CALLED_OVER, slack):
-        headline = (
-            f"training took {loop:.3f} s by its own clock: {over:.2f} s over are more than one step, and less than the "
-            f"1.153 s that were called over the cap in #1956"
-        )
+
+    def practised(practice: str, note: str, quotes: list[Number | Quote | None]) -> Finding:
+        status, said, _ = ruled(case.ruleset, [Seen(practice, note)])
         return finding(
-            case, check, rule, Status.UNRULED, headline, quotes=[worst.train_ms], metrics=metrics, not_covered=covered
+            case, check, rule, if_claimed(case, status), said, quotes=quotes, metrics=metrics, not_covered=covered
         )
+
+    if slack < over <= max(_CALLED_OVER, slack):
+        note = f"training took {loop:.3f} s by its own clock: {over:.2f} s over the cap, which is more than one step"
+        return practised("last_step_over_cap", note, [worst.train_ms])
     if over > slack:
         headline = f"training took {loop:.3f} s by its own clock, over {limit:g} s and the {slack:.2f} s of one step"
         return finding(
@@ -53,34 +57,32 @@ def check_train(case: Case) -> Finding:
         )  # fmt: skip
     quotes: list[Number | Quote | None] = [after.train_ms, after.hessians]
     if touching > limit + _overshoot(after):
-        headline = (
+        note = (
             f"training took {loops[id(after)]:.1f} s and calibration on training data {_calibration(after):.1f} s "
-            f"more, {touching:.1f} s together; merged records did so (#1855), others were closed for it (25 March)"
+            f"more, {touching:.1f} s together"
         )
-        return finding(case, check, rule, Status.UNRULED, headline, quotes=quotes, metrics=metrics, not_covered=covered)
+        return practised(CALIBRATION, note, quotes)
     marked = [run for run in timed if "calibrates on training data" in run.marks and run.hessians is None]
     full = [run for run in marked if loops[id(run)] > limit - 2]
     if full:
         quotes = [full[0].train_ms, *full[0].marks["calibrates on training data"]]
-        headline = f"training took {loops[id(full[0])]:.1f} s, and calibration on training data came after it, untimed"
-        return finding(case, check, rule, Status.UNRULED, headline, quotes=quotes, metrics=metrics, not_covered=covered)
+        note = f"training took {loops[id(full[0])]:.1f} s, and calibration on training data came after it, untimed"
+        return practised(CALIBRATION, note, quotes)
     made = [run for run in timed if run.generated]
     if made and made[0].generated:
-        headline = (
+        note = (
             f"training took {loop:.1f} s; {made[0].generated.value:.1f} s of generating calibration text came after it "
-            "and are in neither clock (merged in #1019)"
+            "and are in neither clock"
         )
         quotes = [made[0].train_ms, made[0].generated]
         if loops[id(made[0])] + made[0].generated.value > limit + slack:
-            return finding(
-                case, check, rule, Status.UNRULED, headline, quotes=quotes, metrics=metrics, not_covered=covered
-            )
+            return practised(CALIBRATION, note, quotes)
     headline = f"{touching:.1f} s of {limit:g} s by the strictest reading of {len(timed)} logs"
     return finding(case, check, rule, Status.PASS, headline, quotes=quotes, metrics=metrics, not_covered=covered)
 
 
 def check_eval(case: Case) -> Finding:
-    """FAIL where the claimed pass of a record took longer than the limit; UNRULED where what precedes it does."""
+    """FAIL where the claimed pass of a record took longer than the limit; what precedes it is a practice."""
     check, rule, limit = "eval-clock", "eval_clock", case.ruleset.limits.eval_seconds
     timed = [(one.run, _pass_seconds(one.run, one.metric)) for one in case.headline.carried]
     known = [(run, seconds) for run, seconds in timed if seconds is not None]
@@ -106,11 +108,14 @@ def check_eval(case: Case) -> Finding:
         )  # fmt: skip
     quotes = [line, after.warmup, after.outside]
     if whole > limit:
-        headline = (
+        note = (
             f"the final pass took {seconds:.1f} s; with compiling and computing ahead of its timer {whole:.1f} s are "
-            f"over {limit:g} s. No ruling says where the clock starts; merged records leave this out (#1851, #1855)"
+            f"over {limit:g} s"
         )
-        return finding(case, check, rule, Status.UNRULED, headline, quotes=quotes, metrics=metrics, not_covered=covered)
+        status, headline, _ = ruled(case.ruleset, [Seen(OUTSIDE, note)])
+        return finding(
+            case, check, rule, if_claimed(case, status), headline, quotes=quotes, metrics=metrics, not_covered=covered
+        )
     headline = f"{whole:.1f} s of {limit:g} s by the strictest reading of {len(known)} logs"
     return finding(case, check, rule, Status.PASS, headline, quotes=quotes, metrics=metrics, not_covered=covered)
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.audit.guard import guarded, settled
-from harness.record import Finding, Status, Witness, verdict_of
+from harness.audit.guard import guarded
+from harness.record import Finding, Status, verdict_of
 from harness.rules import Ruleset
 from harness.scripts.evidence import clocks, consistency, data, headline, metric, records, sizes
 from harness.scripts.evidence.case import Case
@@ -90,7 +90,7 @@ def open_case(folder: Path, ruleset: Ruleset) -> Case:
 
 def judge(case: Case) -> Linted:
     """All checks on what was read. One that breaks is an ERROR, and the others go on."""
-    findings = [_settled(guarded(name, CHECKS[name], case), case.ruleset) for name in CHECKS]
+    findings = [guarded(name, CHECKS[name], case) for name in CHECKS]
     return Linted(case.papers.path, case.claims, findings, facts_of(case), case)
 
 
@@ -164,9 +164,3 @@ def _claims_record(folder: Path, claims: Claims) -> bool:
     if claims.non_record or re.search(r"non[-_]?record", parts, re.I):
         return False
     return "10min" in claims.track.lower() or "track_10min" in parts or not claims.track
-
-
-def _settled(found: Finding, ruleset: Ruleset) -> Finding:
-    """A practice without a ruling, under a ruleset that holds it against the submission."""
-    witness = Witness(kind="evidence", summary=found.headline, data={"quotes": found.metrics.get("evidence", [])})
-    return settled(found, ruleset, witness)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from harness.audit.practices import Seen, ruled
 from harness.record import Finding, Metric, Status
 from harness.scripts.evidence.case import Case, finding, if_claimed
 from harness.scripts.evidence.logs import Run
 from harness.scripts.evidence.reading import Number, Quote
 
 CHECK, RULE = "size-limit", "size"
+
+#: How the code is counted, in words.
+_SHIPPED, _ALL_FILES = "with the script as shipped", "with every file that the script names"
+_WRAPPED = "with the script in a wrapper"
 _NOT_COVERED = [
     "the tokenizer file, which the contest does not count (issue #43)",
     "the sealed artifact itself, which the folder does not hold: its bytes are as the log prints them",
@@ -15,7 +20,7 @@ _NOT_COVERED = [
 
 
 def check(case: Case) -> Finding:
-    """FAIL where the bytes are over the limit however the code is counted; UNRULED where the conventions differ."""
+    """FAIL where the bytes are over the limit however the code is counted; where only some counts are, a practice."""
     limit = case.ruleset.limits.total_bytes
     added = [run for run in case.carried if run.total is not None]
     claimed = case.claims.bytes_total
@@ -27,13 +32,13 @@ def check(case: Case) -> Finding:
     model = _model(worst)
     if model is not None:
         for name, code in (
-            ("with the script as shipped", case.code.shipped),
-            ("with every file that the script names", case.code.all_files),
+            (_SHIPPED, case.code.shipped),
+            (_ALL_FILES, case.code.all_files),
         ):
             if code is not None:
                 totals[name] = int(model.value) + code
         if max(totals.values()) > limit and case.code.wrapped is not None:
-            totals["with the script in a wrapper"] = int(model.value) + case.code.wrapped
+            totals[_WRAPPED] = int(model.value) + case.code.wrapped
     if claimed is not None:
         totals["as claimed"] = int(claimed.value)
     metrics: dict[str, Metric] = {f"{name}, bytes": value for name, value in totals.items()}
@@ -60,15 +65,24 @@ def check(case: Case) -> Finding:
         return finding(
             case, CHECK, RULE, status, headline, quotes=quotes, metrics=metrics, data=data, not_covered=_NOT_COVERED
         )
-    why = case.ruleset.unruled.get("size_between_conventions")
     fitting = "; ".join(f"{value:,} {name}" for name, value in totals.items() if value <= limit)
     headline = f"{'; '.join(f'{value:,} {name}' for name, value in over.items())}: over {limit:,}; "
     headline += f"but {fitting or 'a minified script in a wrapper may fit'}"
-    status = Status.UNRULED if why and fitting else Status.INCONCLUSIVE
+    status = Status.INCONCLUSIVE
+    if fitting and not (shipped and _SHIPPED in over):
+        practice = "byte_convention" if _all_fit(case, model, limit) else "files_not_counted"
+        status, headline, _ = ruled(case.ruleset, [Seen(practice, headline)])
     return finding(
-        case, CHECK, RULE, status, f"{headline}. {why}" if status == Status.UNRULED else headline,
-        quotes=quotes, metrics=metrics, not_covered=_NOT_COVERED,
-    )  # fmt: skip
+        case, CHECK, RULE, if_claimed(case, status), headline, quotes=quotes, metrics=metrics, not_covered=_NOT_COVERED
+    )
+
+
+def _all_fit(case: Case, model: Number | None, limit: int) -> bool:
+    """Whether the model, the script in a wrapper and every other file that it needs are within the limit together."""
+    code = case.code
+    if model is None or code.wrapped is None or code.shipped is None or code.all_files is None:
+        return False
+    return int(model.value) + code.wrapped + max(0, code.all_files - code.shipped) <= limit
 
 
 def _binds(case: Case) -> bool:
