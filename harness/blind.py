@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +14,9 @@ from harness.errors import SubmissionError
 from harness.options import PLANS, Plan
 from harness.progress import Progress
 from harness.referee import plan
-from harness.referee.blind import BlindRun, Lie, Seen, blind_probe, judged
+from harness.referee.blind import FORGOTTEN, BlindRun, Lie, Seen, blind_probe, judged
 from harness.referee.comparator import ROUNDING, ProbeResult
+from harness.referee.null import Bigram
 from harness.referee.secret import Secret
 from harness.referee.source import Probe, Real
 from harness.referee.trace import Read, Trace, compare
@@ -33,6 +34,12 @@ WHOLE_RUNS = 6
 #: Swaps are at least so many tokens apart; and where windows do not tell how far, so many parts of the stream.
 FAR = 32
 
+#: Runs that replace tokens at the same places, where single probabilities are claimed: each asks for one more of a row.
+SHARED = 4
+
+#: A range that is read is a window up to this part of the stream. Longer ones say nothing of what rows depend on.
+WINDOW = 1 / 8
+
 
 class BlindFlips:
     """Evaluations with swaps all over the stream, and what it takes to be sure of what they show.
@@ -46,6 +53,8 @@ class BlindFlips:
         wanted: how many positions, in how many runs at most.
         probes: those of a replay, each in a run of its own; None: they are drawn.
         alone: no process will be split, as with several ranks: all that is learnt is learnt here.
+        bigram: a model of the training text, for scorers that claim single probabilities: what is swapped in is drawn
+            from it.
     """
 
     def __init__(
@@ -59,6 +68,7 @@ class BlindFlips:
         probes: Sequence[Probe] | None = None,
         *,
         alone: bool = False,
+        bigram: Callable[[], Bigram],
     ) -> None:
         self._job = job
         self._bos = bos
@@ -69,6 +79,9 @@ class BlindFlips:
         self._unforgetting = WHOLE_RUNS if alone else UNFORGETTING_RUNS
         self._given = None if probes is None else [probe for probe in probes if not probe.split]
         self._runs: list[tuple[Lie, BlindRun, Seen]] = []
+        self._bigram = bigram
+        self._asked: dict[int, list[int]] = {}
+        self._places: list[Probe] = []
         self.distance = 1
         self.forgets = True
 
@@ -79,8 +92,7 @@ class BlindFlips:
             base: a run that was told the truth. Its windows say how far apart swaps must be.
             progress: told what happens.
         """
-        far = max(len(self._job.tokens) // FAR, FAR)
-        self.distance = _reach(base, far)
+        self.distance, far = _reach(base)
         if self._given is not None:
             for probe in self._given:
                 later = None if base.in_order else base.later(probe.position)
@@ -99,8 +111,12 @@ class BlindFlips:
                 if not forgot:
                     left = min(left, self._unforgetting - len(self._runs))
                 elif seen.reach:  # or on much less
-                    self.distance = min(self.distance, max(2 * seen.reach, FAR))
-            made = sum(len(result.still) for *_, seen in self._runs for result in seen.results)
+                    self.distance = min(self.distance, max(seen.reach + 2 * FORGOTTEN, FAR))
+            made = sum(
+                bool(result.still or result.probe.odds is not None and result.claimed is not None)
+                for *_, seen in self._runs
+                for result in seen.results
+            )
             if made >= self._wanted.own_rows:
                 return
 
@@ -173,10 +189,16 @@ class BlindFlips:
         begin = 0
         if not self.forgets:  # only rows up to the first swap tell anything
             begin = int(rng.integers(len(tokens) // 8, max(len(tokens) // 8 + 1, len(tokens) - 2 * self.distance)))
-        swaps = plan.spread(tokens, self._classes, rng, begin, stop, self.distance)
-        swaps = [probe for probe in swaps if base.order[probe.position] >= 0]
+        if not self._places or index < 2 or (index - 1) % SHARED == 0 or not len(base.claimed):
+            self._places = plan.spread(tokens, self._classes, rng, begin, stop, self.distance)
+        swaps = [probe for probe in self._places if base.order[probe.position] >= 0]
         if not self.forgets:
             swaps = swaps[:1]
+        claimed = set(base.claimed.tolist())
+        if claimed:
+            asked = [probe for probe in swaps if probe.position in claimed]
+            drawn = plan.guessed(asked, tokens, self._bigram(), self._asked, self._bos, rng)
+            swaps = sorted([*drawn, *(p for p in swaps if p.position not in claimed)], key=lambda p: p.position)
         return Lie.of(swaps + ([tail] if tail else []), tokens, self._bos)
 
     def _run(self, lie: Lie, base: Trace, progress: Progress) -> Seen:
@@ -199,16 +221,21 @@ class BlindFlips:
         return run
 
 
-def _reach(base: Trace, far: int) -> int:
-    """How far apart swaps must be, as far as reads tell: the longest range and the stride of windows; at most `far`.
+def _reach(base: Trace) -> tuple[int, int]:
+    """How far apart swaps must be as far as reads tell, and how far at most.
 
-    A read of more than that is one of the whole stream, or nearly, and says nothing of what rows depend on.
+    The first is the longest window and the stride of windows; the second is no less, and a part of the stream.
     """
+    most = max(base.tokens // FAR, FAR)
     sizes = [event.ranges[:, 1] - event.ranges[:, 0] for event in base.events if isinstance(event, Read)]
     lengths = np.concatenate(sizes) if sizes else np.zeros(0, np.int64)
-    lengths = lengths[lengths < far]
+    lengths = lengths[lengths <= max(WINDOW * base.tokens, most)]
+    if not len(lengths):
+        return most, most
+    longest = int(lengths.max())
     _, stride = geometry(base)
-    return min(max(int(lengths.max()) + min(stride, far), FAR), far) if len(lengths) else far
+    reach = max(longest + min(stride, longest), FAR)
+    return reach, max(most, reach)
 
 
 def unconfirmed(result: ProbeResult, rows: int) -> ProbeResult:

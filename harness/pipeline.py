@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ from harness.record import (
 from harness.recording import record_of, score_of
 from harness.referee.comparator import ROUNDING, ProbeResult, starts_agree
 from harness.referee.flips import FlipRun
+from harness.referee.null import Bigram
 from harness.referee.plan import (
     alternatives,
     boundaries,
@@ -54,6 +56,9 @@ Ints = NDArray[np.int64]
 
 #: Checks that flips decide.
 FLIPS = {"causality", "score-before-update"}
+
+#: Those, and what needs whole evaluations of other text where single probabilities are claimed.
+BLIND = {*FLIPS, "normalization"}
 
 #: Rows that all probes together may commit, in units of the stream. A batch each is usual; a submission that reads the
 #: whole stream first has its process split there, and every probe goes all the way to its position.
@@ -134,7 +139,7 @@ def gather(
     )  # fmt: skip
     unsplit = _unsplit(options)
     second = bool(audit.NEED_SECOND_RUN.intersection(options.checks))
-    flips = bool(FLIPS & set(options.checks))
+    flips = bool(BLIND & set(options.checks))
     again: Trace | None = None
     results: list[ProbeResult] = []
     retraining = None
@@ -145,15 +150,24 @@ def gather(
         retraining = retrain(folder, given, sealed, seed, out, options, progress)
     classes = token_classes(dataset.tokenizer, dataset.table, tokens)
     bos = dataset.tokenizer.bos_id
-    blind = BlindFlips(job, bos, classes, out, secret, options.plan, probes, alone=bool(unsplit)) if flips else None
+    blind = (
+        BlindFlips(
+            job, bos, classes, out, secret, options.plan, probes, alone=bool(unsplit),
+            bigram=functools.cache(lambda: Bigram.of_shards(dataset.train_shards, dataset.vocab_size)),
+        )
+        if flips
+        else None
+    )  # fmt: skip
     with beside(job, dataset, out, options.null_source, secret, wanted="null-stream" in options.checks) as null:
         with EvaluationBox(job, out / "evaluation.log") as box:
             trace, clock = _whole_run(box, tokens, progress, "score", f"scoring {len(tokens) - 1:,} tokens")
             level = box.box.level
         peak = box.box.exit.max_rss_bytes if box.box.exit else 0
+        claims = Rows.REALISED in trace.kinds and "normalization" in options.checks
+        if blind and not claims and not FLIPS & set(options.checks):
+            blind = None
         if blind:
             blind.play(trace, progress)
-        claims = Rows.REALISED in trace.kinds and "normalization" in options.checks
         if second or claims and not unsplit:
             with EvaluationBox(job, out / "audit.log") as box:
                 if unsplit:

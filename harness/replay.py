@@ -87,8 +87,8 @@ def replay(
         probes = [
             Probe("swap", int(data["position"]), token=int(token), token_class=ALTERNATIVE) for token in data["tokens"]
         ]
-    elif recorded.witness.kind == "whole row":
-        probes = None  # its place follows from the audit's nonce
+    elif recorded.witness.kind in ("whole row", "draws"):
+        probes = None  # places and tokens follow from the audit's nonce
     elif recorded.witness.kind == "null":
         options = dataclasses.replace(options, null_source=data.get("null_source", "model"))
     with tempfile.TemporaryDirectory(prefix="harness-replay-") as scratch:

@@ -3,12 +3,18 @@
 At a position t the token is replaced by others; a scorer that holds a distribution claims a probability for each, and
 together with the real token's they sum to at most 1. Of rows in the scored run only a part is asked for, so its sum is
 a lower bound. One row of a short stream is asked for in full, where the vocabulary is not too large for that.
+
+Whole evaluations in which tokens are replaced all over the stream ask for one more probability at each such place. A
+token y that is drawn there with probability r(y), which nobody but the referee knows, has E[q(y) / r(y)] <= 1 for
+whatever distribution q the scorer holds. Bets on the difference, 1 + b (q(y) / r(y) - 1) for a fixed share b, multiply
+to a supermartingale: by Ville's inequality it passes e^21 with a probability below 1e-9 if every claim is one of a
+distribution. The mean over a few shares is one as well.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +22,8 @@ import numpy as np
 from harness.audit.evidence import Evidence, finding
 from harness.record import Finding, Metric, Status, Witness
 from harness.referee.comparator import ROUNDING
-from harness.referee.source import ALTERNATIVE
+from harness.referee.null import CERTAIN
+from harness.referee.source import ALTERNATIVE, Probe
 from harness.referee.wholerow import LARGEST_VOCABULARY, WholeRow
 
 CHECK, RULE = "normalization", "C2"
@@ -26,6 +33,9 @@ TOLERANCE = 1e-4
 
 #: Claims of a whole row that a witness lists: the largest.
 LISTED = 24
+
+#: Shares of the wealth that are bet on each drawn token: small ones see a little everywhere, large ones much at times.
+BETS = (0.01, 0.03, 0.1, 0.3)
 
 #: Standard errors by which an estimate of a whole row's sum has to exceed 1 to be held against it.
 ERRORS = 4
@@ -39,6 +49,10 @@ def check(evidence: Evidence) -> Finding:
     apart = max((one.differs(int(tokens[one.position])) for one in evidence.rows), default=0.0)
     allowed = max(evidence.flip_tolerance, ROUNDING)
     parts = _Parts.of(evidence)
+    drawn = [
+        (one.probe, one.claimed) for one in evidence.probes if one.probe.odds is not None and one.claimed is not None
+    ]
+    wealth = log_wealth(drawn)
     low = float(np.nanmin(trace.nll))
     largest = math.exp(min(-low, 700.0))
     metrics: dict[str, Metric] = {
@@ -46,10 +60,13 @@ def check(evidence: Evidence) -> Finding:
         "largest probability claimed": largest,
         **parts.metrics(),
     }
+    if drawn:
+        metrics["log of the wealth won by betting on drawn tokens"] = wealth
     power: dict[str, Metric] = {
         "share of a row that was asked for": parts.share,
         "positions asked": len(parts.sums),
         "rows asked for in full": len(evidence.rows),
+        "tokens drawn": len(drawn),
     }
     not_covered = [
         "all other rows, and the rest of these: a partial sum is a lower bound (null-stream bounds the total)"
@@ -92,6 +109,30 @@ def check(evidence: Evidence) -> Finding:
             f"sum to {parts.largest:.4g}",
             witness,
         )
+    if wealth >= CERTAIN:
+        mean = float(np.mean([ratio(probe, nll) for probe, nll in drawn]))
+        witness = Witness(
+            kind="draws",
+            summary=(
+                f"{len(drawn):,} tokens drawn with known probabilities were claimed, on average, at {mean:.3f} times "
+                "these: more than 1 by far more than chance gives"
+            ),
+            data={
+                "tokens": len(drawn),
+                "mean_ratio": mean,
+                "log_wealth": wealth,
+                "largest": [
+                    [probe.position, probe.token, -nll, probe.odds]
+                    for probe, nll in sorted(drawn, key=lambda one: -ratio(*one))[:LISTED]
+                ],
+            },
+        )
+        return conclude(
+            Status.FAIL,
+            f"what is claimed for {len(drawn):,} tokens that were drawn in place of others is no distribution: bets on "
+            f"that won a factor of e^{wealth:.1f}, and e^{CERTAIN:g} has a chance below 1e-9",
+            witness,
+        )
     if row is not None and row.total > 1 + TOLERANCE and evidence.tolerance <= ROUNDING:
         return conclude(
             Status.FAIL,
@@ -118,9 +159,11 @@ def check(evidence: Evidence) -> Finding:
     said = []
     if parts.sums:
         said.append(
-            f"{parts.each} probabilities of each of {len(parts.sums)} rows were asked for; "
+            f"up to {parts.each} probabilities of each of {len(parts.sums)} rows were asked for; "
             f"they sum to at most {parts.largest:.4f}"
         )
+    if drawn:
+        said.append(f"bets on {len(drawn):,} drawn tokens won a factor of e^{wealth:.1f}, short of e^{CERTAIN:g}")
     if row is not None:
         said.append(f"{row.claims} of all {len(row.log_probs)} of one row sum to {row.total:.6f}")
     if not said:
@@ -133,6 +176,23 @@ def check(evidence: Evidence) -> Finding:
         said.append("no row was asked for in full, so the rest is not known")
         return conclude(Status.INCONCLUSIVE, "; ".join(said))
     return conclude(Status.PASS, "; ".join(said))
+
+
+def ratio(probe: Probe, nll: float) -> float:
+    """What is claimed for a drawn token, in units of the probability that it was drawn with."""
+    assert probe.odds is not None
+    return math.exp(min(-nll - probe.odds, 300.0))
+
+
+def log_wealth(drawn: Sequence[tuple[Probe, float]]) -> float:
+    """Log of what bets on drawn tokens have won: the mean over `BETS` of the products; -inf never, 0 without draws.
+
+    Args:
+        drawn: swaps with their odds, and the loss in nats that the scorer claimed for the token.
+    """
+    ratios = np.array([ratio(probe, nll) for probe, nll in drawn])
+    won = [float(np.log1p(share * (ratios - 1)).sum()) for share in BETS]
+    return float(np.logaddexp.reduce(won) - math.log(len(BETS)))
 
 
 @dataclass(frozen=True)
@@ -157,13 +217,21 @@ class _Parts:
     def of(cls, evidence: Evidence) -> _Parts:
         """Collect the answers."""
         asked: dict[int, list[tuple[int, float]]] = {}
+        drawn: set[int] = set()
         for result in evidence.probes:
-            if result.probe.token_class == ALTERNATIVE and result.own is not None:
-                asked.setdefault(result.probe.position, []).append((result.probe.token, -result.own[1]))
+            if result.probe.token_class == ALTERNATIVE and result.claimed is not None:
+                asked.setdefault(result.probe.position, []).append((result.probe.token, -result.claimed))
+                if result.probe.odds is not None:
+                    drawn.add(result.probe.position)
         others = len(evidence.dataset.table.base) - 1
         sums: dict[int, float] = {}
         estimates, surely = [], 0.0
         for position, claims in asked.items():
+            if position in drawn:  # not drawn evenly, so that their sum is all that they say
+                sums[position] = math.exp(-float(evidence.trace.nll[position]))
+                sums[position] += sum(math.exp(min(log_prob, 700.0)) for _, log_prob in claims)
+                surely = max(surely, sums[position])
+                continue
             probabilities = np.exp([min(log_prob, 700.0) for _, log_prob in claims])
             real = math.exp(-float(evidence.trace.nll[position]))
             sums[position] = real + float(probabilities.sum())
@@ -196,7 +264,7 @@ class _Parts:
             "positions asked": len(self.asked),
             "alternatives claimed for": sum(map(len, self.asked.values())),
             "largest partial sum": self.largest,
-            "mean estimate of a whole sum": float(np.mean(self.estimates)),
+            **({"mean estimate of a whole sum": float(np.mean(self.estimates))} if self.estimates else {}),
             "largest estimate less four standard errors": self.surely,
         }
 

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.referee.comparator import ROUNDING, ProbeResult
+from harness.referee.rows import apart
 from harness.referee.source import Perturbed, Probe, Tokens
 from harness.referee.trace import Trace
-from harness.sandbox.protocol import Rows
 
 #: So many rows in a row that did not move: what was replaced before them is forgotten.
 FORGOTTEN = 16
@@ -115,11 +115,11 @@ def judged(base: Trace, run: BlindRun, lie: Lie, tolerance: float = ROUNDING) ->
     trace = run.trace
     both = (base.order >= 0) & (trace.order >= 0)
     nll = np.where(both, np.abs(base.nll - trace.nll), 0.0)
-    prints = np.where(both, np.abs(base.prints - trace.prints).max(axis=1), 0.0)
+    prints = np.where(both, apart(base.prints, trace.prints), 0.0)
     size = np.maximum(nll, prints)
-    realised = Rows.REALISED in base.kinds
-    if realised:  # the probability claimed at a swap is another token's
-        size[[position for probe in lie.probes for position, _ in probe.swaps]] = 0.0
+    claimed = np.isnan(base.prints[:, 0]) | np.isnan(trace.prints[:, 0])
+    swapped = [position for probe in lie.probes for position, _ in probe.swaps if claimed[position]]
+    size[swapped] = 0.0  # a probability claimed at a swap is another token's
     moved = size > tolerance
     withheld = (base.order >= 0) & (trace.order < 0) & (run.error is None)
     firsts = [probe.position for probe in lie.probes]
@@ -153,12 +153,14 @@ def judged(base: Trace, run: BlindRun, lie: Lie, tolerance: float = ROUNDING) ->
                 result.compared = at + 1 - begin - forgotten
                 if moved[begin + forgotten : at + 1].any():
                     seen.suspects.append(probe)
-            elif both[at] and not moved[at]:
+            elif both[at] and not moved[at] and not claimed[at]:
                 result.compared = 1
-        if both[at] and not moved[at] and (known or not realised):
+        if both[at] and not moved[at] and not claimed[at]:
             result.still = [at]
-        if both[at] and known:
+        if both[at] and known and not claimed[at]:
             result.own = (float(base.nll[at]), float(trace.nll[at]))
+        elif trace.order[at] >= 0 and known and np.isnan(trace.prints[at, 0]):
+            result.claimed = float(trace.nll[at])
         after = slice(at + 1, end)
         result.control = int(moved[after].sum())
         result.control_size = float(size[after].max(initial=0.0))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.referee.rows import Scored
+from harness.referee.rows import Scored, apart
 from harness.referee.sinks import Ints
 from harness.referee.source import Probe
 from harness.referee.trace import Trace, first_of
@@ -42,6 +42,8 @@ class ProbeResult:
         controls_seen: positions after the flip that were compared.
         effects: (position, |change of NLL|) of all rows that moved, for the leak matrix.
         own: NLL of the real token at the probe's own position, before and after, where the row was compared.
+        claimed: loss that was claimed for the token that was swapped in at the probe's position, nats, where that was
+            all that was given.
         batch: number of the read at which the probe came due.
         error: the submission broke under the probe; one line.
         rows: rows that the probe's process committed (its cost).
@@ -75,6 +77,7 @@ class ProbeResult:
     controls_seen: int = 0
     effects: list[tuple[int, float]] = field(default_factory=list)
     own: tuple[float, float] | None = None
+    claimed: float | None = None
     batch: int = -1
     error: str | None = None
     rows: int = 0
@@ -194,12 +197,12 @@ class Comparator:
         self._seen[positions] = True
         where = positions[fresh]
         nll = np.abs(scored.nll[fresh] - base.nll[where])
-        prints = np.abs(scored.prints[fresh] - base.prints[where]).max(axis=1, initial=0.0)
+        prints = apart(scored.prints[fresh], base.prints[where])
         size = np.maximum(nll, prints)
         own = np.isin(where, self._swapped)
-        if kind == Rows.REALISED:
-            # The probability claimed at the flip is another token's; it is kept below, and compared with nothing.
-            size = np.where(own, 0.0, size)
+        # A probability claimed at the flip is another token's; it is kept below, and compared with nothing.
+        claimed = np.isnan(scored.prints[fresh, 0]) | np.isnan(base.prints[where, 0])
+        size = np.where(own & claimed, 0.0, size)
         moved = size > 0
         held = self._must_hold[where]
         late = held & (base.order[where] < self._overtaken)
@@ -222,9 +225,11 @@ class Comparator:
         ):
             rows += [(int(where[i]), float(size[i])) for i in np.flatnonzero(near & which & ~held)[:20]]
         for i in np.flatnonzero(own):
-            if where[i] == at:
-                result.own = (float(base.nll[where[i]]), float(scored.nll[fresh][i]))
-            if kind != Rows.REALISED and size[i] <= ROUNDING:
+            if where[i] == at and np.isnan(scored.prints[fresh][i, 0]):
+                result.claimed = float(scored.nll[fresh][i])
+            elif where[i] == at and not claimed[i]:
+                result.own = (float(base.nll[at]), float(scored.nll[fresh][i]))
+            if not claimed[i] and size[i] <= ROUNDING:
                 result.still.append(int(where[i]))
         _keep_largest(result)
         self._overtaken = max(self._overtaken, int(order[~held].max(initial=-1)))

@@ -204,7 +204,7 @@ class Bigram:
         count = np.bincount(tokens, minlength=vocab_size) + 1.0
         self._unigram = count / count.sum()
         self._edges = np.cumsum(self._unigram)
-        self._vocab_size = vocab_size
+        self.vocab_size = vocab_size
         self._weight = weight
 
     @classmethod
@@ -237,7 +237,7 @@ class Bigram:
 
     def _log_p(self, previous: Ints, tokens: Ints) -> Floats:
         seen = self._starts[previous + 1] - self._starts[previous]
-        code = previous * self._vocab_size + tokens
+        code = previous * self.vocab_size + tokens
         both = np.searchsorted(self._pairs, code, "right") - np.searchsorted(self._pairs, code, "left")
         weight = np.where(seen > 0, self._weight, 0.0)
         result: Floats = np.log(weight * both / np.maximum(seen, 1) + (1 - weight) * self._unigram[tokens])
@@ -246,7 +246,7 @@ class Bigram:
     def _sample(self, before: Ints, rng: np.random.Generator) -> Ints:
         low, high = self._starts[before], self._starts[before + 1]
         at = low + (rng.random(len(before)) * np.maximum(high - low, 1)).astype(np.int64)
-        follow = self._pairs[np.minimum(at, len(self._pairs) - 1)] % self._vocab_size
-        other = np.minimum(np.searchsorted(self._edges, rng.random(len(before)), "right"), self._vocab_size - 1)
+        follow = self._pairs[np.minimum(at, len(self._pairs) - 1)] % self.vocab_size
+        other = np.minimum(np.searchsorted(self._edges, rng.random(len(before)), "right"), self.vocab_size - 1)
         known = (rng.random(len(before)) < self._weight) & (high > low)
         return np.where(known, follow, other).astype(np.int64)

@@ -6,7 +6,7 @@ by the windows after it. The trace of the scored run says where those edges are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from harness.corpus.tokenbytes import ByteTable
 from harness.corpus.tokenizer import Tokenizer
+from harness.referee.null import Bigram
 from harness.referee.source import ALTERNATIVE, DOCUMENT_END, Probe, Tokens
 from harness.referee.trace import Commit, Read, Trace, Update
 
@@ -189,6 +190,42 @@ def spread(
     return [probe for probe in probes if probe.token != int(tokens[probe.position])]
 
 
+def guessed(
+    probes: Sequence[Probe],
+    tokens: Tokens,
+    bigram: Bigram,
+    taken: dict[int, list[int]],
+    bos: int,
+    rng: np.random.Generator,
+) -> list[Probe]:
+    """The same places with tokens drawn from a model of the training text, each with the probability of its drawing.
+
+    Of a scorer that claims single probabilities each swap asks for one more. Whatever distribution it holds, what it
+    claims for a drawn token is on average at most what the token was drawn with.
+
+    Args:
+        probes: swaps.
+        tokens: the stream, uint16.
+        bigram: what tokens are drawn from, given the one before.
+        taken: by position, what was drawn there before; it is not drawn again, and what is drawn is added.
+        bos: never drawn.
+        rng: what draws.
+    """
+    made = []
+    vocabulary = np.arange(bigram.vocab_size)
+    for probe in probes:
+        at = probe.position
+        before = taken.setdefault(at, [int(tokens[at]), bos])
+        weights = np.exp(bigram.log_p(np.full_like(vocabulary, int(tokens[at - 1])), vocabulary))
+        weights[before] = 0.0
+        weights /= weights.sum()
+        token = int(rng.choice(vocabulary, p=weights))
+        before.append(token)
+        odds = float(np.log(weights[token]))
+        made.append(Probe("swap", at, token=token, token_class=ALTERNATIVE, split=False, odds=odds))
+    return made
+
+
 def in_batches(
     trace: Trace, tokens: Tokens, classes: Mapping[str, Ints], *, seed: int, distance: int, wanted: int, most: int = 64
 ) -> list[Probe]:
@@ -224,10 +261,12 @@ def alternatives(
 ) -> list[Probe]:
     """Swaps that ask for more of a row of which only the realised token's probability was claimed.
 
-    At some scored positions the token is replaced by `count` others, drawn without replacement from the vocabulary.
+    At some positions with a claim the token is replaced by `count` others, drawn without replacement from the
+    vocabulary.
     """
     rng = np.random.default_rng([seed, 0xA17])
-    chosen = rng.choice(trace.scored[:-1], size=min(positions, len(trace.scored) - 1), replace=False)
+    claimed = trace.claimed[trace.claimed < trace.tokens - 1]
+    chosen = rng.choice(claimed, size=min(positions, len(claimed)), replace=False)
     probes = []
     for t in sorted(int(t) for t in chosen):
         others = np.delete(np.arange(vocab_size), int(tokens[t]))

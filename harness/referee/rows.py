@@ -30,12 +30,19 @@ class Scored:
         nll: float64 [n], what is charged for the target, in nats: its negative log-probability, and the excess where
             the row sums to more than 1.
         excess: float64 [n], log of the row's probability sum; 0 by construction for logits.
-        prints: float64 [n, PROJECTIONS], fixed random projections of the log-probabilities.
+        prints: float64 [n, PROJECTIONS], fixed random projections of the log-probabilities; NaN for a row of which only
+            the realised token's is known.
     """
 
     nll: Floats
     excess: Floats
     prints: Floats
+
+
+def apart(left: Floats, right: Floats) -> Floats:
+    """How far fingerprints [n, PROJECTIONS] are from each other, float64 [n]; 0 where there is none to compare."""
+    result: Floats = np.nan_to_num(np.abs(left - right), nan=0.0).max(axis=1, initial=0.0)
+    return result
 
 
 def projector(vocab_size: int, seed: int) -> Floats:
@@ -101,10 +108,10 @@ def score_rows(
 
 
 def _claimed(log_probs: Floats, projections: int, positions: NDArray[np.int64]) -> Scored:
-    """Numbers of rows of which only one entry is known; their fingerprint is that entry."""
+    """Numbers of rows of which only one entry is known; they have no fingerprint."""
     if not np.isfinite(log_probs).all():
         bad = int(positions[np.flatnonzero(~np.isfinite(log_probs))[0]])
         raise SubmissionError(
             f"the log-probability claimed for position {bad} is {log_probs[~np.isfinite(log_probs)][0]}"
         )
-    return Scored(-log_probs, np.zeros(len(log_probs)), np.repeat(log_probs[:, None], projections, axis=1))
+    return Scored(-log_probs, np.zeros(len(log_probs)), np.full((len(log_probs), projections), np.nan))

@@ -58,6 +58,8 @@ class Probe:
         others: swap: further (position, token) that are replaced in the same process, each far enough from the others
             that rows between them do not depend on the one before. Only rows before the first one are sure to hold.
         urgent: rows moved there already, in an evaluation that was lied to in more places; it is made before others.
+        odds: swap: log-probability with which the token was drawn, where that is to be held against what is claimed for
+            it, see `plan.guessed`.
     """
 
     kind: ProbeKind
@@ -69,6 +71,7 @@ class Probe:
     split: bool = True
     others: tuple[tuple[int, int], ...] = ()
     urgent: bool = False
+    odds: float | None = None
 
     @property
     def swaps(self) -> tuple[tuple[int, int], ...]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import SubmissionError
-from harness.referee.rows import PROJECTIONS, Scored
+from harness.referee.rows import PROJECTIONS, Scored, apart
 from harness.sandbox.protocol import STATE, Purpose, Rows
 
 #: Ranges that all reads of one evaluation may have, for each token of the stream, and a million more: each is kept.
@@ -69,7 +69,8 @@ class Trace:
         tokens: length of the stream.
         nll: float64 [tokens], nats; NaN where no row was committed.
         excess: float64 [tokens], log of the row's probability sum.
-        prints: float64 [tokens, PROJECTIONS], fingerprints of the rows.
+        prints: float64 [tokens, PROJECTIONS], fingerprints of the rows; NaN where only the realised token's
+            probability was claimed.
         order: int64 [tokens], sequence number of the position's first commit, -1 without one.
         events: reads, commits and updates, in order.
         times: int64 [tokens], commits to the position; the first one counts.
@@ -124,6 +125,11 @@ class Trace:
     def scored(self) -> NDArray[np.int64]:
         """Positions with a row, in stream order."""
         return np.flatnonzero(self.order >= 0)
+
+    @property
+    def claimed(self) -> NDArray[np.int64]:
+        """Positions for which only the realised token's probability was given, in stream order."""
+        return np.flatnonzero((self.order >= 0) & np.isnan(self.prints[:, 0]))
 
     @property
     def in_order(self) -> bool:
@@ -239,7 +245,7 @@ def compare(left: Trace, right: Trace) -> Difference:
     """Compare two traces position by position."""
     both = (left.order >= 0) & (right.order >= 0)
     nll = np.abs(left.nll[both] - right.nll[both])
-    prints = np.abs(left.prints[both] - right.prints[both]).max(axis=1, initial=0.0)
+    prints = apart(left.prints[both], right.prints[both])
     return Difference(
         positions=int(both.sum()),
         changed=int(((nll > 0) | (prints > 0)).sum()),

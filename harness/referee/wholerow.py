@@ -66,9 +66,9 @@ class WholeRow:
 def chosen(trace: Trace, vocab_size: int, bos: int, tokens: Tokens, rng: np.random.Generator) -> tuple[int, int] | None:
     """Where a whole row is asked for: position, and length of the stream; None for a large vocabulary.
 
-    Any scored position but the first few and the starts of documents, and any length that leaves it in the stream.
+    Any position with a claim but the first few and the starts of documents; any length that leaves it in the stream.
     """
-    where = trace.scored
+    where = trace.claimed
     where = where[(where >= min(16, len(tokens) // 4)) & (tokens[where] != bos)]
     if vocab_size > LARGEST_VOCABULARY or not len(where):
         return None
@@ -119,8 +119,8 @@ def ask(
     log_probs = np.full(vocab_size, np.nan)
     log_probs[real] = -again.nll[position]
     for result in flips.results:
-        if result.own is not None:
-            log_probs[result.probe.token] = -result.own[1]
+        if result.claimed is not None:
+            log_probs[result.probe.token] = -result.claimed
     before = slice(1, position)
     noise = float(np.nanmax(np.abs(base.nll[before] - again.nll[before]), initial=0.0))
     return WholeRow(length, position, log_probs, -float(base.nll[position]), noise)

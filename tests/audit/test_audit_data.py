@@ -93,9 +93,9 @@ def test_without_a_null_stream_nothing_is_claimed(dataset: Dataset) -> None:
     settled(null_stream.check(evidence(dataset)), Status.NOT_RUN)
 
 
-def _asked(position: int, nlls: list[float], before: float = 2.0):
+def _asked(position: int, nlls: list[float]):
     return [
-        probe_result(position, probe=Probe("swap", position, token=i, token_class=ALTERNATIVE), own=(before, nll))
+        probe_result(position, probe=Probe("swap", position, token=i, token_class=ALTERNATIVE), claimed=nll)
         for i, nll in enumerate(nlls)
     ]
 

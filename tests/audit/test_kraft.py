@@ -10,6 +10,7 @@ import pytest
 
 from harness.audit import normalization
 from harness.audit.evidence import Evidence
+from harness.audit.kraft import log_wealth
 from harness.corpus.dataset import Dataset
 from harness.record import Status
 from harness.referee.source import ALTERNATIVE, Probe
@@ -29,7 +30,7 @@ def answers(position: int, probabilities: list[float]) -> list:
     """Claims for other tokens at one position."""
     return [
         probe_result(
-            probe=Probe("swap", position, token=token, token_class=ALTERNATIVE), own=(2.0, float(-np.log(probability)))
+            probe=Probe("swap", position, token=token, token_class=ALTERNATIVE), claimed=float(-np.log(probability))
         )
         for token, probability in enumerate(probabilities)
     ]
@@ -83,6 +84,51 @@ def test_a_whole_row_that_sums_to_more_fails(dataset: Dataset, probes: list) -> 
 def test_a_whole_row_that_sums_to_one_or_less_passes(dataset: Dataset, total: float) -> None:
     found = settled(normalization.check(claims(dataset, probes=[], rows=[whole(dataset, total)])), Status.PASS)
     assert f"{total:.6f}" in found.headline
+
+
+def draws(dataset: Dataset, over: float, count: int = 3000, seed: int = 0) -> list:
+    """Claims for tokens that were drawn from another distribution than the one that is claimed, times 1 + `over`."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for position in range(20, 20 + count):
+        held, drawn_from = rng.dirichlet(np.full(40, 0.3)), rng.dirichlet(np.full(40, 0.5))
+        mixed = 0.5 * drawn_from + 0.5 * held
+        token = int(rng.choice(40, p=mixed))
+        odds = float(np.log(mixed[token]))
+        probe = Probe("swap", position, token=token, token_class=ALTERNATIVE, split=False, odds=odds)
+        claimed = min(held[token] * (1 + over), 0.9)
+        made.append(probe_result(probe=probe, claimed=float(-np.log(max(claimed, 1e-300)))))
+    return made
+
+
+@pytest.mark.parametrize(("over", "status"), [(0.0, Status.PASS), (0.3, Status.FAIL)])
+def test_bets_on_drawn_tokens_tell_a_distribution_from_claims_that_sum_to_more(
+    dataset: Dataset, over: float, status: Status
+) -> None:
+    row = whole(dataset, 0.99)
+    made = claims(dataset, probes=draws(dataset, over), rows=[row], row_of={"nll": 5.0})
+    found = settled(normalization.check(made), status)
+    assert found.power["tokens drawn"] == 3000
+    assert (status == Status.FAIL) == (found.witness is not None and found.witness.kind == "draws")
+
+
+def test_bets_against_distributions_do_not_win() -> None:
+    """Ville: a factor of e^k is reached with a probability of at most e^-k, whatever is held and drawn from."""
+    rng = np.random.default_rng(5)
+    won = []
+    for _ in range(3000):
+        held, drawn_from = rng.dirichlet(np.full(12, 0.2), 150), rng.dirichlet(np.full(12, 0.4), 150)
+        tokens = (drawn_from.cumsum(1) > rng.random((150, 1))).argmax(1)
+        made = [
+            (
+                Probe("swap", 1, token=int(token), odds=float(np.log(chance[token]))),
+                float(-np.log(claim[token] + 1e-300)),
+            )
+            for token, chance, claim in zip(tokens, drawn_from, held, strict=True)
+        ]
+        won.append(log_wealth(made))
+    for k in (1.0, 2.0, 4.0):
+        assert np.mean(np.array(won) >= k) <= np.exp(-k) + 3 * np.sqrt(np.exp(-k) / len(won))
 
 
 def test_a_row_that_did_not_come_is_said(dataset: Dataset) -> None:

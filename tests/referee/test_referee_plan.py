@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from harness.corpus.dataset import Dataset
 from harness.kit.windows import sliding
+from harness.referee.null import Bigram
 from harness.referee.plan import (
     DOCUMENT_START,
     alternatives,
     edges,
+    guessed,
     in_batches,
     plan,
     sampled,
@@ -20,7 +22,7 @@ from harness.referee.plan import (
     token_classes,
 )
 from harness.referee.rows import PROJECTIONS, Scored
-from harness.referee.source import Perturbed
+from harness.referee.source import Perturbed, Probe
 from harness.referee.trace import Trace
 from harness.sandbox.protocol import Purpose, Rows
 
@@ -184,11 +186,31 @@ def test_where_order_follows_documents_no_probe_moves_their_starts() -> None:
 
 def test_alternatives_ask_for_other_tokens_of_the_same_row() -> None:
     tokens = np.arange(400, dtype=np.uint16) % 10
-    probes = alternatives(ledger(400), tokens, 50, seed=1, positions=2, count=7)
+    trace = ledger(400)
+    assert alternatives(trace, tokens, 50, seed=1, positions=2, count=7) == []  # whole rows: nothing to ask for
+    trace.prints[100:] = np.nan
+    probes = alternatives(trace, tokens, 50, seed=1, positions=2, count=7)
     assert len(probes) == 14 and len({p.position for p in probes}) == 2
     for probe in probes:
         assert probe.needed and probe.token != tokens[probe.position] and 0 <= probe.token < 50
+        assert probe.position >= 100
     assert len({(p.position, p.token) for p in probes}) == 14
+
+
+def test_what_is_guessed_is_drawn_once_a_place_and_its_chance_is_known() -> None:
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(1, 12, 600).astype(np.uint16)
+    bigram, taken = Bigram(tokens, 12), {}
+    places = [Probe("swap", at, token=0, split=False) for at in range(20, 580, 7)]
+    for _ in range(3):
+        for probe in guessed(places, tokens, bigram, taken, 0, rng):
+            before = taken[probe.position][:-1]
+            assert probe.token not in before and not probe.split and probe.odds is not None
+            allowed = np.setdiff1d(np.arange(12), before)
+            weights = np.exp(bigram.log_p(np.full(len(allowed), int(tokens[probe.position - 1])), allowed))
+            chance = weights[np.flatnonzero(allowed == probe.token)[0]] / weights.sum()
+            assert probe.odds == pytest.approx(np.log(chance))
+    assert all(len(drawn) == 5 for drawn in taken.values())
 
 
 def test_only_scored_positions_are_probed() -> None:

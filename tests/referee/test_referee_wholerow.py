@@ -116,6 +116,7 @@ def test_any_scored_position_may_be_asked_for_and_any_length_after_it() -> None:
     tokens[[0, 130, 300, 980]] = BOS
     trace = Trace(1000)
     trace.order[16:] = np.arange(984)
+    trace.prints[:] = np.nan
     found = [chosen(trace, 1024, BOS, tokens, np.random.default_rng(seed)) for seed in range(300)]
     places = [where for where in found if where is not None]
     assert len(places) == 300 and all(tokens[t] != BOS and t < n <= min(1000, t + 1 + AFTER) for t, n in places)
@@ -127,4 +128,5 @@ def test_any_scored_position_may_be_asked_for_and_any_length_after_it() -> None:
 def test_a_document_start_is_not_asked_for() -> None:
     trace = Trace(20)
     trace.order[1:] = np.arange(19)
+    trace.prints[:] = np.nan
     assert chosen(trace, 50, BOS, np.full(20, BOS, np.uint16), np.random.default_rng(0)) is None
