@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from harness.attest import statement, to_bytes
-from harness.training import write_atomically
+from harness.files import write_atomically
 
 
 @click.command("attest", context_settings={"help_option_names": ["-h", "--help"]})

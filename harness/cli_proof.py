@@ -12,6 +12,7 @@ import click
 from harness.archive import Archive
 from harness.audit.proof import conclude
 from harness.corpus import dataset as corpus
+from harness.files import write_atomically
 from harness.folder import open_folder, safe_name
 from harness.options import Options
 from harness.progress import Progress
@@ -20,7 +21,7 @@ from harness.proof import unpack as decode_proof
 from harness.record import exit_code_of
 from harness.referee.coder import constriction
 from harness.sandbox.box import Sandbox
-from harness.training import train, write_atomically
+from harness.training import train
 
 _HELP = {"help_option_names": ["-h", "--help"]}
 _FILE = click.Path(path_type=Path)

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from harness.batch.playing import Ended
 from harness.batch.tasks import Task
 from harness.errors import UsageError
+from harness.files import write_atomically
 from harness.record import SEVERITY, Number, Record, Status
-from harness.training import write_atomically
 
 ITEM = "item.json"
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.errors import HarnessError, SubmissionError, UsageError
+from harness.files import write_atomically
 from harness.folder import safe_name
 from harness.gate import stages
 from harness.gate.changes import Change, Changes, find
@@ -40,7 +41,6 @@ from harness.git import Repository
 from harness.progress import Progress
 from harness.record import SEVERITY, Record, RulesetInfo, Status
 from harness.report.text import plain
-from harness.training import write_atomically
 
 _QUIET = (Status.PASS, Status.NOT_APPLICABLE)
 _RESERVED = ("gate.json", "summary.md")

@@ -14,6 +14,7 @@ import numpy as np
 
 from harness import rules
 from harness.environment import describe_host, harness_info, started
+from harness.files import write_atomically
 from harness.progress import Progress
 from harness.record import (
     DataInfo,
@@ -37,7 +38,6 @@ from harness.scripts.scale import Tiny, tiny
 from harness.scripts.settings import Settings, read_settings
 from harness.scripts.streams import Streams
 from harness.scripts.vocabulary import sentencepiece_model
-from harness.training import write_atomically
 
 SCALE = "tiny"
 
