@@ -21,8 +21,8 @@ from harness import proof as proofs
 from harness.archive import MAGIC, Archive
 from harness.audit import proof as check
 from harness.audit.evidence import ProofResult
-from harness.cli_proof import prove as prove_command
-from harness.cli_proof import unpack as unpack_command
+from harness.cli.prove import command as prove_command
+from harness.cli.unpack import command as unpack_command
 from harness.corpus.dataset import Dataset
 from harness.errors import SubmissionError, UsageError
 from harness.folder import Folder

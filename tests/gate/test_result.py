@@ -140,7 +140,7 @@ def test_a_key_depends_on_every_part_and_on_its_name() -> None:
 
 def test_the_base_may_hold_another_harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scratch = Scratch(tmp_path / "repo.git")
-    own = {"cli.py": b"1\n", "gate/run.py": b"2\n", "rules/strict.toml": b"3\n"}
+    own = {"__init__.py": b"1\n", "gate/run.py": b"2\n", "rules/strict.toml": b"3\n"}
     monkeypatch.setattr(keys, "own_files", lambda: own)
     repository = Repository(scratch.path)
 
@@ -150,5 +150,5 @@ def test_the_base_may_hold_another_harness(tmp_path: Path, monkeypatch: pytest.M
     assert differs(own) is False
     assert differs({**own, "rules/strict.toml": b"4\n"}) is True
     assert differs({**own, "more.py": b""}) is True
-    assert differs({name: own[name] for name in ("cli.py", "gate/run.py")}) is True
+    assert differs({name: own[name] for name in ("__init__.py", "gate/run.py")}) is True
     assert differs({"other.py": b""}) is None

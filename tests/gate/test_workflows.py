@@ -112,7 +112,7 @@ def test_the_action_takes_its_inputs_as_environment_and_offers_what_the_command_
     for name in body["inputs"]:
         assert text.count("${{ inputs." + name + " }}") == 1, name
     run = next(step for step in body["runs"]["steps"] if step.get("id") == "gate")["run"]
-    from harness.cli_gate import gate
+    from harness.cli.gate import command as gate
 
     options = {option for parameter in gate.params for option in parameter.opts}
     assert set(re.findall(r" (--[a-z-]+) ", run)) <= options
@@ -125,7 +125,7 @@ def test_the_hook_runs_on_files_of_submissions() -> None:
     for path in (
         "submissions/x/submission.py",
         "records/track_10min_16mb/X/train_gpt.py",
-        "harness/cli.py",
+        "harness/cli/__init__.py",
         "README.md",
     ):
         assert bool(re.search(hook["files"], path)) == (submission_of(path) is not None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,8 @@ import click
 from rich.console import Console
 
 from harness import rules
+from harness.cli.options import FILE, JudgingOptions, OutputOptions, takes
+from harness.files import write_atomically
 from harness.folder import safe_name
 from harness.record import exit_code_of
 from harness.scripts.evidence import records, table
@@ -17,45 +18,35 @@ from harness.scripts.evidence.linting import Linted, lint, lint_all
 from harness.scripts.evidence.recording import record_of
 
 
-@click.command("lint", context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR...")
+@click.command("lint")
+@click.argument("folders", nargs=-1, required=True, type=FILE, metavar="DIR...")
 @click.option(
-    "--ruleset", default=rules.DEFAULT, show_default=True, metavar="NAME|FILE", help="Dated rules to judge by."
-)
-@click.option(
-    "--previous",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
+    "--previous", type=FILE, metavar="DIR",
     help="Folder of the record to beat: significance is judged against its seeds.",
-)
-@click.option("--strict", is_flag=True, help="Count UNRULED as a violation (exit code 1).")
-@click.option("--json", "as_json", is_flag=True, help="Print the records as JSON on stdout.")
-@click.option("--out", type=click.Path(path_type=Path), help="Write record.json there (several: one folder each).")
-def lint_command(
-    folders: tuple[Path, ...], ruleset: str, previous: Path | None, strict: bool, as_json: bool, out: Path | None
-) -> None:
+)  # fmt: skip
+@takes(judging=JudgingOptions, output=OutputOptions)
+def command(folders: tuple[Path, ...], previous: Path | None, judging: JudgingOptions, output: OutputOptions) -> None:
     """Check what the folders DIR... claim: submission.json, logs, README and file sizes against each other.
 
-    Nothing is executed. Give several folders to find copies among them.
+    Nothing is executed. Give several folders to find copies among them. Nothing is written without --out.
     """
-    loaded = rules.load(ruleset)
+    loaded = judging.load()
     linted = lint_all(folders, loaded, previous=_previous(previous, loaded))
-    names = _names(folders)
-    if out is not None:
-        for name, one in zip(names, linted, strict=True):
-            home = out / name if len(linted) > 1 else out
+    made = [record_of(one, loaded, strict=judging.strict) for one in linted]
+    if output.out is not None:
+        for name, record in zip(_names(folders), made, strict=True):
+            home = output.out / name if len(made) > 1 else output.out
             home.mkdir(parents=True, exist_ok=True)
-            (home / "record.json").write_text(record_of(one, loaded, strict=strict).to_json(), encoding="utf-8")
-    if as_json:
-        bodies = [record_of(one, loaded, strict=strict).model_dump(mode="json", by_alias=True) for one in linted]
-        click.echo(json.dumps(bodies[0] if len(bodies) == 1 else bodies, indent=2, allow_nan=False))
+            write_atomically(home / "record.json", record.to_json().encode())
+    if output.as_json:
+        output.print_json(made)
     else:
         console = Console()
         for one in linted:
             table.show(one, console)
         if len(linted) > 1:
             table.overview(linted, console)
-    raise SystemExit(_worst(linted, strict))
+    raise SystemExit(_worst(linted, judging.strict))
 
 
 def _previous(folder: Path | None, ruleset: rules.Ruleset) -> tuple[str, Sequence[float]] | None:
