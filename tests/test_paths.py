@@ -20,6 +20,7 @@ TEXTS = [
 #: A path from the root of the repository.
 _PATH = re.compile(r"(?<![\w./{}-])(?:harness|tests|docs|benchmarks|\.github|\.ci)/(?:[\w./*-]*[\w*])?")
 
+
 def named(text: str) -> Iterator[str]:
     """Paths of this repository that a text names, with * for NAME."""
     for found in _PATH.findall(text):
