@@ -11,6 +11,9 @@ SUBMISSION ?= submissions/causal_slot
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Rooms whose tests need no more than seconds each; what trains or opens a box among them is marked.
+QUICK := tests/audit tests/cli tests/corpus tests/gate tests/referee tests/report tests/scripts/evidence \
+	$(addprefix tests/test_,$(addsuffix .py,files folder imports paths progress record rules rulesets scaffold))
 
 .PHONY: install run check test lint reports chromium clean
 .DELETE_ON_ERROR:
@@ -46,7 +49,7 @@ chromium:
 	fi
 
 check: lint
-	$(BIN)/python -m pytest -n 2 -q -m "not slow and not box"
+	$(BIN)/python -m pytest -n 2 -q -m "not slow and not box" $(QUICK) --ignore tests/report/test_browser.py
 
 test: lint chromium
 	$(BIN)/python -m pytest -n 2 -q

@@ -10,6 +10,8 @@ from harness.cli import cli
 from harness.errors import UsageError
 from tests.scripts.audits import write_script
 
+pytestmark = pytest.mark.box
+
 BROKEN = "import os\nSTEPS = int(os.environ.get('ITERATIONS', 5))\nraise SystemExit(3)\n"
 
 

@@ -16,6 +16,7 @@ from harness.cli import COMMANDS, cli
 from harness.cli import audit as auditing
 from harness.cli import batch as batching
 from harness.cli.options import BoxOptions, OwnBoxOptions, SettingsOptions, flag, given, names_of, takes
+from tests.report.records import passing
 from tests.scripts.audits import write_script
 from tests.support import write_submission
 
@@ -145,6 +146,14 @@ def test_two_answers_to_one_question_are_refused(tmp_path: Path, stopped: list[s
     script = str(write_script(tmp_path / "s", "pass\n"))
     done = CliRunner().invoke(cli, ["audit", script, "--flip-test", "--checks", "causality"])
     assert done.exit_code == 2 and "give one of them" in done.output and stopped == []
+
+
+@pytest.mark.parametrize("words", [("--data", "stdlib"), ("--cache", "somewhere")])
+def test_the_replay_of_a_script_has_no_use_for_data(words: tuple[str, str], tmp_path: Path) -> None:
+    made = passing()
+    script = made.model_copy(update={"submission": made.submission.model_copy(update={"kind": "script"})})
+    (tmp_path / "record.json").write_text(script.sealed().to_json())
+    refused(CliRunner().invoke(cli, ["replay", str(tmp_path), "causality", *words]), words[0], "record of a script")
 
 
 def test_a_gate_is_never_without_a_box() -> None:

@@ -30,6 +30,8 @@ from tests.scripts.evidence.papers import folder as papers_folder
 from tests.scripts.evidence.papers import three
 from tests.support import tiny_documents
 
+pytestmark = pytest.mark.box
+
 SCHEMA = Path(harness.__file__).parent / "gate" / "gate.schema.json"
 SCRIPT = (Path(__file__).parent.parent / "scripts" / "scripts" / "base.py").read_text()
 BASE: dict[str, File] = {"README.md": "hello\n"}
