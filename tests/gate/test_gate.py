@@ -228,7 +228,7 @@ class Mine(Tiny):
     def evaluate(self, model, stream):
         import sys
         for out in (sys.stdout, sys.stderr):
-            print("\\n::error file=harness/cli.py::pwned\\n##[error]pwned", file=out)
+            print("\\n::error file=harness/record.py::pwned\\n##[error]pwned", file=out)
             print("::stop-commands::x\\x1b[2J\\x1b]0;t\\x07", file=out)
         for _ in range(40):
             print("y" * 100_000)
