@@ -45,6 +45,7 @@ _MEMORY = 4.0
 @click.option("--checks", metavar="ID,...", help="Which checks to run.  [default: all]")
 @click.option("--ruleset", default=rules.DEFAULT, show_default=True, metavar="NAME|FILE", help="Rules to judge by.")
 @click.option("--strict", is_flag=True, help="Count UNRULED as a violation (exit code 1).")
+@click.option("--fail-on", type=click.Choice(["incomplete"]), help="incomplete: a gap in the papers is exit code 3.")
 @click.option("--data", default=_DATA, show_default=True, metavar="SPEC", help="Adapters: as for `harness run`.")
 @click.option("--scale", type=click.Choice(["smoke", "record"]), default="smoke", show_default=True, help="Adapters.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Adapters: training seed.")
@@ -76,7 +77,7 @@ def batch(
     where it was stopped, and judges only what has changed.
 
     Exit codes: the worst of the items: 1 a rule is violated, 4 the harness failed on one, 2 one is unusable,
-    3 incomplete evidence, 0 none of these.
+    3 undecided, 0 none of these. An INCOMPLETE claim alone is 0, with --fail-on incomplete 3.
     """
     if address is not None and address != cluster.LOCAL and Path(address).exists():
         raise UsageError(f"--ray took {address} for an address; write --ray after it, or --ray=ADDRESS")
@@ -107,6 +108,7 @@ def _settings(
     checks: str | None,
     ruleset: str,
     strict: bool,
+    fail_on: str | None,
     data: str,
     scale: str,
     seed: int,
@@ -120,7 +122,7 @@ def _settings(
     """Options as arguments for the items' commands; what is wrong with them is said once, before anything runs."""
     identity = {"ruleset": rules.load(ruleset).sha256}
     places = ("--ruleset", _absolute(ruleset))
-    shared = ["--strict"] if strict else []
+    shared = [*(["--strict"] if strict else []), *(["--fail-on", fail_on] if fail_on else [])]
     if lint:
         return Settings(lint=tuple(shared), places=places, identity=identity)
     overrides(env)

@@ -35,8 +35,8 @@ _HELP = {"help_option_names": ["-h", "--help"]}
 )
 @click.option("--tier", type=click.Choice(get_args(Tier)), default="full", show_default=True,
               help="quick: papers, files, one evaluation; full: then the whole audit.")  # fmt: skip
-@click.option("--fail-on", type=click.Choice(get_args(FailOn)), default="inconclusive", show_default=True,
-              help="The mildest status that is held against it; unruled is the strictest.")  # fmt: skip
+@click.option("--fail-on", type=click.Choice(get_args(FailOn)), default="fail", show_default=True,
+              help="The mildest outcome that is held against it; unruled is the strictest.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/gate"), show_default=True,
               help="gate.json, summary.md, and one folder of records for each submission.")  # fmt: skip
 @click.option("--cache", type=click.Path(path_type=Path), metavar="DIR",
@@ -71,8 +71,8 @@ def gate(
     files are taken from the head, out of git, and they run nowhere but in the box. The same command takes up an
     interrupted gate.
 
-    Exit codes: 0 clean, 1 a violation, 2 unusable input or a broken submission, 3 incomplete evidence,
-    4 the harness failed, 130 interrupted.
+    Exit codes: 0 clean or undecided (gate.json's conclusion is then neutral), 1 a violation, 2 unusable input or a
+    broken submission, 3 undecided or incomplete where --fail-on asks for it, 4 the harness failed, 130 interrupted.
     """
     with Progress(quiet=quiet) as progress:
 
@@ -102,7 +102,10 @@ def _show(result: GateResult, out: Path) -> None:
         click.echo(f"{'BLOCKS' if flag.blocks else 'note'}: {plain(flag.text, 1200)}")
     for one in result.submissions:
         score = f"{bpb(one.val_bpb)} BPB  " if one.val_bpb is not None else ""
-        click.echo(f"{one.verdict or '':13s} {plain(one.path, 160)}  {score}{plain(one.headline, 300)}")
+        words = ", ".join(reply.answer for reply in one.answers) or one.verdict or ""
+        click.echo(f"{words:36s} {plain(one.path, 160)}  {score}{plain(one.headline, 300)}")
+    if result.submissions:
+        click.echo(f"{result.conclusion}: {plain(result.reason, 400)}")
     if not result.submissions:
         click.echo("no folder of a submission was added or changed; there is nothing to judge")
     elif result.tier == "quick":

@@ -20,7 +20,7 @@ from harness.options import Device, NullSource, Options
 from harness.pipeline import run as run_pipeline
 from harness.progress import Progress
 from harness.record import Depth, Record
-from harness.report import terminal
+from harness.report import terminal, view
 from harness.sandbox.box import Sandbox
 
 SUBMISSIONS = Path("submissions")
@@ -90,6 +90,9 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--device", type=click.Choice(get_args(Device)), default="cpu", show_default=True, help="In the box."
         ),
         click.option("--strict", is_flag=True, help="Count UNRULED as a violation (exit code 1)."),
+        click.option(
+            "--fail-on", type=click.Choice(["incomplete"]), help="incomplete: a gap in the papers is exit code 3."
+        ),
         click.option("--fresh", is_flag=True, help="Train again, even where a sealed artifact could be taken."),
         click.option("--timeout", type=float, metavar="SECONDS", help="Stop a box after this long."),
         click.option("--memory", type=float, default=4.0, show_default=True, metavar="GB", help="Memory of a box."),
@@ -159,7 +162,8 @@ def audit_command(
         raise click.UsageError("--env and --explain are for scripts; none of PATHS is one")
     records = _run(adapters, out, below="audit", ranks=ranks, as_json=as_json, **settings) if adapters else []
     if scripts:
-        shared = {name: settings[name] for name in ("checks", "ruleset", "strict", "timeout", "memory", "quiet")}
+        names = ("checks", "ruleset", "strict", "fail_on", "timeout", "memory", "quiet")
+        shared = {name: settings[name] for name in names}
         sandbox: Sandbox = "none" if settings["no_sandbox"] else settings["sandbox"]
         several = len(wanted) > 1
         made = audit_scripts(
@@ -199,6 +203,7 @@ def _run(
     ruleset: str,
     scale: str,
     strict: bool,
+    fail_on: str | None,
     null_source: NullSource,
     previous: Path | None,
     timeout: float | None,
@@ -214,6 +219,7 @@ def _run(
         ruleset=rules.load(ruleset),
         sandbox="none" if no_sandbox else sandbox,
         strict=strict,
+        fail_on_incomplete=fail_on == "incomplete",
         null_source=null_source,
         previous=_previous(previous),
         timeout=timeout,
@@ -281,8 +287,8 @@ def all_submissions() -> list[Path]:
 def _overview(records: list[Record]) -> None:
     for record in records:
         score = f"{record.score.val_bpb:.4f} BPB" if record.score else "no score"
-        worst = next((f.headline for f in record.findings if f.status == record.verdict), "")
-        click.echo(f"{record.verdict:13s} {record.submission.path:36s} {score}  {worst}"[:200])
+        words = ", ".join(answer.answer for _, answer in record.answers.items())
+        click.echo(f"{words:36s} {record.submission.path:36s} {score}  {view.decisive(record).sentence}"[:200])
 
 
 def _worst(records: list[Record]) -> int:

@@ -49,6 +49,7 @@ def audit_scripts(
     checks: str,
     ruleset: str,
     strict: bool,
+    fail_on: str | None,
     timeout: float | None,
     memory: float,
     sandbox: Sandbox,
@@ -67,6 +68,7 @@ def audit_scripts(
         checks: "all" or ids, comma-separated.
         ruleset: name or file.
         strict: UNRULED counts as a violation.
+        fail_on: "incomplete": papers that show too little are exit code 3.
         timeout: seconds for one run of the script.
         memory: of one run, GB.
         sandbox: level of the box.
@@ -79,6 +81,7 @@ def audit_scripts(
         env=overrides(env),
         sandbox=sandbox,
         strict=strict,
+        fail_on_incomplete=fail_on == "incomplete",
         timeout=timeout,
         memory_bytes=int(min(memory, 3.0) * (1 << 30)),
         checks=_selected(checks),

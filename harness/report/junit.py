@@ -50,6 +50,9 @@ def render(record: Record) -> str:
     properties = ET.SubElement(suite, "properties")
     for name, value in (
         ("verdict", record.verdict.value),
+        ("exit_code", str(record.exit_code)),
+        *((question, answer.answer) for question, answer in record.answers.items()),
+        *((f"{reply.question}_sentence", reply.sentence) for reply in view.replies(record)),
         ("val_bpb", f"{record.score.val_bpb:.6f}" if record.score else "none"),
         ("track", record.submission.track or "none"),
         ("scale", clean(record.scale, 40)),
