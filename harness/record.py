@@ -219,7 +219,7 @@ class Record(_Model):
     """One run of one submission.
 
     Attributes:
-        verdict: the word that the exit code follows, from the answers; in a first-format record its worst finding.
+        verdict: the answers in one word, see `harness.verdict`; in a first-format record its worst finding.
         answers: to the three questions, see `harness.verdict`; made from the findings where they are not given.
     """
 

@@ -136,12 +136,17 @@ class Decision:
 
     Attributes:
         answers: to the three questions.
-        verdict: FAIL, ERROR, INCONCLUSIVE, UNRULED or PASS; the exit code follows from it.
+        verdict: the answers in one word: FAIL, ERROR, INCONCLUSIVE, UNRULED or PASS. It is never PASS for a folder that
+            was only read and whose papers say too little.
+        undecided: what was made, or should have been, does not decide score or limits.
+        unruled: there is a practice that no ruling covers.
         incomplete: the papers say too little, of the claim or of a script's limits.
     """
 
     answers: Answers
     verdict: Status
+    undecided: bool
+    unruled: bool
     incomplete: bool
 
     def exit_code(self, *, strict: bool = False, fail_on_incomplete: bool = False) -> int:
@@ -151,8 +156,11 @@ class Decision:
             strict: UNRULED counts as a violation.
             fail_on_incomplete: papers that say too little count as undecided.
         """
-        code = exit_code_of(self.verdict, strict=strict)
-        return 3 if code == 0 and fail_on_incomplete and self.incomplete else code
+        if self.verdict in (Status.FAIL, Status.ERROR) or self.undecided:
+            return exit_code_of(self.verdict)
+        if strict and self.unruled:
+            return 1
+        return 3 if fail_on_incomplete and self.incomplete else 0
 
 
 def question_of(check: str, status: Status | None = None, *, papers: bool = False) -> Question:
@@ -187,21 +195,25 @@ def decide(findings: Sequence[Judged], kind: Kind = "adapter") -> Decision:
     measured = kind == "adapter"  # bytes and seconds; those of a script are known from its papers only
     unmeasured = answers.limits.answer == "UNDECIDED" and bool(answers.limits.because)
     present = {one.status for one in findings} - {Status.NOT_APPLICABLE}
-    undecided = (answers.score.answer == "UNDECIDED" and bool(answers.score.because)) or (unmeasured and measured)
+    undecided = (
+        (answers.score.answer == "UNDECIDED" and bool(answers.score.because))
+        or (unmeasured and measured)
+        or not present
+    )
+    incomplete = answers.claim.answer == "INCOMPLETE" or (unmeasured and not measured)
     if any(answer.answer in VIOLATED for _, answer in answers.items()):
         verdict = Status.FAIL
     elif Status.ERROR in present:
         verdict = Status.ERROR
-    elif undecided or not present:
+    elif undecided or (incomplete and kind == "evidence"):
         verdict = Status.INCONCLUSIVE
     else:
         verdict = Status.UNRULED if Status.UNRULED in present else Status.PASS
-    incomplete = answers.claim.answer == "INCOMPLETE" or (unmeasured and not measured)
-    return Decision(answers, verdict, incomplete)
+    return Decision(answers, verdict, undecided, Status.UNRULED in present, incomplete)
 
 
 def verdict_of(findings: Sequence[Judged], kind: Kind = "adapter") -> Status:
-    """The word that exit codes follow; INCONCLUSIVE when there is nothing to judge by."""
+    """The verdict in one word; INCONCLUSIVE when there is nothing to judge by."""
     return decide(findings, kind).verdict
 
 

@@ -29,8 +29,8 @@ def summary(record: Record, console: Console, *, report: Path | None) -> None:
         report: path of the HTML report, or None if none was written.
     """
     for reply in view.replies(record):
-        head = Text.assemble(f"{reply.question:<8}", (f"{reply.word}: ", _STYLES[reply.tone]))
-        _print(console, head, Text(plain(reply.sentence, 600)))
+        said = Text.assemble((f"{reply.word}: ", _STYLES[reply.tone]), plain(reply.sentence, 600))
+        _print(console, Text(f"{reply.question:<8}"), said)
     _print(console, Text(), Text(view.outcome_sentence(record), "dim"))
     for doubt in view.doubts(record):
         _print(console, Text("warning: ", "bold red"), Text(doubt))

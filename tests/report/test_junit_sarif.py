@@ -172,7 +172,7 @@ def test_a_badge_says_verdict_and_score_and_loads_nothing(make: Callable[[], Rec
     text = badge.render(record)
     root = ET.fromstring(text)
     title = root.findtext("{http://www.w3.org/2000/svg}title")
-    word = record.verdict.value.replace("_", " ")
+    word = record.answers.score.answer
     assert title == f"golf-harness: {word}" + (f" {record.score.val_bpb:.4f} BPB" if record.score else "")
     assert root.attrib["aria-label"] == title and root.attrib["role"] == "img"
     assert not re.search(r"script|href|url\(|@import|<style|on\w+=", text)

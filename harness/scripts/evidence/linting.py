@@ -55,7 +55,7 @@ class Linted:
 
     @property
     def verdict(self) -> Status:
-        """The word that the exit code follows."""
+        """The answers in one word."""
         return self.decision.verdict
 
 
