@@ -202,14 +202,25 @@ def conclusion_of(result: GateResult) -> tuple[Conclusion, str]:
         return "neutral", "the gate did not come to its end"
     if not result.submissions:
         return "success", "no folder that the gate judges is changed"
-    gaps = sum(incomplete(one) for one in result.submissions)
-    return "success", "no rule is found violated" + (f"; the papers of {gaps} say too little" if gaps else "")
+    gap = next((reply for one in _weightiest(result) if incomplete(one) for reply in gaps(one)), None)
+    if gap is not None:
+        return "neutral", f"{gap.question} {gap.answer}: {gap.sentence}"[:1200]
+    return "success", "no rule is found violated"
 
 
 def incomplete(one: Judged) -> bool:
     """Whether the papers say too little: of the claim, or of a script's bytes and seconds."""
-    found = {reply.question: reply.answer for reply in one.answers}
-    return found.get("claim") == "INCOMPLETE" or (one.kind == "script" and found.get("limits") == "UNDECIDED")
+    return bool(gaps(one))
+
+
+def gaps(one: Judged) -> list[Reply]:
+    """The answers that papers leave open."""
+    return [
+        reply
+        for reply in one.answers
+        if reply.answer == "INCOMPLETE"
+        or (one.kind == "script" and reply.question == "limits" and reply.answer == "UNDECIDED")
+    ]
 
 
 def _weightiest(result: GateResult) -> list[Judged]:
