@@ -33,7 +33,7 @@ from harness.errors import UsageError
 from harness.folder import safe_name
 from harness.progress import Progress
 from harness.record import Record
-from harness.report import terminal
+from harness.report import terminal, view
 from harness.scripts import judging as script_checks
 from harness.scripts.auditing import ScriptOptions, audit_script
 from harness.scripts.opening import is_script
@@ -104,6 +104,7 @@ def command(
             env=dict(scripts.env),
             sandbox=box.level,
             strict=judging.strict,
+            fail_on_incomplete=judging.fail_on_incomplete,
             timeout=box.timeout,
             memory_bytes=box.memory_bytes(ScriptOptions.memory_bytes),
             checks=None if wanted == "all" else known_checks(wanted),
@@ -168,5 +169,5 @@ def _audit_scripts(
 def _overview(records: Sequence[Record]) -> None:
     for record in records:
         score = f"{record.score.val_bpb:.4f} BPB" if record.score else "no score"
-        worst = next((f.headline for f in record.findings if f.status == record.verdict), "")
-        click.echo(f"{record.verdict:13s} {record.submission.path:36s} {score}  {worst}"[:200])
+        words = ", ".join(answer.answer for _, answer in record.answers.items())
+        click.echo(f"{words:36s} {record.submission.path:36s} {score}  {view.decisive(record).sentence}"[:200])

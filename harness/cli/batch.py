@@ -97,7 +97,7 @@ def command(
     where it was stopped, and judges only what has changed.
 
     Exit codes: the worst of the items: 1 a rule is violated, 4 the harness failed on one, 2 one is unusable,
-    3 incomplete evidence, 0 none of these.
+    3 undecided, 0 none of these. An INCOMPLETE claim alone is 0, with --fail-on incomplete 3.
     """
     if address is not None and address != cluster.LOCAL and Path(address).exists():
         raise UsageError(f"--ray took {address} for an address; write --ray after it, or --ray=ADDRESS")
@@ -169,7 +169,8 @@ def _identity(judging: JudgingOptions) -> dict[str, str]:
 
 
 def _strict(how: _How) -> tuple[str, ...]:
-    return ("--strict",) if how.judging.strict else ()
+    words = ("--strict",) if how.judging.strict else ()
+    return (*words, "--fail-on", how.judging.fail_on) if how.judging.fail_on else words
 
 
 def _absolute(text: str) -> str:

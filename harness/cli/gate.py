@@ -34,8 +34,8 @@ class _GateData(DataOptions):
 @click.option("--repo", type=FILE, default=Path(), help="A git repository that has both.  [default: here]")
 @click.option("--tier", type=click.Choice(get_args(Tier)), default="full", show_default=True,
               help="quick: papers, files, one evaluation; full: then the whole audit.")  # fmt: skip
-@click.option("--fail-on", type=click.Choice(get_args(FailOn)), default="inconclusive", show_default=True,
-              help="The mildest status that is held against it; unruled is the strictest.")  # fmt: skip
+@click.option("--fail-on", type=click.Choice(get_args(FailOn)), default="fail", show_default=True,
+              help="The mildest outcome that is held against it; unruled is the strictest.")  # fmt: skip
 @click.option("--out", type=FILE, default=Path("runs/gate"), show_default=True,
               help="gate.json, summary.md, and one folder of records for each submission.")  # fmt: skip
 @click.option("--cache", "results", type=FILE, metavar="DIR",
@@ -59,8 +59,8 @@ def command(
     files are taken from the head, out of git, and they run nowhere but in the box. The same command takes up an
     interrupted gate.
 
-    Exit codes: 0 clean, 1 a violation, 2 unusable input or a broken submission, 3 incomplete evidence,
-    4 the harness failed, 130 interrupted.
+    Exit codes: 0 clean or undecided (gate.json's conclusion is then neutral), 1 a violation, 2 unusable input or a
+    broken submission, 3 undecided or incomplete where --fail-on asks for it, 4 the harness failed, 130 interrupted.
     """
     if box.sandbox == "none":
         raise click.UsageError("--sandbox none: what strangers offer is judged in a box or not at all")
@@ -89,7 +89,10 @@ def _show(result: GateResult, out: Path) -> None:
         click.echo(f"{'BLOCKS' if raised.blocks else 'note'}: {plain(raised.text, 1200)}")
     for one in result.submissions:
         score = f"{bpb(one.val_bpb)} BPB  " if one.val_bpb is not None else ""
-        click.echo(f"{one.verdict or '':13s} {plain(one.path, 160)}  {score}{plain(one.headline, 300)}")
+        words = ", ".join(reply.answer for reply in one.answers) or one.verdict or ""
+        click.echo(f"{words:36s} {plain(one.path, 160)}  {score}{plain(one.headline, 300)}")
+    if result.submissions:
+        click.echo(f"{result.conclusion}: {plain(result.reason, 400)}")
     if not result.submissions:
         click.echo("no folder of a submission was added or changed; there is nothing to judge")
     elif result.tier == "quick":

@@ -12,9 +12,8 @@ from harness import rules
 from harness.cli.options import FILE, JudgingOptions, OutputOptions, takes
 from harness.files import write_atomically
 from harness.folder import safe_name
-from harness.record import exit_code_of
 from harness.scripts.evidence import records, table
-from harness.scripts.evidence.linting import Linted, lint, lint_all
+from harness.scripts.evidence.linting import lint, lint_all
 from harness.scripts.evidence.recording import record_of
 
 
@@ -29,10 +28,14 @@ def command(folders: tuple[Path, ...], previous: Path | None, judging: JudgingOp
     """Check what the folders DIR... claim: submission.json, logs, README and file sizes against each other.
 
     Nothing is executed. Give several folders to find copies among them. Nothing is written without --out.
+
+    Exit codes: 0 the papers contradict nothing, 1 a rule is violated or a claim contradicted, 4 a check broke. What the
+    papers do not show leaves the claim INCOMPLETE and exits with 0; with --fail-on incomplete, 3.
     """
     loaded = judging.load()
     linted = lint_all(folders, loaded, previous=_previous(previous, loaded))
-    made = [record_of(one, loaded, strict=judging.strict) for one in linted]
+    how = {"strict": judging.strict, "fail_on_incomplete": judging.fail_on_incomplete}
+    made = [record_of(one, loaded, **how) for one in linted]
     if output.out is not None:
         for name, record in zip(_names(folders), made, strict=True):
             home = output.out / name if len(made) > 1 else output.out
@@ -46,7 +49,8 @@ def command(folders: tuple[Path, ...], previous: Path | None, judging: JudgingOp
             table.show(one, console)
         if len(linted) > 1:
             table.overview(linted, console)
-    raise SystemExit(_worst(linted, judging.strict))
+    codes = {one.decision.exit_code(**how) for one in linted}
+    raise SystemExit(next((code for code in (1, 4, 3) if code in codes), 0))
 
 
 def _previous(folder: Path | None, ruleset: rules.Ruleset) -> tuple[str, Sequence[float]] | None:
@@ -71,8 +75,3 @@ def _names(folders: Sequence[Path]) -> list[str]:
             name = f"{base}-{count}"
         names.append(name)
     return names
-
-
-def _worst(linted: Sequence[Linted], strict: bool) -> int:
-    codes = [exit_code_of(one.verdict, strict=strict) for one in linted]
-    return next((code for code in (1, 4, 3) if code in codes), 0)

@@ -186,6 +186,14 @@ class JudgingOptions(RulesetOptions):
     """By which rules, and how strictly."""
 
     strict: bool = flag("--strict", default=False, is_flag=True, help="Count UNRULED as a violation (exit code 1).")
+    fail_on: str | None = flag(
+        "--fail-on", type=click.Choice(["incomplete"]), help="incomplete: a gap in the papers is exit code 3."
+    )
+
+    @property
+    def fail_on_incomplete(self) -> bool:
+        """Whether a gap in the papers is held against the exit code."""
+        return self.fail_on == "incomplete"
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,7 @@ class How:
             ruleset=self.judging.load(),
             sandbox=self.box.level,
             strict=self.judging.strict,
+            fail_on_incomplete=self.judging.fail_on_incomplete,
             null_source=self.auditing.null_source,
             previous=_previous(self.auditing.previous),
             timeout=self.box.timeout,

@@ -67,6 +67,7 @@ def test_a_flag_of_the_same_name_means_the_same_everywhere() -> None:
     differ = {spelling for spelling, kinds in spelled.items() if len(kinds) > 1}
     assert differ == {
         "--out",  # a folder, an archive, a page, a file of text
+        "--fail-on",  # a gate's has more to choose from
         "--fresh",  # train again, or judge a backlog again
         "--cache",  # a gate's is that of results
         "--previous",  # a record, or a folder of papers

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.audit.guard import guarded, settled
-from harness.record import Finding, Status, Witness, verdict_of
+from harness.record import Finding, Status, Witness
 from harness.rules import Ruleset
 from harness.scripts.evidence import clocks, consistency, data, headline, metric, records, sizes
 from harness.scripts.evidence.case import Case
@@ -18,6 +18,7 @@ from harness.scripts.evidence.code import read_code
 from harness.scripts.evidence.logs import read_logs
 from harness.scripts.evidence.metadata import Claims, read_claims
 from harness.scripts.evidence.reading import read
+from harness.verdict import Decision, decide, question_of
 
 CHECKS: dict[str, Callable[[Case], Finding]] = {
     "claims": consistency.check,
@@ -48,9 +49,14 @@ class Linted:
     case: Case
 
     @property
+    def decision(self) -> Decision:
+        """What the findings come to where nothing else is known of the submission."""
+        return decide(self.findings, "evidence")
+
+    @property
     def verdict(self) -> Status:
-        """The worst finding."""
-        return verdict_of(self.findings)
+        """The answers in one word."""
+        return self.decision.verdict
 
 
 def lint(
@@ -169,4 +175,5 @@ def _claims_record(folder: Path, claims: Claims) -> bool:
 def _settled(found: Finding, ruleset: Ruleset) -> Finding:
     """A practice without a ruling, under a ruleset that holds it against the submission."""
     witness = Witness(kind="evidence", summary=found.headline, data={"quotes": found.metrics.get("evidence", [])})
-    return settled(found, ruleset, witness)
+    made = settled(found, ruleset, witness)
+    return made.model_copy(update={"question": question_of(made.id, made.status, papers=True)})
