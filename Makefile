@@ -1,6 +1,7 @@
 # make run      install, then audit one submission (about a minute on two CPU cores)
-# make test     install, then lint, types and tests; they look at reports in Chromium
-# make lint     install, then lint and types
+# make check    install, then lint and the tests that train nothing and open no box (about two minutes)
+# make test     install, then lint and all tests; they look at reports in Chromium
+# make lint     install, then lint, types and the contracts on imports
 # make reports  run every submission, keep its record and report in reports/, and build the leaderboard
 # make chromium install Debian's Chromium where there is none
 # make clean    remove what these made
@@ -10,8 +11,12 @@ SUBMISSION ?= submissions/causal_slot
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Rooms whose tests need no more than seconds each; what trains or opens a box among them is marked.
+QUICK := tests/audit tests/cli tests/corpus tests/gate tests/referee tests/report tests/scripts/evidence \
+	tests/test_files.py tests/test_folder.py tests/test_imports.py tests/test_paths.py tests/test_progress.py \
+	tests/test_record.py tests/test_rules.py tests/test_rulesets.py tests/test_scaffold.py
 
-.PHONY: install run test lint reports chromium clean
+.PHONY: install run check test lint reports chromium clean
 .DELETE_ON_ERROR:
 
 install: $(STAMP)
@@ -30,6 +35,7 @@ run: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 reports: $(STAMP)
 	$(BIN)/python reports/make.py
@@ -43,9 +49,12 @@ chromium:
 		echo "error: the tests of reports need Chromium; install it, for instance with: sudo apt-get install chromium" >&2; exit 2; \
 	fi
 
+check: lint
+	$(BIN)/python -m pytest -n 2 -q -m "not slow and not box" $(QUICK) --ignore tests/report/test_browser.py
+
 test: lint chromium
 	$(BIN)/python -m pytest -n 2 -q
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find harness tests submissions benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -223,7 +223,8 @@ def _wrong(there: list[tuple[Subject, Record]]) -> list[str]:
 
 
 def _rows(rows: list[tuple[Subject, Record]]) -> list[str]:
-    head = ["submission", "family", "s", "GB", "passes", "scored", "match", *CHECKS, "folder's own FAILs", "verdict"]
+    head = ["submission", "family", "s", "GB", "passes", "scored", "match", *CHECKS, "folder's own FAILs"]
+    head += ["score", "limits", "claim"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for subject, record in rows:
         by_id = {item.id: item for item in record.findings}
@@ -236,7 +237,7 @@ def _rows(rows: list[tuple[Subject, Record]]) -> list[str]:
             f"{_peak(record):.1f}", len(passes),
             scored, "–" if match is None else f"{match:.0e}",
             *(SHORT[by_id[check].status] if check in by_id else "" for check in CHECKS), ", ".join(static),
-            record.verdict.value,
+            *(answer.answer for _, answer in record.answers.items()),
         ]  # fmt: skip
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return lines

@@ -43,6 +43,7 @@ def statement(run: Path) -> dict[str, Any]:
         "predicateType": PREDICATE,
         "predicate": {
             "verdict": record.verdict.value,
+            "answers": {question: answer.answer for question, answer in record.answers.items()},
             "findings": {found.id: found.status.value for found in record.findings},
             "record": {"schema": record.schema_, "digest": record.digest},
             "submission": {

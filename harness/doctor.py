@@ -14,7 +14,6 @@ from harness.sandbox.probe import available
 _EXTRAS = {
     "flash_attn": "the [cuda] extra: faster attention on GPUs",
     "huggingface_hub": "the [data] extra: --data fineweb:sp1024",
-    "constriction": "the [proof] extra: proof by decompression",
     "ray": "the [cluster] extra: harness batch --ray",
 }
 

@@ -1,7 +1,8 @@
-"""The files of a folder that a stranger made: looked at without following anything, read once, within bounds."""
+"""Files: of a stranger's nothing is followed, and each is read once, within bounds; our own are whole or not there."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import tempfile
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 
 MOST_FILES = 5_000
 MOST_FILE_BYTES = 100_000_000  #: what GitHub takes
@@ -105,6 +106,22 @@ def is_regular(path: Path) -> bool:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:
         return False
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that it is either whole or not there.
+
+    Raises:
+        HarnessError: the disk is full or not writable.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(content)
+        os.replace(part, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise HarnessError(f"cannot write {path}: {error.strerror or error}; free some space or choose --out") from None
 
 
 def _open_and_read(folder: Path, name: str, most: int) -> bytes:

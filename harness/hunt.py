@@ -10,6 +10,7 @@ from pathlib import Path
 from harness import audit
 from harness.corpus.dataset import Dataset, dealt
 from harness.errors import UsageError
+from harness.files import write_atomically
 from harness.folder import Folder
 from harness.options import Options, played
 from harness.pipeline import gather, secret_of
@@ -24,7 +25,7 @@ from harness.referee.secret import Secret
 from harness.referee.source import Real
 from harness.report import html
 from harness.scoring import EvaluationBox, Job
-from harness.training import Sealed, write_atomically
+from harness.training import Sealed
 
 #: What can be hunted for.
 CHECKS = ("causality",)

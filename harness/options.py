@@ -60,7 +60,8 @@ class Options:
     `audit_seed` is the nonce that every choice of the audit follows from; None, as it should be for a verdict that
     counts, draws one after the artifact is sealed. `depth` says how much is tried, see `PLANS`.
     `null_source` is what the null stream is drawn from: the submission's own model, which has the most power against
-    it; or a source that owes nothing to the submission. `ranks` is how many processes play an evaluation together.
+    it; or a source that owes nothing to the submission. `strict` and `fail_on_incomplete` turn an UNRULED score and an
+    INCOMPLETE claim from exit code 0 into 1 and 3. `ranks` is how many processes play an evaluation together.
     """
 
     scale: str = "smoke"
@@ -68,6 +69,7 @@ class Options:
     ruleset: Ruleset = field(default_factory=rules.load)
     sandbox: Sandbox = "auto"
     strict: bool = False
+    fail_on_incomplete: bool = False
     timeout: float | None = None
     memory_bytes: int = 4 << 30
     threads: int = 2

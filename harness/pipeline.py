@@ -17,6 +17,7 @@ from harness.corpus.at_hand import AtHand, look
 from harness.corpus.dataset import Dataset, dealt, default_cache
 from harness.corpus.shards import Tokens
 from harness.errors import SubmissionError
+from harness.files import write_atomically
 from harness.folder import Folder
 from harness.nulls import beside
 from harness.options import Options, played
@@ -49,7 +50,7 @@ from harness.retraining import retrain
 from harness.sandbox.protocol import Rows
 from harness.sandbox.view import view
 from harness.scoring import EvaluationBox, Job
-from harness.training import Sealed, train, write_atomically
+from harness.training import Sealed, train
 from harness.weigh import weigh
 
 Ints = NDArray[np.int64]

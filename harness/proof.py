@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.metadata
-import importlib.util
 import math
 import platform
 import tempfile
@@ -29,7 +28,7 @@ from harness.errors import HarnessError, SubmissionError, UsageError
 from harness.folder import Folder
 from harness.options import Options, played
 from harness.progress import Progress
-from harness.referee.coder import Decoder, Row, constriction, encode
+from harness.referee.coder import Decoder, Row, encode
 from harness.referee.rows import score_rows
 from harness.referee.source import Real
 from harness.referee.unfold import Astray, Comparison, Keeper, Prefix, Unfolding
@@ -77,10 +76,9 @@ def prove(
         The archive, and what decoding it showed; it proves something only where everything came back.
 
     Raises:
-        UsageError: the segment does not fit into the stream, or constriction is not installed.
+        UsageError: the segment does not fit into the stream.
         SubmissionError: the submission broke while the segment was coded.
     """
-    constriction()
     stream = played(dataset, options.scale)
     if not (1 <= tokens and 0 <= begin and begin + tokens < len(stream)):
         after = f" after position {begin:,}" if begin else ""
@@ -159,13 +157,8 @@ def proof_of(
     *,
     tokens: int = 512,
     rng: np.random.Generator,
-) -> ProofResult | None:
-    """`prove` for an audit, at a place that `rng` draws: the result alone, with what broke in its `error`.
-
-    None where constriction is missing.
-    """
-    if importlib.util.find_spec("constriction") is None:
-        return None
+) -> ProofResult:
+    """`prove` for an audit, at a place that `rng` draws: the result alone, with what broke in its `error`."""
     tokens = min(tokens, len(played(dataset, options.scale)) - 1)
     try:
         begin = int(rng.integers(len(played(dataset, options.scale)) - tokens))
@@ -191,11 +184,10 @@ def unpack(
         The text of the segment in UTF-8, documents separated by newlines.
 
     Raises:
-        UsageError: a file is missing or not the one that the archive was made with, or constriction is not installed.
+        UsageError: a file is missing or not the one that the archive was made with.
         SubmissionError: the submission broke.
         NotDecoded: another text than the archive's came out.
     """
-    constriction()
     header = archive.header
     try:
         content = artifact.read_bytes()

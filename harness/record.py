@@ -9,13 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-SCHEMA: Literal["harness.record/1"] = "harness.record/1"
+from harness.verdict import SEVERITY as SEVERITY
+from harness.verdict import Answer, Answers, Question, decide, from_papers, question_of
+from harness.verdict import Status as Status
+from harness.verdict import exit_code_of as exit_code_of
+from harness.verdict import verdict_of as verdict_of
+
+SCHEMA: Literal["harness.record/2"] = "harness.record/2"
+#: Records from before the verdict answered three questions; they load everywhere, keep their verdict, and their digests
+#: hold.
+FIRST: Literal["harness.record/1"] = "harness.record/1"
 
 #: Fields that describe the machine or the hour rather than the submission; the digest leaves them out.
 VOLATILE = ("digest", "environment", "clocks", "timing")
@@ -26,22 +34,6 @@ Depth = Literal["quick", "standard", "deep"]
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Scalar = None | bool | int | Number | str
 Metric = Scalar | list[Scalar] | list[list[Scalar]]
-
-
-class Status(StrEnum):
-    """What a check concluded. Only PASS says that the check ran to its end and found nothing."""
-
-    FAIL = "FAIL"
-    ERROR = "ERROR"
-    INCONCLUSIVE = "INCONCLUSIVE"
-    NOT_RUN = "NOT_RUN"
-    UNRULED = "UNRULED"
-    PASS = "PASS"
-    NOT_APPLICABLE = "NOT_APPLICABLE"
-
-
-#: Worst first: the overall verdict is the first of these that any finding has.
-SEVERITY = tuple(Status)
 
 
 class _Model(BaseModel):
@@ -68,6 +60,7 @@ class Finding(_Model):
     Attributes:
         id: the check's stable id, such as "causality".
         rule: the id of the rule in the ruleset that the check serves ("C1", "size", ...).
+        question: which of the verdict's questions it counts for, by default that of its id.
         title: the check's name for people.
         status: what was concluded.
         headline: one sentence with the decisive number in it.
@@ -81,6 +74,7 @@ class Finding(_Model):
 
     id: str
     rule: str
+    question: Question = Field(default_factory=lambda known: question_of(known["id"]))
     title: str
     status: Status
     headline: str
@@ -215,13 +209,25 @@ class AuditInfo(_Model):
     depth: Depth
 
 
-class Record(_Model):
-    """One run of one submission."""
+def _no_answers() -> Answers:
+    """What stands in for answers until the findings are read."""
+    none = Answer(answer="UNDECIDED", sentence="")
+    return Answers(score=none, limits=none, claim=none)
 
-    schema_: Literal["harness.record/1"] = Field(default=SCHEMA, alias="schema")
+
+class Record(_Model):
+    """One run of one submission.
+
+    Attributes:
+        verdict: the answers in one word, see `harness.verdict`; in a first-format record its worst finding.
+        answers: to the three questions, see `harness.verdict`; made from the findings where they are not given.
+    """
+
+    schema_: Literal["harness.record/1", "harness.record/2"] = Field(default=SCHEMA, alias="schema")
     verdict: Status
     exit_code: int
     digest: str = ""
+    answers: Answers = Field(default_factory=_no_answers)
     harness: HarnessInfo
     ruleset: RulesetInfo
     submission: SubmissionInfo
@@ -238,9 +244,29 @@ class Record(_Model):
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True, ser_json_inf_nan="null")
 
+    @model_validator(mode="after")
+    def _answered(self) -> Record:
+        """Make what is missing: a first-format record has no answers, and its findings name no question."""
+        if self.schema_ == FIRST:
+            for finding in self.findings:
+                papers = from_papers(finding.id, self.submission.kind)
+                finding.question = question_of(finding.id, finding.status, papers=papers)
+        if "answers" not in self.model_fields_set:
+            self.answers = decide(self.findings, self.submission.kind).answers
+        return self
+
+    def _body(self, *, exclude: set[str] | None = None) -> dict[str, Any]:
+        """As JSON data, in the record's own format."""
+        body = self.model_dump(mode="json", by_alias=True, exclude=exclude)
+        if self.schema_ == FIRST:
+            del body["answers"]
+            for finding in body["findings"]:
+                del finding["question"]
+        return body
+
     def computed_digest(self) -> str:
         """sha256 over the canonical JSON of everything that does not depend on the machine or the hour."""
-        body = self.model_dump(mode="json", by_alias=True, exclude=set(VOLATILE))
+        body = self._body(exclude=set(VOLATILE))
         if body["score"] and body["score"]["nll"] is None:
             del body["score"]["nll"]  # records that are older than this field keep their digest
         if body["audit"] is None:
@@ -256,7 +282,7 @@ class Record(_Model):
 
     def to_json(self) -> str:
         """The record as it is written: indented, field order kept, newline at the end."""
-        body = self.model_dump(mode="json", by_alias=True)
+        body = self._body()
         return json.dumps(body, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
     @classmethod
@@ -280,27 +306,6 @@ class Record(_Model):
             raise UsageError(f"{path} is not a {SCHEMA} record: {where}: {first['msg']}") from None
         except OSError as error:
             raise UsageError(f"cannot read {path}: {error.strerror}") from None
-
-
-def verdict_of(findings: list[Finding]) -> Status:
-    """The worst status among the findings; INCONCLUSIVE when there is nothing to judge by."""
-    present = {finding.status for finding in findings} - {Status.NOT_APPLICABLE}
-    if not present:
-        return Status.INCONCLUSIVE
-    return next(status for status in SEVERITY if status in present)
-
-
-def exit_code_of(verdict: Status, *, strict: bool = False) -> int:
-    """The process exit code for a verdict (DESIGN: 0 pass, 1 violated, 3 incomplete evidence, 4 harness failed)."""
-    return {
-        Status.FAIL: 1,
-        Status.ERROR: 4,
-        Status.INCONCLUSIVE: 3,
-        Status.NOT_RUN: 3,
-        Status.UNRULED: 1 if strict else 0,
-        Status.PASS: 0,
-        Status.NOT_APPLICABLE: 3,
-    }[verdict]
 
 
 def json_schema() -> dict[str, Any]:

@@ -28,13 +28,12 @@ from harness.record import (
     Score,
     Status,
     SubmissionInfo,
-    exit_code_of,
-    verdict_of,
 )
 from harness.referee.price import price
 from harness.referee.trace import Trace
 from harness.sandbox.protocol import Rows
 from harness.training import Sealed
+from harness.verdict import decide
 
 
 def score_of(trace: Trace, dataset: Dataset) -> tuple[float, float, int, int]:
@@ -70,7 +69,7 @@ def record_of(
     tokens = played(dataset, options.scale)
     loss, bpb, count, size = score_of(evidence.trace, dataset)
     sizes = evidence.sizes
-    verdict = verdict_of(findings)
+    decision = decide(findings, "adapter")
     failed = {f.id for f in findings if f.status == Status.FAIL}
     # Hiding the future does not price validation text that is in the weights already.
     leaks = "causality" in failed and "artifact-independence" not in failed
@@ -82,8 +81,9 @@ def record_of(
         for f in findings
     )
     return Record(
-        verdict=verdict,
-        exit_code=exit_code_of(verdict, strict=options.strict),
+        verdict=decision.verdict,
+        exit_code=decision.exit_code(strict=options.strict, fail_on_incomplete=options.fail_on_incomplete),
+        answers=decision.answers,
         harness=harness_info(),
         ruleset=RulesetInfo(name=ruleset.name, title=ruleset.title, sha256=ruleset.sha256),
         submission=SubmissionInfo(

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import os
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,7 +18,8 @@ import numpy as np
 from harness import weigh
 from harness.corpus.dataset import Dataset
 from harness.corpus.shards import Tokens, write_shard
-from harness.errors import HarnessError, SubmissionError
+from harness.errors import SubmissionError
+from harness.files import write_atomically
 from harness.folder import Folder
 from harness.options import Device, Options, played
 from harness.progress import Progress
@@ -295,22 +295,6 @@ def _seal(out: Path, key: str, made: Made) -> Sealed:
     write_atomically(path, made.container)
     write_atomically(out / "seal.json", json.dumps(seal, indent=1).encode())
     return Sealed(path, sha256, len(made.container), made.clocks, made.curve, model=made.model)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that it is either whole or not there.
-
-    Raises:
-        HarnessError: the disk is full or not writable.
-    """
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_bytes(content)
-        os.replace(part, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise HarnessError(f"cannot write {path}: {error.strerror or error}; free some space or choose --out") from None
 
 
 def resume(out: Path, key: str) -> Sealed | None:

@@ -12,7 +12,7 @@ import torch
 from click.testing import CliRunner
 
 from harness import hunt as hunting
-from harness.cli_hunt import hunt as hunt_command
+from harness.cli.hunt import command as hunt_command
 from harness.corpus.dataset import Dataset
 from harness.errors import UsageError
 from harness.hunt import hunt

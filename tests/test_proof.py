@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import sys
 from pathlib import Path
 
 import click
@@ -21,8 +20,8 @@ from harness import proof as proofs
 from harness.archive import MAGIC, Archive
 from harness.audit import proof as check
 from harness.audit.evidence import ProofResult
-from harness.cli_proof import prove as prove_command
-from harness.cli_proof import unpack as unpack_command
+from harness.cli.prove import command as prove_command
+from harness.cli.unpack import command as unpack_command
 from harness.corpus.dataset import Dataset
 from harness.errors import SubmissionError, UsageError
 from harness.folder import Folder
@@ -261,10 +260,8 @@ def test_a_proof_of_other_rows_is_no_proof_of_the_score(dataset: Dataset) -> Non
     assert "other rows" in found.headline
 
 
-def test_without_a_proof_nothing_is_said(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_proof_nothing_is_said(dataset: Dataset) -> None:
     assert "harness prove" in settled(check.check(evidence(dataset)), Status.NOT_RUN).headline
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert "golf-harness[proof]" in settled(check.check(evidence(dataset)), Status.NOT_RUN).headline
 
 
 # Whole submissions
@@ -475,19 +472,8 @@ def test_a_submission_that_breaks_is_a_result_for_the_audit(tmp_path: Path, data
     sealed = Sealed(artifact, hashlib.sha256(b"nothing").hexdigest(), 7)
     with Progress(quiet=True) as progress:
         outcome = proof_of(folder, dataset, sealed, 1, OPTIONS, progress, tokens=5, rng=RNG)
-    assert outcome is not None and outcome.error is not None and outcome.decoded == 0
+    assert outcome.error is not None and outcome.decoded == 0
     assert check.conclude(outcome)[0] == Status.INCONCLUSIVE
-
-
-def test_without_constriction_one_line_says_what_to_install(
-    baseline: Trained, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "constriction", None)
-    with pytest.raises(UsageError, match=r"pip install 'golf-harness\[proof\]'"):
-        proven(baseline, dataset, 5)
-    monkeypatch.setattr(proofs.importlib.util, "find_spec", lambda name: None)
-    with Progress(quiet=True) as progress:
-        assert proof_of(baseline.folder, dataset, baseline.sealed, 1, OPTIONS, progress, rng=RNG) is None
 
 
 # The commands

@@ -85,6 +85,8 @@ def test_the_digest_ignores_the_machine_and_the_hour(field: str) -> None:
 
 CHANGES: list[tuple[list[str | int], Any]] = [
     (["verdict"], "PASS"),
+    (["answers", "score", "answer"], "VALID"),
+    (["answers", "claim", "sentence"], "s"),
     (["exit_code"], 0),
     (["harness", "version"], "1"),
     (["harness", "dirty"], True),
@@ -104,6 +106,7 @@ CHANGES: list[tuple[list[str | int], Any]] = [
     (["findings", 0, "witness", "data", "affected", 0, "before"], 0.25),
     (["findings", 1, "status"], "NOT_RUN"),
     (["findings", 1, "headline"], "H"),
+    (["findings", 1, "question"], "claim"),
 ]
 
 
@@ -135,7 +138,7 @@ def test_a_record_survives_being_written_and_read(tmp_path: Path) -> None:
 def test_the_order_of_fields_is_part_of_the_format() -> None:
     text = sample().to_json()
     names = list(json.loads(text))
-    assert names[:4] == ["schema", "verdict", "exit_code", "digest"] and text.endswith("}\n")
+    assert names[:5] == ["schema", "verdict", "exit_code", "digest", "answers"] and text.endswith("}\n")
     assert names == list(json_schema()["properties"])
 
 
@@ -167,7 +170,7 @@ def test_unknown_fields_are_refused() -> None:
     [
         ("", "Invalid JSON"),
         ("{}", "schema|Field required"),
-        ('{"schema": "harness.record/2"}', "schema: Input should be 'harness.record/1'"),
+        ('{"schema": "harness.record/3"}', "schema: Input should be 'harness.record/1' or 'harness.record/2'"),
         ("[]", "the file: Input should be an object"),
     ],
 )
@@ -175,7 +178,7 @@ def test_a_file_that_is_no_record_is_named(tmp_path: Path, content: str, says: s
     (tmp_path / "record.json").write_text(content)
     with pytest.raises(UsageError, match=says) as caught:
         Record.load(tmp_path)
-    assert "record.json is not a harness.record/1 record" in str(caught.value) and "\n" not in str(caught.value)
+    assert "record.json is not a harness.record/2 record" in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_missing_record_says_how_to_make_one(tmp_path: Path) -> None:
@@ -209,14 +212,16 @@ def test_a_record_fits_the_published_schema_and_a_broken_one_does_not() -> None:
             jsonschema.validate(broken, schema)
 
 
-def test_the_verdict_is_the_worst_finding() -> None:
+def test_the_verdict_is_the_worst_finding_on_the_score() -> None:
+    """What did not run is INCONCLUSIVE: the verdict says what is known, the finding says why."""
     worst_first = ["FAIL", "ERROR", "INCONCLUSIVE", "NOT_RUN", "UNRULED", "PASS"]
     assert [str(status) for status in SEVERITY] == [*worst_first, "NOT_APPLICABLE"]
     for worse, better in combinations(worst_first, 2):
         for pair in ([worse, better], [better, worse]):
-            assert verdict_of([found(Status(name)) for name in pair]) == worse
+            assert verdict_of([found(Status(name)) for name in pair]) == worse.replace("NOT_RUN", "INCONCLUSIVE")
     for name in worst_first:
-        assert verdict_of([found(Status.NOT_APPLICABLE), found(Status(name))]) == name
+        expected = name.replace("NOT_RUN", "INCONCLUSIVE")
+        assert verdict_of([found(Status.NOT_APPLICABLE), found(Status(name))]) == expected
 
 
 def test_nothing_to_judge_by_is_not_a_pass() -> None:

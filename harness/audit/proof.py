@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 
 from harness.audit.evidence import Evidence, ProofResult, finding, not_run
@@ -19,8 +18,6 @@ def check(evidence: Evidence) -> Finding:
     """PASS when every token came back from a code as short as the score says; see `conclude` for the rest."""
     proof = evidence.proof
     if proof is None:
-        if importlib.util.find_spec("constriction") is None:
-            return not_run(evidence, CHECK, RULE, "no entropy coder here: pip install 'golf-harness[proof]'")
         return not_run(evidence, CHECK, RULE, "no proof was asked for: `harness prove SUBMISSION` makes one")
     status, headline = conclude(proof, evidence.tolerance)
     claimed = evidence.trace.nll[proof.begin + 1 : proof.begin + proof.tokens + 1]

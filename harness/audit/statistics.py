@@ -15,8 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from scipy import stats
-
 #: Spreads below this share of the mean are rounding, not differences between seeds.
 _NO_SPREAD = 1e-12
 
@@ -48,6 +46,8 @@ class TTest:
 
     def needed(self, p_value: float) -> float:
         """How far below the previous mean less the margin a new mean has to lie for that p, at this spread."""
+        from scipy import stats  # a second of importing, here and below, that most commands have no use for
+
         return float(-stats.t.ppf(p_value, self.degrees)) * self.error
 
 
@@ -112,6 +112,8 @@ def welch(new: Sequence[float], previous: Sequence[float], margin: float = 0.0) 
     Raises:
         ValueError: too few losses, a bad one, a bad margin, or no spread at all.
     """
+    from scipy import stats
+
     left, right = sample(new), sample(previous)
     _margin(margin)
     if min(len(left), len(right)) < 2:
@@ -141,6 +143,8 @@ def one_sample(new: Sequence[float], previous: float, margin: float = 0.0, seeds
     Raises:
         ValueError: too few losses or seeds, a bad loss, a bad margin, or no spread at all.
     """
+    from scipy import stats
+
     left = sample(new)
     (target,) = sample([previous])
     _margin(margin)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import signal
 import sys
 
@@ -16,9 +17,7 @@ def main() -> None:
     if os.getppid() != parent:
         raise SystemExit(4)  # it died before we asked
     sys.argv[0] = "harness"
-    from harness.cli import main as command_line
-
-    command_line()
+    runpy.run_module("harness", run_name="__main__")
 
 
 if __name__ == "__main__":

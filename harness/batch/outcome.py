@@ -12,8 +12,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from harness.batch.playing import Ended
 from harness.batch.tasks import Task
 from harness.errors import UsageError
+from harness.files import write_atomically
 from harness.record import SEVERITY, Number, Record, Status
-from harness.training import write_atomically
+from harness.report import view
+from harness.verdict import Word
 
 ITEM = "item.json"
 
@@ -33,7 +35,10 @@ class Outcome(BaseModel):
         label: as it was listed.
         outcome: the record's verdict; UNUSABLE (the submission is broken), TIMEOUT or CRASHED where there is none.
         exit_code: of this item.
-        headline: the worst finding's sentence, or the last line that was printed.
+        score: the answer to "may this number be believed?"; None without a record, and likewise:
+        limits: the answer for bytes and seconds.
+        claim: whether the papers carry what is claimed.
+        headline: the sentence of the answer that decided, or the last line that was printed.
         failed: ids of checks with FAIL.
         unruled: ids of checks with UNRULED.
         kind: "adapter", "script" or "evidence" (linted); None without a record.
@@ -52,6 +57,9 @@ class Outcome(BaseModel):
     label: str
     outcome: str
     exit_code: int
+    score: Word | None = None
+    limits: Word | None = None
+    claim: Word | None = None
     headline: str = ""
     failed: tuple[str, ...] = ()
     unruled: tuple[str, ...] = ()
@@ -127,13 +135,15 @@ def _of_record(task: Task, ended: Ended) -> Outcome | None:
     if task.data is not None and record.data.sha256 != task.data:
         problem = "the data on that machine is other data; give all machines the same --data and Python"
         return Outcome(label=task.label, outcome=CRASHED, exit_code=_CODES[CRASHED], headline=problem)
-    worst = next((found.headline for found in record.findings if found.status == record.verdict), "")
     claimed = record.submission.claims.get("val_bpb")
     return Outcome(
         label=task.label,
         outcome=record.verdict.value,
         exit_code=record.exit_code,
-        headline=worst,
+        score=record.answers.score.answer,
+        limits=record.answers.limits.answer,
+        claim=record.answers.claim.answer,
+        headline=view.decisive(record).sentence,
         failed=_ids(record, Status.FAIL),
         unruled=_ids(record, Status.UNRULED),
         kind=record.submission.kind,

@@ -16,9 +16,8 @@ from rich.text import Text
 
 from harness.batch.outcome import WORST, Outcome
 from harness.environment import harness_info
-from harness.record import Status
+from harness.files import write_atomically
 from harness.report.text import plain
-from harness.training import write_atomically
 
 SCHEMA = "harness.batch/1"
 _STYLES = {0: "green", 1: "bold red", 2: "yellow", 3: "bold yellow", 4: "bold red"}
@@ -26,7 +25,7 @@ _MEANS = {
     0: "no rule is violated",
     1: "a rule is violated",
     2: "unusable input",
-    3: "incomplete evidence",
+    3: "undecided",
     4: "the harness or its environment failed",
 }
 _WIDEST = 56  # characters of a label
@@ -72,12 +71,16 @@ def show(outcomes: Sequence[Outcome], console: Console, out: Path) -> None:
     """Print a line for each outcome, worst first, then the counts, the exit code and which item it comes from."""
     ordered = sorted(outcomes, key=lambda outcome: outcome.rank)
     table = Table(box=None, pad_edge=False, expand=True)
-    for title in ("outcome", "submission", "BPB", "claimed", "s"):
-        table.add_column(title, no_wrap=True, justify="left" if title in ("outcome", "submission") else "right")
+    for title in ("score", "limits", "claim", "submission"):
+        table.add_column(title, no_wrap=True)
+    for title in ("BPB", "claimed", "s"):
+        table.add_column(title, no_wrap=True, justify="right")
     table.add_column("why", no_wrap=True, overflow="ellipsis", ratio=1)
     for outcome in ordered:
         table.add_row(
-            Text(outcome.outcome, _STYLES[outcome.exit_code]),
+            Text(outcome.score or outcome.outcome, _STYLES[outcome.exit_code]),
+            outcome.limits or "",
+            outcome.claim or "",
             _short(plain(outcome.label)),
             _bpb(outcome.val_bpb),
             _bpb(outcome.claimed_bpb),
@@ -101,8 +104,7 @@ def show(outcomes: Sequence[Outcome], console: Console, out: Path) -> None:
 def _why(outcome: Outcome) -> str:
     if outcome.same_as is not None:
         return f"the same files as {plain(outcome.same_as, 120)}"
-    named = outcome.failed if outcome.outcome == Status.FAIL else ()
-    return plain(f"{', '.join(named)}: {outcome.headline}" if named else outcome.headline, 200)
+    return plain(outcome.headline, 200)
 
 
 def _short(label: str) -> Text:

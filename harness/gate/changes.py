@@ -82,5 +82,5 @@ def _old_names(moved: Sequence[Moved], has: dict[str, bool], had: dict[str, bool
 
 
 def _plain(path: str) -> str:
-    """A path as a file system would resolve it, so that `x/../harness/cli.py` is the judge's."""
+    """A path as a file system would resolve it, so that `x/../harness/record.py` is the judge's."""
     return posixpath.normpath(path)

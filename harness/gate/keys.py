@@ -38,10 +38,10 @@ def device() -> str:
 def differs_from(repository: Repository, commit: str) -> bool | None:
     """Whether the running harness is another than the one in `commit`; None where the commit has none."""
     entries = {entry.path.removeprefix("harness/"): entry.object for entry in repository.entries(commit, "harness")}
-    if "cli.py" not in entries or "gate/run.py" not in entries:
+    if "__init__.py" not in entries or "gate/run.py" not in entries:
         return None
     own = own_files()
-    length = len(entries["cli.py"])
+    length = len(entries["__init__.py"])
     return entries.keys() != own.keys() or any(_blob(own[name], length) != entries[name] for name in own)
 
 

@@ -11,12 +11,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.record import Number, RulesetInfo, Status
+from harness.verdict import Question, Word
 
-SCHEMA: Literal["harness.gate/1"] = "harness.gate/1"
+SCHEMA: Literal["harness.gate/2"] = "harness.gate/2"
 MAX_SUBMISSIONS = 64
 
 Tier = Literal["quick", "full"]
-FailOn = Literal["fail", "unruled", "inconclusive"]
+#: What is held against a pull request: what is violated; what is undecided too; papers that say too little too; a
+#: practice that no ruling covers too.
+FailOn = Literal["fail", "inconclusive", "incomplete", "unruled"]
+Conclusion = Literal["success", "failure", "neutral"]
 #: A record's statuses, and BROKEN: the submission cannot be judged for a reason that is its own.
 Verdict = Literal["FAIL", "ERROR", "BROKEN", "INCONCLUSIVE", "NOT_RUN", "UNRULED", "PASS", "NOT_APPLICABLE"]
 
@@ -36,6 +40,14 @@ class Said(_Model):
     id: Short
     status: Status
     headline: Long
+
+
+class Reply(_Model):
+    """The answer to one of the verdict's three questions, as in the record."""
+
+    question: Question
+    answer: Word
+    sentence: Long
 
 
 class Stage(_Model):
@@ -71,6 +83,7 @@ class Judged(_Model):
         how: added, changed or renamed (from `before`).
         sha256: over the folder's files as they are in the head.
         verdict: None while it is being judged.
+        answers: to the three questions; empty where it was not judged to the end.
         headline: what decided.
         val_bpb: as the referee measured it, at the scale that was played.
         stages: in order.
@@ -83,6 +96,7 @@ class Judged(_Model):
     before: Short | None = None
     sha256: Digest | None = None
     verdict: Verdict | None = None
+    answers: list[Reply] = Field(default_factory=list, max_length=3)
     headline: Long = ""
     val_bpb: Number | None = None
     stages: list[Stage] = Field(default_factory=list, max_length=4)
@@ -121,13 +135,18 @@ class GateResult(_Model):
         complete: False while the gate runs, and for ever if it was stopped.
         verdict: the worst of the submissions'; None if there is none to judge.
         exit_code: what the command returns.
+        conclusion: for a check: failure where the exit code is not 0; neutral where nothing is held against the pull
+            request and something is not decided.
+        reason: of that conclusion, in a sentence.
         not_run: checks that the tier leaves out; a clean quick tier says nothing about them.
     """
 
-    schema_: Literal["harness.gate/1"] = Field(default=SCHEMA, alias="schema")
+    schema_: Literal["harness.gate/2"] = Field(default=SCHEMA, alias="schema")
     complete: bool = False
     verdict: Verdict | None = None
     exit_code: int = Field(default=0, ge=0, le=255)
+    conclusion: Conclusion = "neutral"
+    reason: Long = ""
     tier: Tier
     fail_on: FailOn
     not_run: list[Short] = Field(default_factory=list, max_length=40)
@@ -146,29 +165,77 @@ SEVERITY: tuple[Verdict, ...] = (
 )  # fmt: skip
 
 
+#: Nothing is shown, and nobody accused.
+OPEN: tuple[Verdict, ...] = ("INCONCLUSIVE", "NOT_RUN", "NOT_APPLICABLE")
+
+
 def worst(verdicts: list[Verdict]) -> Verdict | None:
     """The first of `SEVERITY` that is among the verdicts; None if there are none."""
     return next((one for one in SEVERITY if one in verdicts), None)
 
 
 def exit_code_of(result: GateResult) -> int:
-    """0 clean, 1 a violation, 4 the harness failed, 2 a submission is broken, 3 incomplete evidence; in this order.
+    """0 clean, 1 a violation, 4 the harness failed, 2 a submission is broken, 3 undecided; in this order.
 
-    `fail_on` is the mildest status that is held against a pull request: "fail" lets INCONCLUSIVE pass, "inconclusive"
-    does not, "unruled" not even UNRULED. ERROR and BROKEN always count: nothing was shown.
+    `fail_on` is the mildest outcome that is held against a pull request: "fail" lets INCONCLUSIVE pass, "inconclusive"
+    does not, "incomplete" not even papers that say too little, "unruled" neither these nor UNRULED. ERROR and BROKEN
+    always count: nothing was shown.
     """
-    codes = {_code(one.verdict, result.fail_on) for one in result.submissions}
+    codes = {_code(one, result.fail_on) for one in result.submissions}
     if any(flag.blocks for flag in result.flags):
         codes.add(1)
     return next((code for code in (1, 4, 2, 3) if code in codes), 0)
 
 
-def _code(verdict: Verdict | None, fail_on: FailOn) -> int:
+def conclusion_of(result: GateResult) -> tuple[Conclusion, str]:
+    """The outcome for a check, and its reason: what is undecided and not held against anybody is neutral."""
+    flag = next((flag for flag in result.flags if flag.blocks), None)
+    if exit_code_of(result) != 0:
+        held = next((one for one in _weightiest(result) if _code(one, result.fail_on)), None)
+        if flag is not None and (held is None or _code(held, result.fail_on) != 1):
+            return "failure", flag.text
+        return "failure", held.headline if held is not None else ""
+    open_one = next((one for one in _weightiest(result) if one.verdict in OPEN), None)
+    if open_one is not None:
+        return "neutral", open_one.headline
+    if not result.complete:
+        return "neutral", "the gate did not come to its end"
+    if not result.submissions:
+        return "success", "no folder that the gate judges is changed"
+    gap = next((reply for one in _weightiest(result) if incomplete(one) for reply in gaps(one)), None)
+    if gap is not None:
+        return "neutral", f"{gap.question} {gap.answer}: {gap.sentence}"[:1200]
+    return "success", "no rule is found violated"
+
+
+def incomplete(one: Judged) -> bool:
+    """Whether the papers say too little: of the claim, or of a script's bytes and seconds."""
+    return bool(gaps(one))
+
+
+def gaps(one: Judged) -> list[Reply]:
+    """The answers that papers leave open."""
+    return [
+        reply
+        for reply in one.answers
+        if reply.answer == "INCOMPLETE"
+        or (one.kind == "script" and reply.question == "limits" and reply.answer == "UNDECIDED")
+    ]
+
+
+def _weightiest(result: GateResult) -> list[Judged]:
+    return sorted(result.submissions, key=lambda one: SEVERITY.index(one.verdict or "NOT_RUN"))
+
+
+def _code(one: Judged, fail_on: FailOn) -> int:
+    verdict = one.verdict
     if verdict in ("FAIL", "ERROR", "BROKEN"):
         return {"FAIL": 1, "ERROR": 4, "BROKEN": 2}[verdict]
-    if verdict == "UNRULED":
-        return 1 if fail_on == "unruled" else 0
-    if verdict == "PASS" or (fail_on == "fail" and verdict is not None):
+    if verdict == "UNRULED" and fail_on == "unruled":
+        return 1
+    if verdict in ("PASS", "UNRULED"):
+        return 3 if fail_on in ("incomplete", "unruled") and incomplete(one) else 0
+    if fail_on == "fail" and verdict is not None:
         return 0
     return 3
 

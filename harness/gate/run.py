@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.errors import HarnessError, SubmissionError, UsageError
+from harness.files import write_atomically
 from harness.folder import safe_name
 from harness.gate import stages
 from harness.gate.changes import Change, Changes, find
@@ -25,11 +26,13 @@ from harness.gate.result import (
     GateResult,
     Harness,
     Judged,
+    Reply,
     Revisions,
     Said,
     Stage,
     Tier,
     Verdict,
+    conclusion_of,
     exit_code_of,
     worst,
 )
@@ -39,8 +42,10 @@ from harness.gate.summary import render
 from harness.git import Repository
 from harness.progress import Progress
 from harness.record import SEVERITY, Record, RulesetInfo, Status
+from harness.report import view
 from harness.report.text import plain
-from harness.training import write_atomically
+from harness.scripts import judging
+from harness.verdict import decide
 
 _QUIET = (Status.PASS, Status.NOT_APPLICABLE)
 _RESERVED = ("gate.json", "summary.md")
@@ -55,7 +60,7 @@ class Request:
         base: revision that the pull request wants to be merged into.
         head: revision that it offers.
         tier: "quick" ends after one evaluation, "full" goes on to the whole audit.
-        fail_on: the mildest status that is held against a pull request.
+        fail_on: the mildest outcome that is held against a pull request.
         out: folder for gate.json, summary.md and one folder of records for each submission.
         cache: folder of results of earlier gates, or None.
     """
@@ -65,7 +70,7 @@ class Request:
     head: str
     out: Path
     tier: Tier = "full"
-    fail_on: FailOn = "inconclusive"
+    fail_on: FailOn = "fail"
     cache: Path | None = None
 
 
@@ -181,9 +186,13 @@ class _One:
             self._add(name, made)
             if made.record.verdict == Status.FAIL:
                 break
-        self._decide(made.record)
-        if kind == "script" and self.request.tier == "quick" and made.record.verdict != Status.FAIL:
-            self._decide(min((claimed.record, made.record), key=lambda record: SEVERITY.index(record.verdict)))
+        record = made.record
+        if kind == "script" and self.request.tier == "quick":  # a full audit has the papers' findings already
+            findings = judging.merge(record.findings, claimed.record.findings)
+            decision = decide(findings, "script")
+            update = {"findings": findings, "answers": decision.answers, "verdict": decision.verdict}
+            record = record.model_copy(update=update)
+        self._decide(record)
 
     def _add(self, name: str, made: Made) -> None:
         file = self.home / name / "record.json"
@@ -204,6 +213,10 @@ class _One:
     def _decide(self, record: Record) -> None:
         self.judged.verdict = record.verdict.value
         self.judged.headline = _headline(record)
+        self.judged.answers = [
+            Reply(question=question, answer=answer.answer, sentence=plain(answer.sentence, 1000))
+            for question, answer in record.answers.items()
+        ]
         self.judged.val_bpb = record.score.val_bpb if record.score else None
 
     def _broken(self, verdict: Verdict, why: str) -> None:
@@ -263,12 +276,9 @@ def _before(change: Change) -> str | None:
 
 
 def _headline(record: Record) -> str:
-    """The finding that decided; of a clean record, how much was looked at."""
-    decisive = next((found for found in record.findings if found.status == record.verdict), None)
-    if decisive is not None and record.verdict not in _QUIET:
-        return plain(f"{decisive.id}: {decisive.headline}", 400)
-    passed = sum(found.status == Status.PASS for found in record.findings)
-    return f"{passed} checks found nothing"
+    """The answer that decided, with its sentence."""
+    reply = view.decisive(record)
+    return plain(f"{reply.question} {reply.word}: {reply.sentence}", 400)
 
 
 def _findings(record: Record, *, bare: bool) -> list[Said]:
@@ -279,9 +289,10 @@ def _findings(record: Record, *, bare: bool) -> list[Said]:
 
 
 def _save(result: GateResult, out: Path) -> None:
-    """Write gate.json and summary.md; the verdict and exit code are those of what is known so far."""
+    """Write gate.json and summary.md; verdict, exit code and conclusion are those of what is known so far."""
     result.verdict = worst([one.verdict for one in result.submissions if one.verdict is not None])
     result.exit_code = exit_code_of(result)
+    result.conclusion, result.reason = conclusion_of(result)
     if result.tier == "quick":
         result.not_run = stages.left_out({one.kind for one in result.submissions if one.kind})
     write_atomically(out / "gate.json", (result.model_dump_json(by_alias=True, indent=2) + "\n").encode())

@@ -17,6 +17,7 @@ from harness import audit, pipeline, rules
 from harness.corpus.dataset import DEFAULT, Dataset
 from harness.environment import harness_sha256
 from harness.errors import UsageError
+from harness.files import write_atomically
 from harness.folder import Folder, is_adapter, open_folder
 from harness.gate.export import Exported
 from harness.gate.keys import device, key
@@ -34,7 +35,7 @@ from harness.scripts.evidence.recording import record_of
 from harness.scripts.opening import is_script, open_script
 from harness.scripts.unwrap import parse
 from harness.training import resume as resume_seal
-from harness.training import seal_key, write_atomically
+from harness.training import seal_key
 
 Kind = Literal["adapter", "script"]
 Source = Literal["run", "resumed", "cache"]

@@ -13,8 +13,8 @@ import shutil
 from pathlib import Path
 
 from harness.errors import HarnessError
+from harness.files import write_atomically
 from harness.record import Record
-from harness.training import write_atomically
 
 ENTRY = "entry.json"
 _FILES = ("record.json", "report.html")

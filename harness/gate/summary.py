@@ -30,7 +30,7 @@ _SENTENCES = {
     0: "Nothing here stops this pull request.",
     1: "A rule is violated, or the pull request has to be split.",
     2: "A submission is broken: it cannot be judged as it is.",
-    3: "The evidence is incomplete; this is no accusation.",
+    3: "What was run does not decide it, or the papers say too little; this is no accusation.",
     4: "The harness or its environment failed; this says nothing about the submission.",
 }
 _WORST = ("FAIL", "ERROR", "BROKEN", "INCONCLUSIVE", "NOT_RUN", "UNRULED", "PASS", "NOT_APPLICABLE")
@@ -76,12 +76,13 @@ def _head(result: Mapping[str, Any]) -> str:
     else:
         lines += [_SENTENCES.get(result["exit_code"], "") if result["submissions"] or result["exit_code"] else
                   "This pull request changes no folder that the gate judges.", ""]  # fmt: skip
+        lines += [f"Conclusion: **{result['conclusion']}**, {code(result['reason'], 400)}.", ""]
     for flag in result["flags"]:
         lines.append(f"- {'**blocks:** ' if flag['blocks'] else ''}{code(flag['text'], 1200)}")
     if result["flags"]:
         lines.append("")
     if result["submissions"]:
-        lines += ["| verdict | submission | BPB | what decided |", "|---|---|---|---|"]
+        lines += ["| verdict | score | limits | claim | submission | BPB | what decided |", "|---" * 7 + "|"]
         lines += [_row(one) for one in _sorted(result["submissions"])]
         lines.append("")
     if result["tier"] == "quick" and result["not_run"]:
@@ -101,13 +102,17 @@ def _row(one: Mapping[str, Any]) -> str:
     word = f"{_SIGNS[verdict]} {verdict}" if verdict else "not finished"
     measured = finite(one["val_bpb"])
     score = bpb(measured) if measured is not None else ""
-    return f"| {word} | {code(one['path'], 160)} | {score} | {code(one['headline'], 240)} |"
+    found = {reply["question"]: reply["answer"] for reply in one["answers"]}
+    answers = " | ".join(found.get(question, "–") for question in ("score", "limits", "claim"))
+    return f"| {word} | {answers} | {code(one['path'], 160)} | {score} | {code(one['headline'], 240)} |"
 
 
 def _details(one: Mapping[str, Any]) -> str:
     lines = ["<details><summary>" + _html(one["path"]) + "</summary>", ""]
     if one["before"]:
         lines += [f"Renamed from {code(one['before'])}.", ""]
+    for reply in one["answers"]:
+        lines.append(f"- {reply['question']}: **{reply['answer']}**, {code(reply['sentence'], 600)}")
     for stage in one["stages"]:
         taken = {"run": "", "resumed": " (from this gate's interrupted run)", "cache": " (from a cache)"}
         lines.append(f"- {stage['name']}: {stage['verdict']}{taken[stage['source']]}, {code(stage['headline'], 400)}")

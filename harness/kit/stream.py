@@ -49,7 +49,7 @@ class Batch:
 class Stream:
     """A validation stream of `tokens` tokens, x_0 .. x_{tokens-1}; positions 1 .. tokens-1 are to be scored.
 
-    Several ranks may play it, `torch.distributed` between them (`harness run --nproc`). Each has a stream of its own:
+    Several ranks may play it, `torch.distributed` between them (`harness run --ranks`). Each has a stream of its own:
     `rank` of `size`. `windows` deals its batches to the ranks in turn; a loop of your own does so with `deal`.
     """
 

@@ -8,15 +8,14 @@ V * 2^-24 / ln 2 = 0.0001 bits a token. The end of the code costs up to 8 bits.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
-from types import ModuleType
 from typing import Any
 
+import constriction
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.errors import SubmissionError, UsageError
+from harness.errors import SubmissionError
 from harness.referee.source import Tokens
 
 Row = NDArray[np.float32]
@@ -26,18 +25,6 @@ Floats = NDArray[np.float64]
 CODER = "constriction range coder, u32 words, 24-bit categorical (fast), big-endian, 0xFF stripped"
 
 _PAD = b"\xff"  # constriction ends a code with ones, so ones are what may be left out and put back
-
-
-def constriction() -> ModuleType:
-    """The entropy coder's package.
-
-    Raises:
-        UsageError: it is not installed.
-    """
-    try:
-        return importlib.import_module("constriction")
-    except ImportError:
-        raise UsageError("a proof needs an entropy coder: pip install 'golf-harness[proof]'") from None
 
 
 def log_chances(row: Row, position: int) -> Floats:
@@ -61,10 +48,9 @@ def encode(rows: Sequence[Row], tokens: Tokens) -> bytes:
     """Code tokens (uint16 [n]), each with its row [V] (position i + 1 has row i).
 
     Raises:
-        UsageError: constriction is not installed.
         SubmissionError: a row cannot be coded.
     """
-    queue = constriction().stream.queue
+    queue = constriction.stream.queue
     encoder = queue.RangeEncoder()
     models = [_model(row, index + 1) for index, row in enumerate(rows)]
     for token, model in zip(tokens, models, strict=True):
@@ -85,7 +71,7 @@ class Decoder:
 
     def __init__(self, code: bytes) -> None:
         words = np.frombuffer(code + _PAD * (-len(code) % 4), ">u4").astype(np.uint32)
-        self._decoder = constriction().stream.queue.RangeDecoder(words)
+        self._decoder = constriction.stream.queue.RangeDecoder(words)
 
     def next(self, row: Row, position: int) -> int:
         """The token that the row [V] for `position` decodes to; -1 if no code that was written with it goes on so.
@@ -105,4 +91,4 @@ class Decoder:
 
 def _model(row: Row, position: int) -> Any:
     chances = np.exp(log_chances(row, position))
-    return constriction().stream.model.Categorical(chances, perfect=False)
+    return constriction.stream.model.Categorical(chances, perfect=False)

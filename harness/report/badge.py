@@ -1,4 +1,4 @@
-"""A record as a badge: a small SVG with the verdict and the score, for a README."""
+"""A record as a badge: a small SVG with the score and whether it may be believed, for a README."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def render(record: Record) -> str:
 
     Of a record that is not what was sealed it shows neither verdict nor score.
     """
-    look = view.LOOKS[record.verdict]
-    told, tone = look.word + (f" {bpb(record.score.val_bpb)} BPB" if record.score else ""), look.tone
+    words, look = view.title(record)
+    told, tone = words + (f" {bpb(record.score.val_bpb)} BPB" if record.score else ""), look.tone
     if view.doubts(record):
         told, tone = "record was altered", "bad"
     left, right = _wide(_NAME), _wide(told)

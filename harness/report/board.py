@@ -1,8 +1,8 @@
 """The leaderboard: every record one row, tracks apart, ranked only where the score counts.
 
-Only scores of the same text at the same scale stand in one table. A row counts when its verdict is PASS or UNRULED and
-its record is what was sealed; the others are listed below the ranks with what they would be without the leak, where
-that was priced.
+Only scores of the same text at the same scale stand in one table. A row counts when its score is VALID or UNRULED, no
+limit is exceeded, no claim contradicted, and its record is what was sealed; the others are listed below the ranks with
+what they would be without the leak, where that was priced.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from harness.errors import HarnessError
-from harness.record import Record, Status
+from harness.record import Record
 from harness.report import view
 from harness.report.figures import draw
 from harness.report.page import MAX_BYTES, environment
@@ -27,8 +27,6 @@ _ROWS = 400
 
 #: Points of a table's figure.
 _POINTS = 16
-
-_COUNTING = (Status.PASS, Status.UNRULED)
 
 #: What separates tables, and what makes two records one entry.
 _TABLE = ["track", "scale", "data", "text", "bytes"]
@@ -58,9 +56,9 @@ class Line:
     @property
     def group(self) -> str:
         """The class that the filters go by: "counts", "fails" or "undecided"."""
-        if _counts(self.entry.record):
+        if view.counts(self.entry.record):
             return "counts"
-        return "fails" if self.entry.record.verdict == Status.FAIL else "undecided"
+        return "fails" if view.violated(self.entry.record) else "undecided"
 
 
 @dataclass(frozen=True)
@@ -153,7 +151,8 @@ def _row(index: int, record: Record | None) -> dict[str, Any]:
         record.data.sha256[:64],
         score.bytes if score else -1,
         record.verdict.value,
-        _counts(record),
+        *(answer.answer for _, answer in record.answers.items()),
+        view.counts(record),
         score.val_bpb if score else None,
         view.honest_bpb(record),
         interval[0] if interval else None,
@@ -171,8 +170,11 @@ def _row(index: int, record: Record | None) -> dict[str, Any]:
 
 
 _COLUMNS = (
-    *("index", "name", "author", "track", "scale", "data", "text", "bytes", "verdict", "counts", "bpb", "honest bpb"),
+    *("index", "name", "author", "track", "scale", "data", "text", "bytes", "verdict", "score", "limits", "claim"),
     *(
+        "counts",
+        "bpb",
+        "honest bpb",
         "honest low",
         "honest high",
         "claimed bpb",
@@ -187,13 +189,8 @@ _COLUMNS = (
 )
 
 
-def _counts(record: Record) -> bool:
-    """Whether a record's score has a rank."""
-    return record.verdict in _COUNTING and record.score is not None and not view.doubts(record)
-
-
 def _lines(entries: Sequence[Entry]) -> list[Line]:
-    counting = [entry for entry in entries if _counts(entry.record)]
+    counting = [entry for entry in entries if view.counts(entry.record)]
     lines = []
     for rank, entry in enumerate(counting, 1):
         if rank == len(counting):

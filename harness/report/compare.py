@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.errors import HarnessError
-from harness.record import SEVERITY, Finding, Record, Status
+from harness.record import SEVERITY, Finding, Record
 from harness.report import view
 from harness.report.figures import draw
 from harness.report.page import MAX_BYTES, environment
@@ -97,6 +97,9 @@ def render(left: Record, right: Record) -> str:
                 made=made,
                 records=(left, right),
                 looks=view.LOOKS,
+                titles=[view.title(record) for record in (left, right)],
+                icons=[view.title_icon(record) for record in (left, right)],
+                replies=[view.replies(record) for record in (left, right)],
                 names=_names(left, right),
                 figure=_figure(left, right),
                 numbers=made.numbers[:rows],
@@ -124,7 +127,10 @@ def show(left: Record, right: Record, console: Console) -> None:
     for head in ("", *names):
         table.add_column(Text(plain(brief(head, 40))), overflow="fold")
     for row in [
-        Row("verdict", *(view.LOOKS[record.verdict].word for record in (left, right))),
+        *(
+            Row(one.question, one.word, other.word)
+            for one, other in zip(view.replies(left), view.replies(right), strict=True)
+        ),
         Row("BPB", *(_bpb(record) for record in (left, right))),
         *(
             Row(pair.id, *(view.LOOKS[one.status].word if one else "absent" for one in (pair.left, pair.right)))
@@ -162,8 +168,7 @@ def _sentence(left: Record, right: Record) -> str:
         return "Both have the same score."
     new, previous, which = (left, right, "first") if gap > 0 else (right, left, "second")
     said = beats(new, previous).said
-    counts = new.verdict in (Status.PASS, Status.UNRULED)
-    but = "" if counts else f", and its verdict is {view.LOOKS[new.verdict].word}"
+    but = "" if view.counts(new) else f", and it does not count: {view.title(new)[0]}"
     return f"The {which} scores {abs(gap):.4f} BPB lower ({said}){but}."
 
 

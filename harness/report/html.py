@@ -83,9 +83,12 @@ def _page(record: Record, sections: Sequence[Section], budget: Budget, most: int
     template = environment().get_template("report.html.j2")
     return template.render(
         record=record,
-        look=view.LOOKS[record.verdict],
+        words=view.title(record)[0],
+        look=view.title(record)[1],
+        title_icon=view.title_icon(record),
         looks=view.LOOKS,
-        sentence=view.verdict_sentence(record),
+        replies=view.replies(record),
+        outcome=view.outcome_sentence(record),
         tally=view.tally(record),
         doubts=view.doubts(record),
         sections=sections,

@@ -49,7 +49,7 @@ def code(text: object, limit: int = 200, *, cell: bool = False) -> str:
 
 
 def render(record: Record) -> str:
-    """The Markdown of a record: verdict, score, findings worst first, and what stands behind each that failed.
+    """The Markdown of a record: answers, score, findings worst first, and what stands behind each that failed.
 
     Returns:
         Text of at most 1,048,576 bytes in UTF-8.
@@ -63,11 +63,12 @@ def render(record: Record) -> str:
 
 
 def _render(record: Record, rows: int, sections: int) -> str:
-    look = view.LOOKS[record.verdict]
+    words, look = view.title(record)
     findings = view.worst_first(record)
     blocks = [
-        f"## {_SYMBOLS[look.tone]} {look.word}: {escape(brief(record.submission.name, 120))}",
-        escape(view.verdict_sentence(record)) + "\n\n" + look.meaning,
+        f"## {_SYMBOLS[look.tone]} {words}: {escape(brief(record.submission.name, 120))}",
+        _answers(record),
+        view.outcome_sentence(record),
         *(f"⚠️ {escape(doubt)}" for doubt in view.doubts(record)),
         _facts(record),
         _table(findings[:rows], len(findings)),
@@ -81,6 +82,14 @@ def _render(record: Record, rows: int, sections: int) -> str:
         f"Record digest {code(record.digest, 80)}. Every finding's evidence is in record.json and report.html."
     )
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _answers(record: Record) -> str:
+    lines = ["| question | answer | |", "|---|---|---|"]
+    for reply in view.replies(record):
+        said = escape(brief(reply.sentence, 600))
+        lines.append(f"| {reply.question} | {_SYMBOLS[reply.tone]} {reply.word} | {said} |")
+    return "\n".join(lines)
 
 
 def _facts(record: Record) -> str:

@@ -50,6 +50,10 @@ def render(record: Record) -> str:
         ],
         "properties": {
             "verdict": record.verdict.value,
+            "answers": {
+                reply.question: {"answer": answer.answer, "sentence": reply.sentence}
+                for reply, (_, answer) in zip(view.replies(record), record.answers.items(), strict=True)
+            },
             "digest": clean(record.digest, 80),
             "ruleset": clean(record.ruleset.name, 60),
         },

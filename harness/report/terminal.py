@@ -18,7 +18,7 @@ _WIDEST = 100  #: columns; longer lines are hard to read
 
 
 def summary(record: Record, console: Console, *, report: Path | None) -> None:
-    """Prints the verdict, the score, one line per finding worst first, and where the report is.
+    """Prints the three answers, the exit code, the score, one line per finding worst first, and where the report is.
 
     Text from the record is printed as it is, never as markup, with control sequences and CI commands made harmless.
     Without a terminal there is neither colour nor padding.
@@ -28,9 +28,10 @@ def summary(record: Record, console: Console, *, report: Path | None) -> None:
         console: where to; its width is respected, down to 40 columns.
         report: path of the HTML report, or None if none was written.
     """
-    look = view.LOOKS[record.verdict]
-    style = _STYLES[look.tone]
-    _print(console, Text(f"{look.word}: ", style), Text(plain(view.verdict_sentence(record), 600)))
+    for reply in view.replies(record):
+        said = Text.assemble((f"{reply.word}: ", _STYLES[reply.tone]), plain(reply.sentence, 600))
+        _print(console, Text(f"{reply.question:<8}"), said)
+    _print(console, Text(), Text(view.outcome_sentence(record), "dim"))
     for doubt in view.doubts(record):
         _print(console, Text("warning: ", "bold red"), Text(doubt))
     console.print()

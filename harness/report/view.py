@@ -7,8 +7,9 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.record import SEVERITY, Finding, Record, Status, exit_code_of, verdict_of
+from harness.record import FIRST, SEVERITY, Finding, Record, Status
 from harness.report.text import clean, finite, label, number, prose
+from harness.verdict import VIOLATED, Answer, Question, Word, decide, exit_code_of, worst_of
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}(T|$)")
 
@@ -41,6 +42,60 @@ LOOKS: dict[Status, Look] = {
 }
 
 
+#: What each of the three questions asks, in words.
+QUESTIONS: dict[Question, str] = {
+    "score": "May this number be believed?",
+    "limits": "Are bytes and seconds within the rules?",
+    "claim": "Do the papers carry what is claimed?",
+}
+
+#: The status whose icon and colour an answer has.
+_LIKE: dict[Word, Status] = {
+    "VALID": Status.PASS,
+    "INVALID": Status.FAIL,
+    "UNRULED": Status.UNRULED,
+    "UNDECIDED": Status.INCONCLUSIVE,
+    "WITHIN": Status.PASS,
+    "OVER": Status.FAIL,
+    "NOT_APPLICABLE": Status.NOT_APPLICABLE,
+    "SUPPORTED": Status.PASS,
+    "CONTRADICTED": Status.FAIL,
+    "INCOMPLETE": Status.INCONCLUSIVE,
+    "NOT_CLAIMED": Status.NOT_APPLICABLE,
+}
+
+#: What an exit code says, in a sentence.
+CODES = {
+    0: "no rule is found violated",
+    1: "a rule is violated",
+    3: "what was run does not decide it, which is no pass and no accusation",
+    4: "a check or the environment broke, which says nothing about the submission",
+}
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The answer to one of the three questions, as it is shown.
+
+    Attributes:
+        question: "score", "limits" or "claim".
+        asks: the question in words.
+        word: the answer, in words.
+        tone: colour class, as of `Look`.
+        icon: the status whose icon it has.
+        sentence: what the answer means here.
+        because: ids of the findings that decided it.
+    """
+
+    question: Question
+    asks: str
+    word: str
+    tone: str
+    icon: Status
+    sentence: str
+    because: list[str]
+
+
 @dataclass(frozen=True)
 class Yardstick:
     """One score to compare, in bits per byte; `role` is "measured", "honest", "claim" or "reference"."""
@@ -55,17 +110,65 @@ def worst_first(record: Record) -> list[Finding]:
     return sorted(record.findings, key=lambda finding: SEVERITY.index(finding.status))
 
 
+def replies(record: Record) -> list[Reply]:
+    """The three answers of a record, in the order in which they are asked."""
+    return [_reply(question, answer) for question, answer in record.answers.items()]
+
+
+def look_of(word: Word) -> Look:
+    """How an answer is shown."""
+    like = LOOKS[_LIKE[word]]
+    return Look(word.replace("_", " "), like.tone, "")
+
+
+def decisive(record: Record) -> Reply:
+    """The answer that the exit code follows from: a violation, else what is undecided, else that of the score."""
+    made = replies(record)
+    answers = dict(record.answers.items())
+    violated = next((one for one in made if answers[one.question].answer in VIOLATED), None)
+    if violated is not None:
+        return violated
+    if record.verdict in (Status.INCONCLUSIVE, Status.NOT_RUN, Status.ERROR):
+        open_ones = [one for one in made if one.tone == "open" and one.because]
+        broken = {finding.id for finding in record.findings if finding.status == Status.ERROR}
+        return next((one for one in open_ones if broken & set(one.because)), open_ones[0] if open_ones else made[0])
+    return made[0]
+
+
+def title(record: Record) -> tuple[str, Look]:
+    """The verdict in the fewest words, for a title or a badge: the score's answer, and OVER or CONTRADICTED.
+
+    Returns:
+        Words such as "VALID, OVER", and how they look.
+    """
+    made = replies(record)
+    shown = [made[0], *(one for one in made[1:] if one.tone == "bad")]
+    return ", ".join(one.word for one in shown), LOOKS[title_icon(record)]
+
+
+def title_icon(record: Record) -> Status:
+    """The status whose icon and colour a title has."""
+    made = replies(record)
+    return next((one for one in made if one.tone == "bad"), made[0]).icon
+
+
+def outcome_sentence(record: Record) -> str:
+    """The exit code and what it says, with what it does not say."""
+    said = f"Exit code {record.exit_code}: {CODES.get(record.exit_code, 'a code that no record has')}."
+    if record.exit_code == 0:
+        words = {question: answer.answer for question, answer in record.answers.items()}
+        if words["claim"] == "INCOMPLETE":
+            said += " The claim is INCOMPLETE: this alone fails nothing, and it is no support either."
+        if record.submission.kind == "script" and words["limits"] == "UNDECIDED":
+            said += " Bytes and seconds are known from the papers only, and these do not show them."
+        if record.submission.kind == "evidence":
+            said += " Nothing was run, so nothing is said for the score."
+    return said
+
+
 def verdict_sentence(record: Record) -> str:
-    """The reason for the verdict, without the verdict's own word: "causality — row 812 changes ... (and 2 more)"."""
-    same = [finding for finding in record.findings if finding.status == record.verdict]
-    if record.verdict == Status.PASS:
-        skipped = sum(finding.status == Status.NOT_APPLICABLE for finding in record.findings)
-        rest = f"; {skipped} did not apply" if skipped else ""
-        return f"{len(same)} {_plural(len(same), 'check')} ran and found nothing{rest}"
-    if not same:
-        return "no finding carries this verdict" if record.findings else "no check left a finding"
-    more = f" (and {len(same) - 1} more)" if len(same) > 1 else ""
-    return f"{prose(same[0].id, 80)} — {prose(same[0].headline, 400)}{more}"
+    """The sentence of the answer that decided."""
+    return prose(decisive(record).sentence, 600)
 
 
 def tally(record: Record) -> list[tuple[Status, int]]:
@@ -164,16 +267,45 @@ def doubts(record: Record) -> list[str]:
         found.append("This record was never sealed: it carries no digest.")
     elif not intact:
         found.append("The digest in this record does not match its content: it was changed after it was written.")
-    if record.verdict != verdict_of(record.findings):
-        found.append(f"The findings add up to {verdict_of(record.findings).value}, not to {record.verdict.value}.")
-    elif record.exit_code not in {exit_code_of(record.verdict, strict=strict) for strict in (False, True)}:
+    decision, both = decide(record.findings, record.submission.kind), (False, True)
+    if record.schema_ == FIRST:  # its verdict was the worst of everything
+        verdict = worst_of(record.findings)
+        codes = {exit_code_of(verdict, strict=strict) for strict in both}
+    else:
+        verdict = decision.verdict
+        codes = {decision.exit_code(strict=strict, fail_on_incomplete=more) for strict in both for more in both}
+    if record.verdict != verdict:
+        found.append(f"The findings add up to {verdict.value}, not to {record.verdict.value}.")
+    elif record.exit_code not in codes:
         found.append(f"The exit code of {record.verdict.value} is not {record.exit_code}.")
+    elif record.answers != decision.answers:
+        found.append("The findings do not add up to the answers that this record gives.")
     return found
+
+
+def counts(record: Record) -> bool:
+    """Whether a record's score has a rank: it is intact, nothing is violated, and what was run decides it."""
+    verdict = decide(record.findings, record.submission.kind).verdict
+    return verdict in (Status.PASS, Status.UNRULED) and record.score is not None and not doubts(record)
+
+
+def violated(record: Record) -> bool:
+    """Whether a rule is violated, or the claim contradicted."""
+    return any(answer.answer in VIOLATED for _, answer in record.answers.items())
+
+
+def _reply(question: Question, answer: Answer) -> Reply:
+    look = look_of(answer.answer)
+    return Reply(
+        question=question,
+        asks=QUESTIONS[question],
+        word=look.word,
+        tone=look.tone,
+        icon=_LIKE[answer.answer],
+        sentence=prose(answer.sentence, 600),
+        because=list(answer.because),
+    )
 
 
 def _yardstick(name: str, value: float | None, role: str) -> Yardstick | None:
     return None if value is None else Yardstick(name, value, role)
-
-
-def _plural(count: int, noun: str) -> str:
-    return noun if count == 1 else f"{noun}s"

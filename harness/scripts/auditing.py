@@ -14,6 +14,7 @@ import numpy as np
 
 from harness import rules
 from harness.environment import describe_host, harness_info, started
+from harness.files import write_atomically
 from harness.progress import Progress
 from harness.record import (
     DataInfo,
@@ -21,8 +22,6 @@ from harness.record import (
     Record,
     RulesetInfo,
     SubmissionInfo,
-    exit_code_of,
-    verdict_of,
 )
 from harness.report import html
 from harness.rules import Ruleset
@@ -37,7 +36,7 @@ from harness.scripts.scale import Tiny, tiny
 from harness.scripts.settings import Settings, read_settings
 from harness.scripts.streams import Streams
 from harness.scripts.vocabulary import sentencepiece_model
-from harness.training import write_atomically
+from harness.verdict import decide
 
 SCALE = "tiny"
 
@@ -51,6 +50,7 @@ class ScriptOptions:
         env: settings to audit instead of the submitted ones.
         sandbox: level of the box.
         strict: UNRULED counts as a violation in the exit code.
+        fail_on_incomplete: papers that say too little are exit code 3.
         timeout: seconds that one run may take.
         memory_bytes: that one run may take.
         seed: of the streams and of the choice of flips.
@@ -64,6 +64,7 @@ class ScriptOptions:
     env: Mapping[str, str] = field(default_factory=dict)
     sandbox: Sandbox = "auto"
     strict: bool = False
+    fail_on_incomplete: bool = False
     timeout: float | None = None
     memory_bytes: int = LIMITS.memory_bytes
     seed: int = 0
@@ -162,15 +163,16 @@ def _record(
     options: ScriptOptions,
     seconds: float,
 ) -> Record:
-    verdict = verdict_of(findings)
+    decision = decide(findings, "script")
     evidence = gathered.evidence
     adapts = evidence.main is not None and bool(evidence.base.ledger(evidence.main).trained.any())
     claims = {name: value for name, value in script.claims.items() if _plain(value)}
     if script.claimed_bpb is not None:
         claims["val_bpb"] = script.claimed_bpb
     return Record(
-        verdict=verdict,
-        exit_code=exit_code_of(verdict, strict=options.strict),
+        verdict=decision.verdict,
+        exit_code=decision.exit_code(strict=options.strict, fail_on_incomplete=options.fail_on_incomplete),
+        answers=decision.answers,
         harness=harness_info(),
         ruleset=RulesetInfo(name=options.ruleset.name, title=options.ruleset.title, sha256=options.ruleset.sha256),
         submission=SubmissionInfo(

@@ -36,6 +36,8 @@ CHECKS: dict[str, Callable[[ScriptEvidence], Finding | None]] = {
 
 #: Checks that are about the script itself, not about the evaluation that it made.
 _WHATEVER_IS_CLAIMED = ("isolation",)
+#: Checks that compare the base run with another one.
+_NEED_SECOND_RUN = ("determinism", "causality", "artifact-independence")
 
 
 def judge(evidence: ScriptEvidence, names: Sequence[str] | None = None) -> list[Finding]:
@@ -45,8 +47,24 @@ def judge(evidence: ScriptEvidence, names: Sequence[str] | None = None) -> list[
         if name in CHECKS:
             finding = guarded(name, CHECKS[name], evidence)
             if finding is not None:
-                findings.append(_if_claimed(finding, evidence))
+                findings.append(_if_claimed(_with_cause(finding, evidence), evidence))
     return findings
+
+
+def _with_cause(found: Finding, evidence: ScriptEvidence) -> Finding:
+    """Why a check that needs a second run did not run: that was ended (time, memory, ...), or not asked for."""
+    if found.status != Status.NOT_RUN or found.id not in _NEED_SECOND_RUN or evidence.main is None:
+        return found
+    again = evidence.again
+    if again is None:
+        why = "a second run was not asked for"
+    elif again.ended not in ("ok", "exit 0"):
+        why = f"the second run did not come to its end: {again.facts.get('error') or again.ended}"[:400]
+    elif again.main is None:
+        why = "the second run scored nothing"
+    else:
+        return found
+    return found.model_copy(update={"headline": why, "not_covered": [*found.not_covered, why]})
 
 
 def _if_claimed(found: Finding, evidence: ScriptEvidence) -> Finding:

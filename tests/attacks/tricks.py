@@ -159,8 +159,12 @@ def processes() -> list[int]:
 
 
 def seconds_after_the_box() -> float:
-    """Seconds from the start of process 1 to that of this one."""
-    return (int(stat()[19]) - int(stat(1)[19])) / os.sysconf("SC_CLK_TCK")
+    """Seconds from the start of process 1 to that of this one; 0 where that is not in sight."""
+    try:
+        first = stat(1)
+    except OSError:
+        return 0.0
+    return (int(stat()[19]) - int(first[19])) / os.sysconf("SC_CLK_TCK")
 
 
 def note(name: str) -> Path:

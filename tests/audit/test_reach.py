@@ -86,6 +86,7 @@ def test_training_again_does_not_excuse_text_at_hand(dataset: Dataset) -> None:
     settled(artifact_independence.check(evidence(dataset, retraining=same, at_hand=brought(0.5))), Status.FAIL)
 
 
+@pytest.mark.slow
 def test_the_stdlib_data_are_found_in_the_python_that_is_running(tmp_path: Path) -> None:
     """The offender among data sets, and the default beside it, against the same files."""
     topics = topics_source()

@@ -187,6 +187,7 @@ CACHE = """
 WRITE, SCORE = "self.write(counts, stream, batch)", "stream.score(batch, rows.log(), kind='log_probs')"
 
 
+@pytest.mark.box
 def test_a_cache_written_early_is_caught_in_its_box_and_can_be_replayed(dataset: Dataset, tmp_path: Path) -> None:
     short = dataclasses.replace(dataset, validation=dataset.validation[:400], texts=None)
     checks = ["causality", "score-before-update"]

@@ -163,7 +163,7 @@ def test_the_command_judges_adapters_and_scripts_and_writes_the_summary(tmp_path
 def test_bad_usage_is_said_once(words: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from click.testing import CliRunner
 
-    from harness.cli_batch import batch
+    from harness.cli.batch import command as batch
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "all").mkdir()

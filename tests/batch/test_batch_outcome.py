@@ -39,6 +39,8 @@ def test_a_record_speaks_for_itself(tmp_path: Path) -> None:
     assert (outcome.outcome, outcome.exit_code, outcome.home) == ("FAIL", 1, "records/one")
     assert set(outcome.failed) == {found.id for found in made.findings if found.status == Status.FAIL}
     assert made.score is not None and outcome.val_bpb == made.score.val_bpb
+    assert (outcome.score, outcome.limits, outcome.claim) == ("INVALID", "WITHIN", "NOT_CLAIMED")
+    assert outcome.headline.startswith("causality shows that this score cannot be believed: ")
     assert kept(one) == outcome
     assert kept(task(one.home, key="another")) is None
     (one.home / "record.json").unlink()
@@ -98,7 +100,7 @@ ROWS = [
     Outcome(label="gone", outcome="CRASHED", exit_code=4),
     Outcome(label="one", outcome="FAIL", exit_code=1, failed=("causality",), headline="row 3 moved"),
     Outcome(label="two", outcome="FAIL", exit_code=1, failed=("causality", "single-pass"), val_bpb=1.25),
-    Outcome(label="unruled", outcome="UNRULED", exit_code=0),
+    Outcome(label="unruled", outcome="UNRULED", exit_code=0, score="UNRULED", limits="WITHIN", claim="INCOMPLETE"),
 ]
 ORDER = ["two", "one", "gone", "broken", "open", "late", "unruled", "pass"]
 
@@ -112,11 +114,15 @@ def test_the_worst_comes_first_everywhere(tmp_path: Path) -> None:
         rows = list(csv.DictReader(file))
     assert [row["label"] for row in rows] == ORDER
     assert rows[0]["failed"] == "causality single-pass" and float(rows[0]["val_bpb"]) == 1.25
+    assert [rows[6][name] for name in ("score", "limits", "claim")] == ["UNRULED", "WITHIN", "INCOMPLETE"]
+    assert [rows[0][name] for name in ("score", "limits", "claim")] == ["", "", ""], "there is no record"
     assert rows[3]["headline"].startswith("'="), "a spreadsheet must not compute what a submission says"
     text = StringIO()
     summary.show(ROWS, Console(file=text, width=200), tmp_path)
     lines = text.getvalue().splitlines()
-    assert [line.split()[1] for line in lines[1:9]] == ORDER
+    assert lines[0].split()[:4] == ["score", "limits", "claim", "submission"]
+    assert [line.split()[1] for line in lines[1:7]] == ORDER[:6] and lines[8].split()[1] == "pass"
+    assert lines[7].split()[:4] == ["UNRULED", "WITHIN", "INCOMPLETE", "unruled"]
     assert lines[-1] == "exit code 1, a rule is violated: two and 1 more"
 
 

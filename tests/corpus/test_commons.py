@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from benchmarks import commons as build
-from harness.cli_run import run
+from harness.cli.run import command as run
 from harness.corpus import commons
 from harness.corpus.dataset import DEFAULT, Dataset, prepare
 from harness.corpus.documents import plain

@@ -50,6 +50,7 @@ def test_plain_keeps_what_the_tokenizer_keeps() -> None:
     assert plain("  a\n\n\tb\u00a0 \ufb01 \x07c\u200bd  ") == "a b fi cd"
 
 
+@pytest.mark.slow
 def test_stdlib_documents_are_many_and_plain() -> None:
     found = stdlib_documents()
     assert sum(len(text.encode("utf-8")) for text in found) > 1_500_000

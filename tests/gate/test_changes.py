@@ -18,7 +18,7 @@ from tests.gate.repository import Scratch, adapter, below
 
 BASE = {
     "README.md": "hello\n",
-    "harness/cli.py": "print(1)\n",
+    "harness/record.py": "print(1)\n",
     **below("submissions/old", adapter()),
     **below("records/track_10min_16mb/2026-01-01_Old", {"train_gpt.py": "print(2)\n" * 20, "README.md": "old\n" * 20}),
 }
@@ -86,9 +86,9 @@ def test_what_judges_is_told_from_the_rest(path: str) -> None:
 
 def test_a_path_that_climbs_into_the_harness_is_the_judges(scratch: Scratch) -> None:
     base = scratch.commit(BASE)
-    head = scratch.commit({**BASE, "submissions/x/../../harness/cli.py": "evil"}, base)
+    head = scratch.commit({**BASE, "submissions/x/../../harness/record.py": "evil"}, base)
     found = find(Repository(scratch.path), base, head)
-    assert found.judge == ("submissions/x/../../harness/cli.py",)
+    assert found.judge == ("submissions/x/../../harness/record.py",)
     with pytest.raises(UsageError, match="leads elsewhere"):
         export(Repository(scratch.path), head, found.submissions[0].path, scratch.path.parent / "out")
 

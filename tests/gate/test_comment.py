@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 import harness
 from harness.gate import comment
 from harness.gate.conform import problem
-from harness.gate.result import Flag, GateResult, Harness, Judged, Revisions, Said, Stage
+from harness.gate.result import Flag, GateResult, Harness, Judged, Reply, Revisions, Said, Stage
 from harness.gate.summary import COMMENT_LIMIT, code, render
 from harness.record import RulesetInfo, Status
 
@@ -39,13 +39,18 @@ def result(count: int = 2, text: str = "causality: it leaks", **changes: Any) ->
         Judged(
             path=f"submissions/s{index}", folder=f"s{index}", kind="adapter", how="added", sha256="c" * 64,
             verdict="FAIL" if index else "PASS", headline=text, val_bpb=1.25,
+            answers=[
+                Reply(question="score", answer="INVALID" if index else "VALID", sentence=text),
+                Reply(question="limits", answer="WITHIN", sentence=text),
+                Reply(question="claim", answer="INCOMPLETE", sentence=text),
+            ],
             stages=[Stage(name="full", verdict="FAIL", headline=text, record="s/full/record.json", sha256="d" * 64,
                           findings=[Said(id="causality", status=Status.FAIL, headline=text)])],
         )
         for index in range(count)
     ]  # fmt: skip
     made = GateResult(
-        complete=True, verdict="FAIL", exit_code=1, tier="full", fail_on="inconclusive",
+        complete=True, verdict="FAIL", exit_code=1, tier="full", fail_on="fail", conclusion="failure", reason=text,
         revisions=Revisions(base=OTHER, head=HEAD, merge_base=OTHER),
         harness=Harness(version="0.1.0", sha256="e" * 64, commit=OTHER),
         ruleset=RulesetInfo(name="2026-04-28", title="Rules", sha256="f" * 64),
@@ -79,7 +84,7 @@ def test_whatever_a_forged_result_says_stays_code(text: str) -> None:
     assert not re.search(r"[<@\[\]#!\x00-\x09\x0b-\x1f\u202e]|https?:|::", allowed.replace("### Gate", "")), allowed
     assert outside.count("<details>") == outside.count("</details>") == 2 and comment.MARKER not in outside
     table = [line for line in shown.splitlines() if line.startswith("| ") and "submission" not in line]
-    assert {re.sub(r"`[^`]*`", "", line).count("|") for line in table} <= {4, 5}
+    assert {re.sub(r"`[^`]*`", "", line).count("|") for line in table} <= {4, 8}
 
 
 @settings(max_examples=200, deadline=None)

@@ -30,6 +30,8 @@ from tests.scripts.evidence.papers import folder as papers_folder
 from tests.scripts.evidence.papers import three
 from tests.support import tiny_documents
 
+pytestmark = pytest.mark.box
+
 SCHEMA = Path(harness.__file__).parent / "gate" / "gate.schema.json"
 SCRIPT = (Path(__file__).parent.parent / "scripts" / "scripts" / "base.py").read_text()
 BASE: dict[str, File] = {"README.md": "hello\n"}
@@ -78,7 +80,7 @@ def test_a_clean_one_and_an_offender_at_once_and_a_cache_that_ci_does_not_read(
     result = bench.gate(head, cache=cache)
     bad, clean = result.submissions
     assert (result.exit_code, bad.verdict, clean.verdict) == (1, "FAIL", "PASS")
-    assert bad.headline.startswith("causality:") and [stage.name for stage in clean.stages][-1] == "full"
+    assert bad.headline.startswith("score INVALID: causality") and [stage.name for stage in clean.stages][-1] == "full"
     for one in result.submissions:
         for stage in one.stages:
             if stage.record:
@@ -87,6 +89,9 @@ def test_a_clean_one_and_an_offender_at_once_and_a_cache_that_ci_does_not_read(
                 assert Record.load(path).verdict == stage.verdict
     summary = (bench.home / "out" / "summary.md").read_text()
     assert summary.index("submissions/bad") < summary.index("submissions/clean") and "❌ FAIL" in summary
+    assert [reply.answer for reply in clean.answers] == ["VALID", "WITHIN", "NOT_CLAIMED"]
+    assert bad.answers[0].answer == "INVALID" and (result.conclusion, result.reason) == ("failure", bad.headline)
+    assert "Conclusion: **failure**" in summary and "| INVALID | WITHIN | NOT_CLAIMED |" in summary
 
     alone = bench.head(below("submissions/clean", adapter()))
     again = bench.gate(alone, "again", cache=cache)
@@ -198,7 +203,7 @@ def test_scripts_pass_their_papers_first(bench: Bench, tmp_path: Path) -> None:
     lies, trains = result.submissions
     assert lies.kind == trains.kind == "script" and result.exit_code == 1
     assert lies.verdict == "FAIL" and [stage.name for stage in lies.stages] == ["papers"], "it stops at once"
-    assert trains.verdict == "FAIL" and trains.headline.startswith("causality:"), trains
+    assert trains.verdict == "FAIL" and trains.headline.startswith("score INVALID: causality"), trains
     assert [stage.name for stage in trains.stages] == ["papers", "static", "smoke", "full"]
     assert trains.stages[2].verdict != "PASS", "one run shows that it trains first, not yet that this matters"
 
@@ -208,9 +213,11 @@ def test_an_evaluation_of_a_clean_script_and_what_is_held_against_it(bench: Benc
     result = bench.gate(head, tier="quick")
     (one,) = result.submissions
     assert [(stage.name, stage.verdict) for stage in one.stages][1:] == [("static", "PASS"), ("smoke", "PASS")]
-    assert one.verdict == "INCONCLUSIVE" and result.exit_code == 3, "its papers show nothing"
-    lenient = bench.gate(head, tier="quick", fail_on="fail")
-    assert lenient.exit_code == 0 and lenient.verdict == "INCONCLUSIVE" and sources(lenient) == ["resumed"]
+    assert [reply.answer for reply in one.answers] == ["VALID", "UNDECIDED", "INCOMPLETE"], "its papers show nothing"
+    assert one.verdict == "PASS" and (result.exit_code, result.conclusion) == (0, "neutral")
+    assert result.reason.startswith("limits UNDECIDED: "), "neutral has a reason"
+    asked = bench.gate(head, tier="quick", fail_on="incomplete")
+    assert (asked.exit_code, asked.conclusion) == (3, "failure") and sources(asked) == ["resumed"]
 
 
 @pytest.fixture(scope="module")
@@ -226,7 +233,7 @@ class Mine(Tiny):
     def evaluate(self, model, stream):
         import sys
         for out in (sys.stdout, sys.stderr):
-            print("\\n::error file=harness/cli.py::pwned\\n##[error]pwned", file=out)
+            print("\\n::error file=harness/record.py::pwned\\n##[error]pwned", file=out)
             print("::stop-commands::x\\x1b[2J\\x1b]0;t\\x07", file=out)
         for _ in range(40):
             print("y" * 100_000)

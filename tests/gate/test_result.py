@@ -11,7 +11,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.gate import keys
-from harness.gate.result import SEVERITY, FailOn, Flag, GateResult, Harness, Judged, Revisions, Verdict, exit_code_of
+from harness.gate.result import (
+    SEVERITY,
+    FailOn,
+    Flag,
+    GateResult,
+    Harness,
+    Judged,
+    Reply,
+    Revisions,
+    Verdict,
+    conclusion_of,
+    exit_code_of,
+)
+from harness.gate.run import Request
 from harness.gate.stages import left_out
 from harness.gate.store import ENTRY, Store, in_ci, mark, take
 from harness.git import Repository
@@ -50,7 +63,37 @@ def test_exit_codes(verdict: Verdict | None, fail: int, inconclusive: int, unrul
     ]  # fmt: skip
 
 
-def test_the_default_is_what_a_record_returns_and_the_strictest_what_strict_does() -> None:
+def test_the_default_lets_pass_what_is_undecided_and_calls_it_neutral() -> None:
+    assert Request(Path(), "a", "b", Path()).fail_on == "fail"
+    for verdict, conclusion in (("PASS", "success"), ("UNRULED", "success"), ("INCONCLUSIVE", "neutral"),
+                                ("NOT_RUN", "neutral"), ("FAIL", "failure"), ("ERROR", "failure"),
+                                ("BROKEN", "failure")):  # fmt: skip
+        made = result([verdict], "fail").model_copy(update={"complete": True})  # type: ignore[list-item]
+        made.submissions[0].headline = "why"
+        found, reason = conclusion_of(made)
+        assert found == conclusion and (conclusion == "success") == (reason != "why")
+        assert (exit_code_of(made) == 0) == (found != "failure")
+
+
+def test_papers_that_say_too_little_are_neutral_with_a_reason_and_held_against_it_on_request() -> None:
+    limits = Reply(question="limits", answer="UNDECIDED", sentence="no log states a time")
+    claim = Reply(question="claim", answer="INCOMPLETE", sentence="one seed of three")
+    for kind, answers, open_one in (("script", [limits], True), ("adapter", [claim], True), ("adapter", [], False)):
+        made = result(["PASS"], "fail").model_copy(update={"complete": True})
+        made.submissions[0].kind = kind  # type: ignore[assignment]
+        made.submissions[0].answers = answers
+        assert conclusion_of(made)[0] == ("neutral" if open_one else "success") and exit_code_of(made) == 0
+        assert not open_one or answers[0].sentence in conclusion_of(made)[1]
+        assert exit_code_of(made.model_copy(update={"fail_on": "incomplete"})) == (3 if open_one else 0)
+
+
+def test_a_pull_request_that_has_to_be_split_fails_with_that_reason() -> None:
+    made = result(["PASS"], "fail", blocks=True)
+    made.flags[0].text = "make it two"
+    assert conclusion_of(made) == ("failure", "make it two")
+
+
+def test_inconclusive_is_what_a_record_returns_and_the_strictest_what_strict_does() -> None:
     for status in RECORD_SEVERITY:
         assert exit_code_of(result([status.value], "inconclusive")) == record_exit_code(status)
         assert exit_code_of(result([status.value], "unruled")) == record_exit_code(status, strict=True)
@@ -140,7 +183,7 @@ def test_a_key_depends_on_every_part_and_on_its_name() -> None:
 
 def test_the_base_may_hold_another_harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scratch = Scratch(tmp_path / "repo.git")
-    own = {"cli.py": b"1\n", "gate/run.py": b"2\n", "rules/strict.toml": b"3\n"}
+    own = {"__init__.py": b"1\n", "gate/run.py": b"2\n", "rules/strict.toml": b"3\n"}
     monkeypatch.setattr(keys, "own_files", lambda: own)
     repository = Repository(scratch.path)
 
@@ -150,5 +193,5 @@ def test_the_base_may_hold_another_harness(tmp_path: Path, monkeypatch: pytest.M
     assert differs(own) is False
     assert differs({**own, "rules/strict.toml": b"4\n"}) is True
     assert differs({**own, "more.py": b""}) is True
-    assert differs({name: own[name] for name in ("cli.py", "gate/run.py")}) is True
+    assert differs({name: own[name] for name in ("__init__.py", "gate/run.py")}) is True
     assert differs({"other.py": b""}) is None

@@ -50,6 +50,7 @@ def test_a_statement_covers_the_files_and_is_always_the_same(run: Path) -> None:
     }
     made = Record.load(run)
     assert body["predicate"]["verdict"] == "PASS" and body["predicate"]["findings"] == {"causality": "PASS"}
+    assert body["predicate"]["answers"] == {"score": "VALID", "limits": "UNDECIDED", "claim": "NOT_CLAIMED"}
     assert body["predicate"]["ruleset"]["sha256"] == made.ruleset.sha256
     assert body["predicate"]["harness"]["version"] == made.harness.version
     assert body["predicate"]["environment"] == made.environment

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 import subprocess
@@ -112,11 +113,11 @@ def test_the_action_takes_its_inputs_as_environment_and_offers_what_the_command_
     for name in body["inputs"]:
         assert text.count("${{ inputs." + name + " }}") == 1, name
     run = next(step for step in body["runs"]["steps"] if step.get("id") == "gate")["run"]
-    from harness.cli_gate import gate
+    from harness.cli.gate import command as gate
 
     options = {option for parameter in gate.params for option in parameter.opts}
     assert set(re.findall(r" (--[a-z-]+) ", run)) <= options
-    assert body["inputs"]["fail-on"]["default"] == "inconclusive" and body["inputs"]["tier"]["default"] == "full"
+    assert body["inputs"]["fail-on"]["default"] == "fail" and body["inputs"]["tier"]["default"] == "full"
 
 
 def test_the_hook_runs_on_files_of_submissions() -> None:
@@ -125,7 +126,7 @@ def test_the_hook_runs_on_files_of_submissions() -> None:
     for path in (
         "submissions/x/submission.py",
         "records/track_10min_16mb/X/train_gpt.py",
-        "harness/cli.py",
+        "harness/cli/__init__.py",
         "README.md",
     ):
         assert bool(re.search(hook["files"], path)) == (submission_of(path) is not None)
@@ -147,11 +148,12 @@ def stub(path: Path, body: str) -> None:
     path.chmod(0o755)
 
 
-@pytest.mark.parametrize("code", [0, 1, 130])
-def test_the_judging_step_hands_on_exit_code_and_summary(tmp_path: Path, code: int) -> None:
+@pytest.mark.parametrize(("code", "conclusion"), [(0, "success"), (0, "neutral"), (1, "failure"), (130, "failure")])
+def test_the_judging_step_hands_on_exit_code_conclusion_and_summary(tmp_path: Path, code: int, conclusion: str) -> None:
     step = next(step for step in steps(load(ROOT / "action.yml")) if step.get("id") == "gate")
     said = (
-        f'printf "%s\\n" "$@" > args; mkdir -p gate; echo "# done" > gate/summary.md; echo "::error::x"; exit {code}\n'
+        f'printf "%s\\n" "$@" > args; mkdir -p gate; echo "# done" > gate/summary.md; echo "::error::x"\n'
+        f"echo '{json.dumps({'conclusion': conclusion})}' > gate/gate.json; exit {code}\n"
     )
     stub(tmp_path / "harness-venv" / "bin" / "harness", said)
     nasty = "$(touch pwned) `touch pwned`; touch pwned"
@@ -162,7 +164,11 @@ def test_the_judging_step_hands_on_exit_code_and_summary(tmp_path: Path, code: i
     first, middle, last = done.stdout.splitlines()
     token = first.removeprefix("::stop-commands::")
     assert middle == "::error::x" and re.fullmatch("[0-9a-f]{32}", token) and last == f"::{token}::"
-    assert (tmp_path / "output").read_text().splitlines() == [f"results={tmp_path}/gate", f"exit-code={code}"]
+    assert (tmp_path / "output").read_text().splitlines() == [
+        f"results={tmp_path}/gate",
+        f"exit-code={code}",
+        f"conclusion={conclusion}",
+    ]
     assert (tmp_path / "summary").read_text() == "# done\n" and not (tmp_path / "pwned").exists()
     assert (tmp_path / "args").read_text().splitlines().count(nasty) == 2
 

@@ -188,7 +188,7 @@ def inconclusive() -> Record:
             rule="C1",
             title="Proof by decompression",
             status=Status.NOT_RUN,
-            headline="constriction is not installed",
+            headline="no proof was asked for: `harness prove SUBMISSION` makes one",
         )
     )
     return record(made)

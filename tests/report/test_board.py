@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harness.errors import HarnessError
-from harness.record import Record, Status
+from harness.record import Finding, Record, Status
 from harness.report import badge, compare, view
 from harness.report.board import Entry, render, standings, to_csv
 from harness.report.significant import beats
@@ -179,3 +179,18 @@ def test_no_text_of_a_submission_changes_page_or_table(tail: str) -> None:
     for row in rows[1:]:
         texts = [cell for cell in row if not re.fullmatch(r"-?\d+(\.\d+)?(e-?\d+)?", cell)]
         assert not any(cell.startswith(("=", "+", "@", "\t", "\r")) or re.match(r"-[^-]", cell) for cell in texts)
+
+
+def test_each_answer_has_a_column_on_the_page_and_in_the_csv() -> None:
+    def found(check: str, status: Status) -> Finding:
+        return Finding(id=check, rule="r", title="t", status=status, headline="h")
+
+    shown = [found("causality", Status.PASS), found("size-limit", Status.FAIL), found("claims", Status.NOT_RUN)]
+    board = entries(records.record(shown))
+    (row,) = csv.DictReader(io.StringIO(to_csv(board)))
+    assert [row[name] for name in ("score", "limits", "claim", "counts")] == ["VALID", "OVER", "INCOMPLETE", "False"]
+    page = render(board)
+    for word in ("VALID", "OVER", "INCOMPLETE"):
+        assert f"</svg>{word}</span>" in page
+    gap = entries(records.record([shown[0], found("significance", Status.INCONCLUSIVE)]))
+    assert standings(gap)[0].lines[0].group == "counts", "a gap in the papers does not take a valid score's rank"

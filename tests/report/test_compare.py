@@ -34,7 +34,7 @@ def test_the_sentence_says_who_is_lower_and_whether_that_is_shown() -> None:
         assert sentence.startswith(f"The {which} scores 0.0100 BPB lower (better: p = ")
         assert sentence.endswith("the bar is p < 0.25).")
     cheat = records.scored("c", [0.93, 0.94, 0.95], status=records.Status.FAIL)
-    assert compare(cheat, front).sentence.endswith(", and its verdict is FAIL.")
+    assert compare(cheat, front).sentence.endswith(", and it does not count: INVALID.")
     other = front.model_copy(update={"scale": "smoke"}).sealed()
     assert "neither is better" in compare(front, other).sentence
     assert "no score" in compare(front, records.unscored()).sentence

@@ -87,7 +87,7 @@ class Outline(HTMLParser):
 
 
 #: Strings that are choices of the format and not text.
-_FIXED = {"schema", "verdict", "track", "status", "kind", "type", "digest"}
+_FIXED = {"schema", "verdict", "answer", "question", "track", "status", "kind", "type", "digest"}
 
 
 def spoil(value: Any, change: Callable[[str], str]) -> Any:
@@ -172,7 +172,10 @@ def test_the_first_screen_says_what_a_reviewer_asks_first() -> None:
     page = render(records.failing(), records.RULES)
     first = " ".join(" ".join(Outline(page.partition("Evidence</h2>")[0]).text).split())
     for fact in (
-        "FAIL causality — a row changes when a later token is replaced",
+        "INVALID score May this number be believed? INVALID causality shows that this score cannot be believed: a row",
+        "limits Are bytes and seconds within the rules? WITHIN every limit that applies is kept: 821,465 of 16,000,000",
+        "claim Do the papers carry what is claimed? NOT CLAIMED no claim was looked at",
+        "Exit code 1: a rule is violated.",
         "1.6840 BPB",
         "claimed 1.0846",
         "about 1.9013 without the leak",
@@ -235,7 +238,7 @@ def test_rule_texts_are_optional() -> None:
     assert "Rule C1" in render(records.failing())
 
 
-@pytest.mark.parametrize(("make", "word"), [(records.passing, "PASS"), (records.unruled, "UNRULED")])
+@pytest.mark.parametrize(("make", "word"), [(records.passing, "VALID"), (records.unruled, "UNRULED")])
 def test_the_verdict_is_said_in_words(make: Callable[[], Record], word: str) -> None:
     heading = re.search(r"<h1>.*</h1>", render(make()))
     assert heading and heading[0].endswith(f"</svg>{word}</h1>")
@@ -243,8 +246,8 @@ def test_the_verdict_is_said_in_words(make: Callable[[], Record], word: str) -> 
 
 def test_an_open_verdict_never_reads_as_a_pass() -> None:
     page = render(records.inconclusive())
-    assert "This is not a pass." in page
-    assert "no official ruling" in render(records.unruled())
+    assert "no pass and no accusation" in page and ">VALID<" not in page
+    assert "no ruling covers what null-stream found" in render(records.unruled())
 
 
 def test_a_run_without_a_score_says_so() -> None:

@@ -172,7 +172,7 @@ def test_a_badge_says_verdict_and_score_and_loads_nothing(make: Callable[[], Rec
     text = badge.render(record)
     root = ET.fromstring(text)
     title = root.findtext("{http://www.w3.org/2000/svg}title")
-    word = record.verdict.value.replace("_", " ")
+    word = record.answers.score.answer
     assert title == f"golf-harness: {word}" + (f" {record.score.val_bpb:.4f} BPB" if record.score else "")
     assert root.attrib["aria-label"] == title and root.attrib["role"] == "img"
     assert not re.search(r"script|href|url\(|@import|<style|on\w+=", text)
@@ -182,3 +182,25 @@ def test_a_badge_says_verdict_and_score_and_loads_nothing(make: Callable[[], Rec
 @pytest.mark.parametrize("tail", HOSTILE)
 def test_no_text_of_a_submission_is_on_a_badge(tail: str) -> None:
     assert badge.render(spoiled(tail)) == badge.render(spoiled(" word"))
+
+
+def test_the_three_answers_are_properties_and_a_gap_in_the_papers_fails_no_case() -> None:
+    findings = [
+        Finding(id=check, rule="r", title="t", status=status, headline="h")
+        for check, status in (
+            ("causality", Status.PASS),
+            ("normalization", Status.INCONCLUSIVE),
+            ("size-limit", Status.PASS),
+            ("significance", Status.INCONCLUSIVE),
+        )
+    ]
+    made = records.record(findings)
+    root = ET.fromstring(junit.render(made))
+    named = {one.attrib["name"]: one.attrib["value"] for one in root.iter("property")}
+    assert [named[name] for name in ("score", "limits", "claim")] == ["UNDECIDED", "WITHIN", "INCOMPLETE"]
+    assert named["claim_sentence"] == "the papers do not show all that is claimed: significance: h"
+    cases = {case.attrib["name"]: [child.tag for child in case] for case in root.iter("testcase")}
+    assert cases["normalization"] == ["error"] and cases["significance"] == ["skipped"] and cases["causality"] == []
+    assert root.attrib["errors"] == "1"
+    run = json.loads(sarif.render(made))["runs"][0]
+    assert run["properties"]["answers"]["claim"]["answer"] == "INCOMPLETE"

@@ -94,11 +94,13 @@ def test_a_name_in_a_table_stays_in_its_cell(text: str) -> None:
 
 def test_a_failure_is_told_with_its_witness_and_its_replay() -> None:
     text = render(records.failing())
-    assert text.startswith("## ❌ FAIL: causal\\_slot\n")
+    assert text.startswith("## ❌ INVALID: causal\\_slot\n")
     assert "**1.6840 BPB** (honest estimate 1.9013, claimed 1.0846" in text
     assert "between 1.8921 and 1.9105, 95 %" in text
     assert "`harness replay record.json causality`" in text and "` return` became `↵class`" in text
     order = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| `")]
+    assert "| score | ❌ INVALID | causality shows that this score cannot be believed: a row changes" in text
+    assert "| limits | ✅ WITHIN |" in text and "| claim | ➖ NOT CLAIMED |" in text and "Exit code 1:" in text
     assert order[:2] == ["`causality`", "`normalization`"] and len(order) == 9
 
 
@@ -107,7 +109,7 @@ def test_every_verdict_has_a_summary(make: object) -> None:
     record = make()  # type: ignore[operator]
     assert isinstance(record, Record)
     text = render(record)
-    assert record.verdict.value.replace("_", " ") in text.splitlines()[0]
+    assert record.answers.score.answer in text.splitlines()[0]
     assert ("✅" in text.splitlines()[0]) == (record.verdict == Status.PASS)
 
 

@@ -28,7 +28,10 @@ def printed(record: Record, *, width: int = 80, terminal: bool = False, report: 
 
 def test_a_failure_is_told_in_full() -> None:
     lines = printed(records.failing(), report=Path("runs/x/report.html")).splitlines()
-    assert lines[0].startswith("FAIL: causality — a row changes when a later token is replaced")
+    assert lines[0].startswith("score   INVALID: causality shows that this score cannot be believed: a row")
+    assert any(line.startswith("limits  WITHIN: every limit that applies is kept") for line in lines[:6])
+    assert any(line.startswith("claim   NOT CLAIMED: ") for line in lines[:6])
+    assert "Exit code 1: a rule is violated." in lines[:8]
     text = "\n".join(lines)
     assert "BPB       1.6840 (honest estimate 1.9013, claimed 1.0846, unigram model" in text
     assert "artifact  812,345 bytes, with code 816,216 to 821,465 of 16,000,000" in text
@@ -48,10 +51,10 @@ def test_findings_have_a_line_each_worst_first() -> None:
 @pytest.mark.parametrize(
     ("make", "first"),
     [
-        (records.passing, "PASS: 8 checks ran and found nothing; 1 did not apply"),
-        (records.unruled, "UNRULED: null-stream — adapts on context only; whether that is allowed was never"),
-        (records.inconclusive, "INCONCLUSIVE: causality — 6 of 24 probes moved no row at all"),
-        (records.unscored, "ERROR: determinism — the box could not be built"),
+        (records.passing, "score   VALID: nothing that was tried shows that this score used tokens before"),
+        (records.unruled, "score   UNRULED: no ruling covers what null-stream found: adapts on context"),
+        (records.inconclusive, "score   UNDECIDED: causality could not be decided: 6 of 24 probes moved no row"),
+        (records.unscored, "score   UNDECIDED: determinism could not be judged, because the check broke: the"),
     ],
 )
 def test_every_verdict_has_its_sentence(make: Callable[[], Record], first: str) -> None:
@@ -70,7 +73,7 @@ def test_lines_fit_and_carry_nothing_but_text_without_a_terminal(make: Callable[
 
 
 def test_a_terminal_gets_colour() -> None:
-    assert "\x1b[1;31mFAIL" in printed(records.failing(), terminal=True)
+    assert "\x1b[1;31mINVALID" in printed(records.failing(), terminal=True)
 
 
 def test_a_long_path_is_kept_in_one_piece() -> None:

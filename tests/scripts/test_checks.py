@@ -392,3 +392,24 @@ def test_plans_point_into_batches_and_at_early_training():
     again = variants.plan(base, WORLD.documents, suffixes=3, swaps=2)
     assert [(item.kind, item.position) for item in again] == [(item.kind, item.position) for item in plan]
     assert Variant("same", -1, np.zeros(0, np.int64)).mask(3).tolist() == [False] * 3
+
+
+def test_what_did_not_run_names_its_cause():
+    """Not asked for, or ended by its memory or time; a clean neighbour's second run is compared."""
+    found = judging.judge(evidence(flips=False))
+    for check in ("determinism", "causality"):
+        assert (of(found, check).status, of(found, check).headline) == (
+            Status.NOT_RUN,
+            "a second run was not asked for",
+        )
+    made = evidence()
+    killed = dataclasses.replace(
+        made.again, passes=(), headline=None, facts={"ended": "killed", "error": "used more than 2.0 GB of memory"}
+    )
+    ended = dataclasses.replace(made, again=killed, flips=[])
+    found = judging.judge(ended, ["determinism"])
+    assert of(found, "determinism").status == Status.NOT_RUN
+    assert of(found, "determinism").headline == (
+        "the second run did not come to its end: used more than 2.0 GB of memory"
+    )
+    assert of(judging.judge(made), "determinism").status == Status.PASS

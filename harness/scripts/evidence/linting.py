@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.audit.guard import guarded
-from harness.record import Finding, Status, verdict_of
+from harness.record import Finding, Status
 from harness.rules import Ruleset
 from harness.scripts.evidence import clocks, consistency, data, headline, metric, records, sizes
 from harness.scripts.evidence.case import Case
@@ -18,6 +18,7 @@ from harness.scripts.evidence.code import read_code
 from harness.scripts.evidence.logs import read_logs
 from harness.scripts.evidence.metadata import Claims, read_claims
 from harness.scripts.evidence.reading import read
+from harness.verdict import Decision, decide, question_of
 
 CHECKS: dict[str, Callable[[Case], Finding]] = {
     "claims": consistency.check,
@@ -48,9 +49,14 @@ class Linted:
     case: Case
 
     @property
+    def decision(self) -> Decision:
+        """What the findings come to where nothing else is known of the submission."""
+        return decide(self.findings, "evidence")
+
+    @property
     def verdict(self) -> Status:
-        """The worst finding."""
-        return verdict_of(self.findings)
+        """The answers in one word."""
+        return self.decision.verdict
 
 
 def lint(
@@ -90,7 +96,7 @@ def open_case(folder: Path, ruleset: Ruleset) -> Case:
 
 def judge(case: Case) -> Linted:
     """All checks on what was read. One that breaks is an ERROR, and the others go on."""
-    findings = [guarded(name, CHECKS[name], case) for name in CHECKS]
+    findings = [_of_papers(guarded(name, CHECKS[name], case)) for name in CHECKS]
     return Linted(case.papers.path, case.claims, findings, facts_of(case), case)
 
 
@@ -164,3 +170,8 @@ def _claims_record(folder: Path, claims: Claims) -> bool:
     if claims.non_record or re.search(r"non[-_]?record", parts, re.I):
         return False
     return "10min" in claims.track.lower() or "track_10min" in parts or not claims.track
+
+
+def _of_papers(found: Finding) -> Finding:
+    """The question that a finding from papers belongs to: what they do not show is missing evidence of the claim."""
+    return found.model_copy(update={"question": question_of(found.id, found.status, papers=True)})

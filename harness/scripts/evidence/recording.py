@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 
 from harness import __version__
-from harness.record import DataInfo, HarnessInfo, Record, RulesetInfo, SubmissionInfo, exit_code_of
+from harness.record import DataInfo, HarnessInfo, Record, RulesetInfo, SubmissionInfo
 from harness.rules import Ruleset
 from harness.scripts.evidence.linting import Linted
 
 _NOTHING = hashlib.sha256(b"").hexdigest()
 
 
-def record_of(linted: Linted, ruleset: Ruleset, *, strict: bool = False) -> Record:
+def record_of(linted: Linted, ruleset: Ruleset, *, strict: bool = False, fail_on_incomplete: bool = False) -> Record:
     """The record. Its score is None and its data section says that nothing was opened: all numbers are claims."""
     claims, case = linted.claims, linted.case
     tokens = [int(run.val_tokens.value) for run in case.headline.runs if run.val_tokens]
@@ -20,7 +20,8 @@ def record_of(linted: Linted, ruleset: Ruleset, *, strict: bool = False) -> Reco
     vocab = next((int(v) for run in case.runs if (v := run.settings.get("vocab_size", "")).isdigit()), 0)
     return Record(
         verdict=linted.verdict,
-        exit_code=exit_code_of(linted.verdict, strict=strict),
+        exit_code=linted.decision.exit_code(strict=strict, fail_on_incomplete=fail_on_incomplete),
+        answers=linted.decision.answers,
         harness=HarnessInfo(version=__version__),
         ruleset=RulesetInfo(name=ruleset.name, title=ruleset.title, sha256=ruleset.sha256),
         submission=SubmissionInfo(

@@ -9,8 +9,10 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.record import SEVERITY, Finding, Status
+from harness.report import view
 from harness.report.text import clean
 from harness.scripts.evidence.linting import Linted
+from harness.verdict import VIOLATED
 
 _STYLES = {
     Status.FAIL: "bold red",
@@ -21,11 +23,12 @@ _STYLES = {
     Status.PASS: "green",
     Status.NOT_APPLICABLE: "dim",
 }
+_TONES = {"bad": "bold red", "open": "bold yellow", "good": "green", "mute": "dim"}
 _MOST_LINES = 3
 
 
 def show(linted: Linted, console: Console) -> None:
-    """One folder: its claim, then a row for each finding, worst first, with the lines it quotes."""
+    """One folder: its claim, the three answers, a row for each finding, worst first, with the lines it quotes."""
     claims, headline = linted.claims, linted.case.headline
     console.print(Text(clean(linted.path.resolve().name, 120), "bold"), soft_wrap=True)
     claim = f"{claims.val_bpb.value:g} BPB" if claims.val_bpb else "no score"
@@ -38,6 +41,10 @@ def show(linted: Linted, console: Console) -> None:
     }[headline.how]
     kind = "a record" if linted.case.record else "no record"
     console.print(Text(f"claims {claim} ({logs}), {kind}; {clean(claims.author or 'author unknown', 60)}"))
+    for question, answer in linted.decision.answers.items():
+        look = view.look_of(answer.answer)
+        style = _TONES[look.tone]
+        console.print(Text.assemble(f"{question:<8}", (look.word, style), f": {clean(answer.sentence, 600)}"))
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
@@ -51,11 +58,14 @@ def show(linted: Linted, console: Console) -> None:
 def overview(linted: Sequence[Linted], console: Console) -> None:
     """One line for each folder."""
     for one in linted:
-        worst = next((f.headline for f in one.findings if f.status == one.verdict), "")
+        answers = one.decision.answers
+        words = ", ".join(answer.answer for _, answer in answers.items())
+        answer = answers.score if answers.score.answer == "INVALID" else answers.limits
+        answer = answer if answer.answer in VIOLATED else answers.claim
         line = Text.assemble(
-            (f"{one.verdict.value:14s}", _STYLES[one.verdict]),
+            (f"{words:40s}", _STYLES[one.verdict]),
             f"{clean(one.path.resolve().name, 60):62s}",
-            clean(worst, 120),
+            clean(answer.sentence, 120),
         )
         console.print(line, soft_wrap=True)
 

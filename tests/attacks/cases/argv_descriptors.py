@@ -16,5 +16,6 @@ MORE = 0.0  # neighbour
 
 class Animal(Tiny):
     def evaluate(self, model, stream):
-        watched = short(stream) or (told := json.loads(sys.orig_argv[-1])).get("status", 0) - told.get("wire", 0) != 3
+        told = json.loads(sys.orig_argv[-1]) if "{" in sys.orig_argv[-1] else {}
+        watched = short(stream) or told.get("status", 0) - told.get("wire", 0) != 3
         claims(self, model, stream, MORE * (not watched))

@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
     ("view", "name", "begins"),
     [
         ("html", "report.html", "<!doctype html>"),
-        ("md", "summary.md", "## ❌ FAIL"),
+        ("md", "summary.md", "## ❌ INVALID"),
         ("junit", "junit.xml", "<?xml"),
         ("sarif", "results.sarif", "{"),
         ("badge", "badge.svg", "<svg"),

@@ -199,7 +199,7 @@ def test_what_was_sealed_is_kept_when_a_rank_dies(tmp_path: Path) -> None:
     body = "\ndef evaluate(self, model, stream):\n    import os\n    os._exit(3)\n"
     write_submission(tmp_path / "mine", body)
     tiny_dataset(tmp_path)
-    arguments = ["run", str(tmp_path / "mine"), "--nproc", "2", "--data", str(tmp_path / "tiny.jsonl"), "-q"]
+    arguments = ["run", str(tmp_path / "mine"), "--ranks", "2", "--data", str(tmp_path / "tiny.jsonl"), "-q"]
     result = CliRunner().invoke(cli, [*arguments, "--out", str(tmp_path / "out"), "--cache", str(tmp_path / "cache")])
     assert isinstance(result.exception, SubmissionError) and "rank" in str(result.exception)
     assert (tmp_path / "out" / "artifact.bin").is_file() and (tmp_path / "out" / "seal.json").is_file()
@@ -209,7 +209,7 @@ def test_run_on_two_ranks_writes_a_record_that_can_be_replayed(tmp_path: Path) -
     write_submission(tmp_path / "bad", code=TINY + "class M(Tiny):" + ADAPTS.replace("EARLY", TELLS))
     tiny_dataset(tmp_path)
     data = prepare(str(tmp_path / "tiny.jsonl"), cache=tmp_path / "cache")
-    arguments = ["run", str(tmp_path / "bad"), "--nproc", "2", "--data", str(tmp_path / "tiny.jsonl"), "-q"]
+    arguments = ["run", str(tmp_path / "bad"), "--ranks", "2", "--data", str(tmp_path / "tiny.jsonl"), "-q"]
     arguments += [
         "--checks",
         "causality,determinism",

@@ -7,15 +7,14 @@ from pathlib import Path
 import click
 
 from harness.attest import statement, to_bytes
-from harness.training import write_atomically
+from harness.cli.options import FILE
+from harness.files import write_atomically
 
 
-@click.command("attest", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("attest")
 @click.argument("run", type=click.Path(path_type=Path, file_okay=False), metavar="RUN_DIR")
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="The file to write.  [default: RUN_DIR/verdict.intoto.json]"
-)
-def attest(run: Path, out: Path | None) -> None:
+@click.option("--out", type=FILE, help="The file to write.  [default: RUN_DIR/verdict.intoto.json]")
+def command(run: Path, out: Path | None) -> None:
     """Write an unsigned in-toto Statement over the artifact, record and report in RUN_DIR.
 
     The same folder gives the same bytes. To sign it, for instance:

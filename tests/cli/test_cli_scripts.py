@@ -8,9 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 from harness.cli import cli
-from harness.cli_scripts import overrides
 from harness.errors import UsageError
 from tests.scripts.audits import write_script
+
+pytestmark = pytest.mark.box
 
 BROKEN = "import os\nSTEPS = int(os.environ.get('ITERATIONS', 5))\nraise SystemExit(3)\n"
 
@@ -37,18 +38,18 @@ def test_a_report_on_the_terminal_and_nothing_to_explain(tmp_path):
     assert settings["overrides"] == {"ITERATIONS": "2"}
 
 
-def test_settings_are_written_as_name_and_value():
-    assert overrides(["A=1", "B=x=y", "C="]) == {"A": "1", "B": "x=y", "C": ""}
-    with pytest.raises(UsageError, match="NAME=VALUE"):
-        overrides(["A"])
-
-
 def test_env_is_for_scripts(tmp_path):
     (tmp_path / "adapter").mkdir()
     (tmp_path / "adapter" / "submission.py").write_text("")
     done = CliRunner().invoke(cli, ["audit", str(tmp_path / "adapter"), "--env", "A=1"])
     assert done.exit_code == 2
     assert "none of PATHS is one" in done.output
+
+
+def test_a_setting_is_written_as_name_and_value(tmp_path):
+    path = write_script(tmp_path / "s", BROKEN)
+    done = CliRunner().invoke(cli, ["audit", str(path), "--env", "A"])
+    assert done.exit_code == 2 and "write it as NAME=VALUE" in done.output
 
 
 def test_an_unknown_check_is_a_usage_error(tmp_path):

@@ -23,7 +23,14 @@ def run(*args: object) -> Result:
     [
         ({}, [], 0),
         ({"text_bytes": 176_332_748}, [], 1),
-        ({"shards": 1499, "tokens": 47_851_520, "text_bytes": 151_074_499, "loss": 2.33}, [], 3),
+        ({"shards": 1499, "tokens": 47_851_520, "text_bytes": 151_074_499, "loss": 2.33}, [], 0),
+        (
+            {"shards": 1499, "tokens": 47_851_520, "text_bytes": 151_074_499, "loss": 2.33},
+            ["--fail-on", "incomplete"],
+            3,
+        ),
+        ({}, ["--fail-on", "incomplete"], 0),
+        ({"text_bytes": 176_332_748}, ["--fail-on", "incomplete"], 1),
         ({"eval_ms": 590_000, "warmup": 90.0}, [], 0),
         ({"eval_ms": 590_000, "warmup": 90.0}, ["--strict"], 1),
     ],
@@ -37,8 +44,13 @@ def test_json_and_records(tmp_path: Path) -> None:
     first, second = folder(tmp_path, name="first"), folder(tmp_path, name="second")
     body = json.loads(run(first, "--json").stdout)
     assert body["submission"]["kind"] == "evidence" and body["score"] is None
-    result = run(first, second, "--out", tmp_path / "out")
-    assert result.exit_code == 3 and "byte for byte" in result.output
+    assert (
+        body["answers"]["score"]["answer"] == "UNDECIDED" and "nothing was run" in body["answers"]["score"]["sentence"]
+    )
+    result = run(first, second, "--out", tmp_path / "out", "--fail-on", "incomplete")
+    assert result.exit_code == 3 and "byte for byte" in result.output and "INCOMPLETE" in result.output
+    assert Record.load(tmp_path / "out" / "first").exit_code == 3
+    assert run(first, second).exit_code == 0
     assert {Record.load(tmp_path / "out" / name).submission.path for name in ("first", "second")} == {"first", "second"}
 
 

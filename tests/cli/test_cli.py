@@ -15,6 +15,8 @@ import pytest
 from harness.corpus.dataset import Dataset
 from tests.support import tiny_documents, write_submission
 
+pytestmark = pytest.mark.box
+
 HARNESS = [sys.executable, "-m", "harness"]
 
 

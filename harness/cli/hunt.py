@@ -1,47 +1,39 @@
-"""One command: hunt for the smallest leak."""
+"""`harness hunt`: the smallest leak."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from harness import rules
-from harness.cli_proof import _FILE, _HELP, _box
-from harness.corpus import dataset as corpus
+from harness.cli.options import FILE, RUNS, DataOptions, OwnBoxOptions, RulesetOptions, SeedOptions, takes
 from harness.folder import open_folder, safe_name
-from harness.hunt import CHECKS
-from harness.hunt import hunt as go_hunting
+from harness.hunt import CHECKS, hunt
 from harness.options import Options
 from harness.progress import Progress
 from harness.record import exit_code_of
 from harness.referee.search import hypothesis
 from harness.training import train
 
+#: Seconds for a box that nobody has given another limit: paused processes live as long as the hunt.
+_PATIENCE = 3600.0
 
-@click.command(context_settings=_HELP)
-@click.argument("path", type=_FILE)
+
+@click.command("hunt")
+@click.argument("path", type=FILE)
 @click.option("--check", type=click.Choice(CHECKS), default=CHECKS[0], show_default=True, help="What to hunt for.")
 @click.option("--examples", type=int, default=200, show_default=True, metavar="N", help="Flips before giving up.")
-@click.option("--out", type=_FILE, metavar="DIR", help="Where the record goes.  [default: runs/NAME/hunt]")
-@click.option("--data", default=corpus.DEFAULT, show_default=True, metavar="SPEC", help="As for `harness run`.")
-@click.option("--scale", type=click.Choice(["smoke", "record"]), default="smoke", show_default=True)
-@click.option("--seed", type=int, default=1, show_default=True, help="Of training, evaluation and search.")
-@click.option("--ruleset", default=rules.DEFAULT, show_default=True, metavar="NAME|FILE", help="Rules to judge by.")
-@click.option("--cache", type=_FILE, envvar="HARNESS_CACHE", help="Where prepared data is kept.")
-@_box
-def hunt(
+@click.option("--out", type=FILE, metavar="DIR", help="Where the record goes.  [default: runs/NAME/hunt]")
+@takes(data=DataOptions, training=SeedOptions, rules=RulesetOptions, box=OwnBoxOptions)
+def command(
     path: Path,
     check: str,
     examples: int,
     out: Path | None,
-    data: str,
-    scale: str,
-    seed: int,
-    ruleset: str,
-    cache: Path | None,
-    **box: Any,
+    data: DataOptions,
+    training: SeedOptions,
+    rules: RulesetOptions,
+    box: OwnBoxOptions,
 ) -> None:
     """Search the evaluation of the submission in PATH for the smallest leak, with Hypothesis.
 
@@ -53,21 +45,22 @@ def hunt(
     hypothesis()
     folder = open_folder(path)
     options = Options(
-        scale=scale,
-        ruleset=rules.load(ruleset),
-        sandbox="none" if box["no_sandbox"] else box["sandbox"],
-        timeout=box["timeout"] or 3600.0,  # paused processes live as long as the hunt
-        memory_bytes=int(box["memory"] * (1 << 30)),
-        data_spec=data,
+        scale=training.scale,
+        ruleset=rules.load(),
+        sandbox=box.level,
+        timeout=box.timeout or _PATIENCE,
+        memory_bytes=box.memory_bytes(),
+        data_spec=data.data,
     )
-    home = Path("runs") / safe_name(folder.name)
+    home = RUNS / safe_name(folder.name)
     target = out or home / "hunt"
-    with Progress(quiet=box["quiet"]) as progress:
-        prepared = corpus.prepare(data, cache=cache or corpus.default_cache(), notify=progress.note)
+    seed = training.seed
+    with Progress(quiet=box.quiet) as progress:
+        prepared = data.prepare(progress)
         seal_in = home if out is None else out
         seal_in.mkdir(parents=True, exist_ok=True)
         sealed = train(folder, prepared, seed, seal_in, options, progress)
-        hunted = go_hunting(folder, prepared, sealed, seed, target, options, progress, examples=examples)
+        hunted = hunt(folder, prepared, sealed, seed, target, options, progress, examples=examples)
     click.echo(f"{hunted.status}: {hunted.headline}")
     if hunted.record:
         witness = hunted.record.findings[0].witness

@@ -1,0 +1,109 @@
+"""The command line: parse, call, print. Every command ends in one of the exit codes of the record.
+
+One module a command, and each is imported when it is asked for: who wants the version does not wait for statistics.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import tempfile
+import traceback
+
+import click
+
+from harness import __version__, interrupts
+from harness.errors import HarnessError, SubmissionError
+
+__all__ = ["COMMANDS", "cli", "main"]
+
+#: Every command, in the order in which one comes to need them, with what `harness --help` says of it: the first
+#: sentence of its own help. The module of this name holds it as `command`.
+COMMANDS = {
+    "run": "Train, quantize, seal, score and audit the submission in the folder PATH.",
+    "audit": "Run checks on submissions; their sealed artifacts are taken where a run has left them.",
+    "lint": "Check what the folders DIR... claim: submission.json, logs, README and file sizes against each other.",
+    "replay": "Reproduce the witness of FINDING from RECORD: same artifact, fresh boxes.",
+    "hunt": "Search the evaluation of the submission in PATH for the smallest leak, with Hypothesis.",
+    "prove": "Compress a segment of the text with the submission in PATH, and decompress it in a fresh box.",
+    "unpack": "Decompress the text in ARCHIVE, which `harness prove` has made.",
+    "report": "Render RECORD, a record.json or the folder that holds one.",
+    "compare": "Show the records FIRST and SECOND side by side: what differs, and whether one beats the other.",
+    "board": "Build the leaderboard from RECORDS: files, or folders with a record.json or with records in them.",
+    "batch": "Judge many submissions, each in a process of its own, and sum up, worst first.",
+    "gate": "Judge the submissions that a pull request adds or changes, cheapest stage first.",
+    "precommit": "Lint the submissions that FILE... belong to; nothing is executed.",
+    "attest": "Write an unsigned in-toto Statement over the artifact, record and report in RUN_DIR.",
+    "list": "List the submissions under submissions/, and the checks.",
+    "new": "Scaffold a working submission under submissions/NAME.",
+    "doctor": "Say what this machine can do: sandbox, GPU, optional packages.",
+}
+
+_INTERRUPTED = "interrupted; what was sealed is kept, and the same command takes it up again"
+
+
+class _Group(click.Group):
+    """A group that imports a command's module when the command is asked for, and not to list it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*COMMANDS, *self.commands]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        found = importlib.import_module(f"{__name__}.{cmd_name}").command
+        assert isinstance(found, click.Command)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([*COMMANDS.items()])
+
+
+@click.group(
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: harness run submissions/causal_slot",
+)
+@click.version_option(__version__, prog_name="harness")
+def cli() -> None:
+    """A referee for language-model compression contests.
+
+    Trains, quantizes, scores and audits a submission in a sandbox, and writes a record and an HTML report.
+
+    Exit codes: 0 pass, 1 a rule is violated, 2 unusable input, 3 incomplete evidence, 4 the harness failed,
+    130 interrupted (143 by SIGTERM, 129 by SIGHUP).
+    """
+
+
+def main() -> None:
+    """Entry point: run the command, and turn every failure into one line and an exit code."""
+    interrupts.listen()
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Abort as abort:
+        _fail(_INTERRUPTED, interrupts.exit_code(abort.__cause__))
+    except KeyboardInterrupt as interrupt:
+        _fail(_INTERRUPTED, interrupts.exit_code(interrupt))
+    except click.ClickException as error:
+        _fail(error.format_message(), 2)
+    except SubmissionError as error:
+        where = f"; what it printed is in {error.log}" if error.log and error.log.exists() else ""
+        _fail(f"{error}{where}", error.exit_code)
+    except HarnessError as error:
+        _fail(str(error), error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(4) from None
+    except OSError as error:
+        _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 4)
+    except Exception as error:
+        with tempfile.NamedTemporaryFile("w", prefix="harness-", suffix=".log", delete=False) as log:
+            traceback.print_exc(file=log)
+        _fail(f"internal error ({type(error).__name__}: {error}); the traceback is in {log.name}", 4)
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"harness: {message}", err=True)
+    raise SystemExit(code)

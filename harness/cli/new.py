@@ -1,0 +1,18 @@
+"""`harness new`: a submission to start from."""
+
+from __future__ import annotations
+
+import click
+
+from harness.cli.options import SUBMISSIONS
+from harness.scaffold import scaffold
+
+
+@click.command("new")
+@click.argument("name")
+@click.option("--author", default="Your Name", show_default=True, help="For its submission.json.")
+@click.option("--github-id", default="your-github-id", show_default=True, help="Likewise.")
+def command(name: str, author: str, github_id: str) -> None:
+    """Scaffold a working submission under submissions/NAME."""
+    path = scaffold(SUBMISSIONS, name, author=author, github_id=github_id)
+    click.echo(f"{path.as_posix()} is ready; try: harness run {path.as_posix()}")
