@@ -1,4 +1,4 @@
-"""What every view says about a record: the verdict in a sentence, the findings in order, the score's yardsticks."""
+"""What every view says about a record: the three answers, the findings in order, the score's yardsticks."""
 
 from __future__ import annotations
 
@@ -21,24 +21,20 @@ class Look:
     Attributes:
         word: the status in words.
         tone: colour class, one of "bad", "open", "good", "mute".
-        meaning: what the status says about the whole record when it is the verdict.
     """
 
     word: str
     tone: str
-    meaning: str
 
 
 LOOKS: dict[Status, Look] = {
-    Status.FAIL: Look("FAIL", "bad", "A rule is broken. The evidence below can be replayed."),
-    Status.ERROR: Look(
-        "ERROR", "bad", "The harness or its environment failed; this says nothing about the submission."
-    ),
-    Status.INCONCLUSIVE: Look("INCONCLUSIVE", "open", "The evidence does not decide. This is not a pass."),
-    Status.NOT_RUN: Look("NOT RUN", "open", "A check did not run. This is not a pass."),
-    Status.UNRULED: Look("UNRULED", "open", "The evidence is clear, the rule is not: no official ruling covers it."),
-    Status.PASS: Look("PASS", "good", "Every check that applies ran to its end and found nothing."),
-    Status.NOT_APPLICABLE: Look("NOT APPLICABLE", "mute", "No check applied. This is not a pass."),
+    Status.FAIL: Look("FAIL", "bad"),
+    Status.ERROR: Look("ERROR", "bad"),
+    Status.INCONCLUSIVE: Look("INCONCLUSIVE", "open"),
+    Status.NOT_RUN: Look("NOT RUN", "open"),
+    Status.UNRULED: Look("UNRULED", "open"),
+    Status.PASS: Look("PASS", "good"),
+    Status.NOT_APPLICABLE: Look("NOT APPLICABLE", "mute"),
 }
 
 
@@ -118,7 +114,7 @@ def replies(record: Record) -> list[Reply]:
 def look_of(word: Word) -> Look:
     """How an answer is shown."""
     like = LOOKS[_LIKE[word]]
-    return Look(word.replace("_", " "), like.tone, "")
+    return Look(word.replace("_", " "), like.tone)
 
 
 def decisive(record: Record) -> Reply:
@@ -164,11 +160,6 @@ def outcome_sentence(record: Record) -> str:
         if record.submission.kind == "evidence":
             said += " Nothing was run, so nothing is said for the score."
     return said
-
-
-def verdict_sentence(record: Record) -> str:
-    """The sentence of the answer that decided."""
-    return prose(decisive(record).sentence, 600)
 
 
 def tally(record: Record) -> list[tuple[Status, int]]:

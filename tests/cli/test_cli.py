@@ -75,7 +75,7 @@ def test_a_run_prints_its_findings_and_writes_its_report(data: list[str], tmp_pa
     write_submission(tmp_path / "submissions" / "mine")
     done = harness("run", "submissions/mine", *data, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("PASS") and "runs/mine/report.html" in done.stdout
+    assert done.stdout.startswith("score   VALID: ") and "runs/mine/report.html" in done.stdout
     for check in ("causality", "normalization", "byte-accounting"):
         assert check in done.stdout
     assert {path.name for path in (tmp_path / "runs" / "mine").iterdir()} >= {
