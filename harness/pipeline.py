@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import audit
+from harness.audit import check
+from harness.audit.check import Need
 from harness.audit.evidence import Clocks, Evidence
 from harness.blind import BlindFlips
 from harness.corpus.at_hand import AtHand, look
@@ -54,12 +56,6 @@ from harness.training import Sealed, train
 from harness.weigh import weigh
 
 Ints = NDArray[np.int64]
-
-#: Checks that flips decide.
-FLIPS = {"causality", "score-before-update"}
-
-#: Those, and what needs whole evaluations of other text where single probabilities are claimed.
-BLIND = {*FLIPS, "normalization"}
 
 #: Rows that all probes together may commit, in units of the stream. A batch each is usual; a submission that reads the
 #: whole stream first has its process split there, and every probe goes all the way to its position.
@@ -139,14 +135,13 @@ def gather(
         options.ranks, options.device, prints=secret.number("prints"),
     )  # fmt: skip
     unsplit = _unsplit(options)
-    second = bool(audit.NEED_SECOND_RUN.intersection(options.checks))
-    flips = bool(BLIND & set(options.checks))
+    needs = check.needs(options.checks, audit.CHECKS)
     again: Trace | None = None
     results: list[ProbeResult] = []
     retraining = None
     rows: list[WholeRow] = []
     no_row = ""
-    if folder.reads_validation and "artifact-independence" in options.checks:
+    if folder.reads_validation and Need.RETRAINING in needs:
         # as it was trained: the order is drawn when the artifact is sealed
         retraining = retrain(folder, given, sealed, seed, out, options, progress)
     classes = token_classes(dataset.tokenizer, dataset.table, tokens)
@@ -156,26 +151,28 @@ def gather(
             job, bos, classes, out, secret, options.plan, probes, alone=bool(unsplit),
             bigram=functools.cache(lambda: Bigram.of_shards(dataset.train_shards, dataset.vocab_size)),
         )
-        if flips
+        if needs & {Need.FLIPS, Need.CLAIMS}
         else None
     )  # fmt: skip
-    with beside(job, dataset, out, options.null_source, secret, wanted="null-stream" in options.checks) as null:
+    with beside(job, dataset, out, options.null_source, secret, wanted=Need.NULL_RUN in needs) as null:
         with EvaluationBox(job, out / "evaluation.log") as box:
             trace, clock = _whole_run(box, tokens, progress, "score", f"scoring {len(tokens) - 1:,} tokens")
             level = box.box.level
         peak = box.box.exit.max_rss_bytes if box.box.exit else 0
-        claims = Rows.REALISED in trace.kinds and "normalization" in options.checks
-        if blind and not claims and not FLIPS & set(options.checks):
+        claims = Rows.REALISED in trace.kinds and Need.CLAIMS in needs
+        if blind and not claims and Need.FLIPS not in needs:
             blind = None
         if blind:
             blind.play(trace, progress)
-        if second or claims and not unsplit:
+        if Need.SECOND_RUN in needs or claims and not unsplit:
             with EvaluationBox(job, out / "audit.log") as box:
                 if unsplit:
                     again, _ = _whole_run(box, tokens, progress, "audit", "second run in a fresh box")
                 else:
                     wanted = (
-                        _probes(trace, tokens, dataset, secret, options, blind, classes) if probes is None else probes
+                        _probes(trace, tokens, dataset, secret, options, needs, blind, classes)
+                        if probes is None
+                        else probes
                     )
                     again, results, unsplit = _split_run(box, trace, tokens, dataset, secret, progress, wanted)
         if claims and not unsplit and probes is None:
@@ -225,9 +222,9 @@ def gather(
     evidence.configurations = {score.seed: same for score in evidence.seeds}
     evidence.previous = options.previous
     evidence.claims = folder.claims
-    if "proof" in options.checks:
+    if Need.PROOF in needs:
         evidence.proof = proof_of(folder, dataset, sealed, seed, options, progress, rng=secret.rng("proof"))
-    if {"artifact-independence", "isolation"}.intersection(options.checks):
+    if Need.AT_HAND in needs:
         evidence.at_hand = _at_hand(folder, dataset, sealed, progress)
     evidence.peak_bytes = {"training": sealed.peak_bytes, "evaluation": peak}
     return evidence
@@ -255,6 +252,7 @@ def _probes(
     dataset: Dataset,
     secret: Secret,
     options: Options,
+    needs: frozenset[Need],
     blind: BlindFlips | None,
     classes: Mapping[str, Ints],
 ) -> list[Probe]:
@@ -271,9 +269,9 @@ def _probes(
                 trace, tokens, classes, seed=secret.number("batches"), distance=blind.distance,
                 wanted=options.plan.own_rows,
             )  # fmt: skip
-    if "document-boundary" in options.checks:
+    if Need.BOUNDARIES in needs:
         probes += boundaries(trace, tokens, classes, seed=secret.number("boundaries"))
-    if Rows.REALISED in trace.kinds and "normalization" in options.checks:
+    if Rows.REALISED in trace.kinds and Need.CLAIMS in needs:
         probes += alternatives(trace, tokens, dataset.vocab_size, seed=secret.number("alternatives"))
     return probes
 

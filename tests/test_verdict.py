@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import audit
+from harness.audit.check import REGISTRY
 from harness.record import Finding, Record, Status
 from harness.report import html, junit, markdown, sarif, view
 from harness.scripts import judging
@@ -134,7 +135,7 @@ def test_cases(
 
 
 def test_every_check_belongs_to_a_question() -> None:
-    assert {*audit.CHECKS, *judging.CHECKS, *linting.CHECKS} == set(QUESTIONS)
+    assert {*audit.CHECKS, *judging.CHECKS, *linting.CHECKS} == set(QUESTIONS) == set(REGISTRY)
 
 
 IDS = st.sampled_from(sorted(QUESTIONS))

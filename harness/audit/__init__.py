@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from harness.audit import (
     artifact_independence,
     byte_accounting,
     causality,
+    check,
     claims,
     clocks,
     data_split,
@@ -22,39 +23,33 @@ from harness.audit import (
     single_pass,
     size_limit,
 )
+from harness.audit.check import Need, Provider
 from harness.audit.evidence import Evidence
-from harness.audit.guard import guarded
-from harness.errors import UsageError
 from harness.record import Finding
 
-Check = Callable[[Evidence], Finding]
+_SECOND = frozenset({Need.SECOND_RUN})
+_FLIPS = frozenset({Need.SECOND_RUN, Need.FLIPS})
 
-#: Every check by its stable id, in the order in which a report should be read.
-CHECKS: dict[str, Check] = {
-    "determinism": determinism.check,
-    "causality": causality.check,
-    "null-stream": null_stream.check,
-    "normalization": normalization.check,
-    "score-before-update": score_before_update.check,
-    "single-pass": single_pass.check,
-    "artifact-independence": artifact_independence.check,
-    "data-split": data_split.check,
-    "document-boundary": document_boundary.check,
-    "byte-accounting": byte_accounting.check,
-    "size-limit": size_limit.check,
-    "train-clock": clocks.check_train,
-    "eval-clock": clocks.check_eval,
-    "isolation": isolation.check,
-    "claims": claims.check,
-    "significance": significance.check,
-    "proof": proof.check,
+#: Every check that an adapter's audit makes, by its id, in the order in which a report should be read.
+CHECKS: dict[str, Provider[Evidence]] = {
+    "determinism": Provider(determinism.check, _SECOND),
+    "causality": Provider(causality.check, _FLIPS),
+    "null-stream": Provider(null_stream.check, frozenset({Need.NULL_RUN})),
+    "normalization": Provider(normalization.check, frozenset({Need.CLAIMS})),
+    "score-before-update": Provider(score_before_update.check, _FLIPS),
+    "single-pass": Provider(single_pass.check),
+    "artifact-independence": Provider(artifact_independence.check, frozenset({Need.RETRAINING, Need.AT_HAND})),
+    "data-split": Provider(data_split.check),
+    "document-boundary": Provider(document_boundary.check, frozenset({Need.SECOND_RUN, Need.BOUNDARIES})),
+    "byte-accounting": Provider(byte_accounting.check),
+    "size-limit": Provider(size_limit.check),
+    "train-clock": Provider(clocks.check_train),
+    "eval-clock": Provider(clocks.check_eval),
+    "isolation": Provider(isolation.check, frozenset({Need.SECOND_RUN, Need.AT_HAND})),
+    "claims": Provider(claims.check),
+    "significance": Provider(significance.check),
+    "proof": Provider(proof.check, frozenset({Need.PROOF})),
 }
-
-#: Checks that run only when they are named: they cost more than all others together.
-ON_REQUEST = {"proof"}
-
-#: Checks that need the second evaluation, the one with forks.
-NEED_SECOND_RUN = {"determinism", "causality", "score-before-update", "document-boundary", "isolation"}
 
 
 def select(names: str) -> list[str]:
@@ -63,15 +58,9 @@ def select(names: str) -> list[str]:
     Raises:
         UsageError: an id is not known.
     """
-    if names == "all":
-        return [name for name in CHECKS if name not in ON_REQUEST]
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
-    unknown = [name for name in wanted if name not in CHECKS]
-    if unknown or not wanted:
-        raise UsageError(f"no check {', '.join(unknown) or names!r}; known: {', '.join(CHECKS)}")
-    return [name for name in CHECKS if name in wanted]
+    return check.select(names, CHECKS)
 
 
 def judge(evidence: Evidence, names: Sequence[str]) -> list[Finding]:
-    """Run the checks that were asked for on what was recorded. One that breaks is an ERROR, and the others go on."""
-    return [guarded(name, CHECKS[name], evidence) for name in names]
+    """Run the checks that were asked for on what was recorded."""
+    return check.judge(evidence, names, CHECKS)

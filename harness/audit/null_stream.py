@@ -16,7 +16,7 @@ MARGIN = 0.005
 
 #: Nats per token by which text of the own model may be harder than the real text is to the submission. Where it is
 #: more, or less than a quarter as hard, the training has told of another model than it sealed.
-HARDER = 0.5
+HARDER = 1.0
 
 
 def check(evidence: Evidence) -> Finding:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness import audit, pipeline, rules
+from harness.audit.check import Need, within
 from harness.corpus.dataset import DEFAULT, Dataset
 from harness.environment import harness_sha256
 from harness.errors import UsageError
@@ -40,12 +41,10 @@ from harness.training import seal_key
 Kind = Literal["adapter", "script"]
 Source = Literal["run", "resumed", "cache"]
 
-#: What one evaluation shows of an adapter: everything that needs neither flips nor another run.
-SMOKE = tuple(
-    name for name in audit.select("all") if name not in {*audit.NEED_SECOND_RUN, "null-stream", "artifact-independence"}
-)
-#: What a script's base run shows.
-SCRIPT_SMOKE = ("normalization", "score-before-update", "single-pass", "isolation")
+#: What one evaluation shows, and what costs next to nothing beside it.
+QUICK = (Need.CLAIMS,)
+SMOKE = tuple(within(QUICK, audit.CHECKS))
+SCRIPT_SMOKE = tuple(within(QUICK, judging.CHECKS))
 _SMOKE: dict[Kind, Sequence[str]] = {"adapter": SMOKE, "script": SCRIPT_SMOKE}
 _ALL: dict[Kind, Sequence[str]] = {"adapter": audit.select("all"), "script": tuple(judging.CHECKS)}
 SEED = 1

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from harness.audit.guard import guarded
+from harness.audit import check
+from harness.audit.check import Need, Provider
 from harness.record import Finding, Status
 from harness.scripts.checks import (
     artifact_independence,
@@ -20,40 +21,37 @@ from harness.scripts.checks import (
 )
 from harness.scripts.checks.evidence import ScriptEvidence
 
-#: The dynamic checks by id, in the order in which a report should be read.
-CHECKS: dict[str, Callable[[ScriptEvidence], Finding | None]] = {
-    "determinism": determinism.check,
-    "causality": causality.check,
-    "null-stream": null_stream.check,
-    "normalization": normalization.check,
-    "score-before-update": score_before_update.check,
-    "single-pass": single_pass.check,
-    "artifact-independence": artifact_independence.check,
-    "warm-up": artifact_independence.check_warm_up,
-    "byte-accounting": byte_accounting.check,
-    "isolation": isolation.check,
+_SECOND = frozenset({Need.SECOND_RUN})
+_FLIPS = frozenset({Need.SECOND_RUN, Need.FLIPS})
+
+#: The checks of a script's run by id, in the order in which a report should be read.
+CHECKS: dict[str, Provider[ScriptEvidence]] = {
+    "determinism": Provider(determinism.check, _SECOND),
+    "causality": Provider(causality.check, _FLIPS),
+    "null-stream": Provider(null_stream.check, frozenset({Need.NULL_RUN})),
+    "normalization": Provider(normalization.check),
+    "score-before-update": Provider(score_before_update.check),
+    "single-pass": Provider(single_pass.check),
+    "artifact-independence": Provider(artifact_independence.check, _FLIPS),
+    "warm-up": Provider(artifact_independence.check_warm_up, _FLIPS),
+    "byte-accounting": Provider(byte_accounting.check, frozenset({Need.NULL_RUN})),
+    "isolation": Provider(isolation.check),
 }
 
 #: Checks that are about the script itself, not about the evaluation that it made.
 _WHATEVER_IS_CLAIMED = ("isolation",)
-#: Checks that compare the base run with another one.
-_NEED_SECOND_RUN = ("determinism", "causality", "artifact-independence")
 
 
 def judge(evidence: ScriptEvidence, names: Sequence[str] | None = None) -> list[Finding]:
-    """Run the checks. One that breaks is an ERROR, and the others go on."""
-    findings = []
-    for name in names or CHECKS:
-        if name in CHECKS:
-            finding = guarded(name, CHECKS[name], evidence)
-            if finding is not None:
-                findings.append(_if_claimed(_with_cause(finding, evidence), evidence))
-    return findings
+    """Run the checks that were asked for, or all."""
+    wanted = [name for name in names or CHECKS if name in CHECKS]
+    findings = check.judge(evidence, wanted, CHECKS)
+    return [_if_claimed(_with_cause(found, evidence), evidence) for found in findings]
 
 
 def _with_cause(found: Finding, evidence: ScriptEvidence) -> Finding:
     """Why a check that needs a second run did not run: that was ended (time, memory, ...), or not asked for."""
-    if found.status != Status.NOT_RUN or found.id not in _NEED_SECOND_RUN or evidence.main is None:
+    if found.status != Status.NOT_RUN or Need.SECOND_RUN not in CHECKS[found.id].needs or evidence.main is None:
         return found
     again = evidence.again
     if again is None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import rules
+from harness.audit.check import Provider
 from harness.record import Finding, Status
 from harness.scripts import judging, stamps, variants
 from harness.scripts.checks.evidence import Flip, ScriptEvidence, ScriptNull
@@ -327,7 +328,7 @@ def test_a_broken_check_is_an_error_and_the_others_go_on(monkeypatch):
     def broken(evidence: ScriptEvidence) -> Finding:
         raise ZeroDivisionError("oops")
 
-    monkeypatch.setitem(judging.CHECKS, "causality", broken)
+    monkeypatch.setitem(judging.CHECKS, "causality", Provider(broken))
     found = judging.judge(evidence())
     assert of(found, "causality").status == Status.ERROR
     assert of(found, "single-pass").status == Status.PASS

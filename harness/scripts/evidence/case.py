@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from harness.audit.evidence import finding as make
 from harness.record import Finding, Metric, Scalar, Status, Witness
 from harness.rules import Ruleset
 from harness.scripts.evidence.code import Code
@@ -69,7 +70,6 @@ def finding(
     not_covered: Sequence[str] = (),
 ) -> Finding:
     """A finding with its quotations; a FAIL gets them, and the arithmetic in `data`, as its witness."""
-    text = case.ruleset.rule[rule]
     told = [one.quote if isinstance(one, Number) else one for one in quotes if one is not None]
     told = list(dict.fromkeys(told))[:_MOST_QUOTES]
     lines: list[Scalar] = [str(one) for one in told]
@@ -77,15 +77,8 @@ def finding(
     if status == Status.FAIL:
         shown = [{"file": one.file, "line": one.line, "text": one.text} for one in told]
         witness = Witness(kind="evidence", summary=headline, data={**(data or {}), "quotes": shown})
-    return Finding(
-        id=check,
-        rule=rule,
-        title=text.title,
-        status=status,
-        headline=headline,
+    return make(
+        case, check, rule, status, headline,
         metrics={**(metrics or {}), **({"evidence": lines} if lines else {})},
-        witness=witness,
-        power=dict(power or {}),
-        not_covered=list(not_covered),
-        remedy=text.remedy if status in (Status.FAIL, Status.UNRULED, Status.INCONCLUSIVE) else None,
-    )
+        witness=witness, power=power, not_covered=not_covered,
+    )  # fmt: skip

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.audit.guard import guarded
+from harness.audit import check
+from harness.audit.check import Provider
 from harness.record import Finding, Status
 from harness.rules import Ruleset
 from harness.scripts.evidence import clocks, consistency, data, headline, metric, records, sizes
@@ -20,14 +21,15 @@ from harness.scripts.evidence.metadata import Claims, read_claims
 from harness.scripts.evidence.reading import read
 from harness.verdict import Decision, decide, question_of
 
-CHECKS: dict[str, Callable[[Case], Finding]] = {
-    "claims": consistency.check,
-    "byte-accounting": metric.check,
-    "size-limit": sizes.check,
-    "train-clock": clocks.check_train,
-    "eval-clock": clocks.check_eval,
-    "data-split": data.check,
-    "significance": records.check,
+#: The checks of a folder's papers by id, in the order in which a report should be read.
+CHECKS: dict[str, Provider[Case]] = {
+    "claims": Provider(consistency.check),
+    "byte-accounting": Provider(metric.check),
+    "size-limit": Provider(sizes.check),
+    "train-clock": Provider(clocks.check_train),
+    "eval-clock": Provider(clocks.check_eval),
+    "data-split": Provider(data.check),
+    "significance": Provider(records.check),
 }
 
 
@@ -96,7 +98,7 @@ def open_case(folder: Path, ruleset: Ruleset) -> Case:
 
 def judge(case: Case) -> Linted:
     """All checks on what was read. One that breaks is an ERROR, and the others go on."""
-    findings = [_of_papers(guarded(name, CHECKS[name], case)) for name in CHECKS]
+    findings = [_of_papers(found) for found in check.judge(case, list(CHECKS), CHECKS)]
     return Linted(case.papers.path, case.claims, findings, facts_of(case), case)
 
 

@@ -1,0 +1,197 @@
+"""What is checked: one registry of all checks, one contract for who makes them, one judge.
+
+A `Check` says what is asked: its rule, the question of the verdict that it counts for, the practices that it may come
+upon. Three collectors can know different things, so each has a `Provider` for the checks that it can make: a function
+of its evidence, and what has to be gathered for it. What is gathered follows from the needs of the checks that were
+asked for, and from nothing else.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Generic, TypeVar
+
+from harness.errors import UsageError
+from harness.record import Finding, Status
+from harness.rules import Ruleset
+from harness.verdict import QUESTIONS, Question
+
+E = TypeVar("E")
+
+
+class Need(Enum):
+    """What is gathered beyond one evaluation that is told the truth. The value says it to people."""
+
+    SECOND_RUN = "a second evaluation in a fresh box"
+    FLIPS = "evaluations in which tokens are replaced"
+    CLAIMS = "the same where single probabilities are claimed, and whole rows"
+    BOUNDARIES = "flips of the last tokens of documents"
+    NULL_RUN = "an evaluation of text that is drawn from a known source"
+    RETRAINING = "trainings with other validation text"
+    AT_HAND = "a search of what a box can read for the validation text"
+    PROOF = "a segment that is encoded, and decoded in a fresh box"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check, whoever makes it.
+
+    Attributes:
+        id: stable.
+        rule: id in the ruleset.
+        asks: what is asked, one sentence.
+        practices: names of practices in the ruleset that it may find.
+        on_request: it runs only where it is named, because it costs more than all others together.
+    """
+
+    id: str
+    rule: str
+    asks: str
+    practices: tuple[str, ...] = ()
+    on_request: bool = False
+
+    @property
+    def question(self) -> Question:
+        """The question of the verdict that it counts for."""
+        return QUESTIONS[self.id]
+
+
+@dataclass(frozen=True)
+class Provider(Generic[E]):
+    """Who can make a check: a function of its evidence (None: it has nothing to say), and what that needs."""
+
+    run: Callable[[E], Finding | None]
+    needs: frozenset[Need] = frozenset()
+
+    @property
+    def documentation(self) -> str:
+        """How it is done: the documentation of the function's module."""
+        return inspect.cleandoc(sys.modules[self.run.__module__].__doc__ or "")
+
+
+_ORDERS = (
+    "tail_scored_again", "tail_never_scored", "first_targets_never_scored", "gap_after_first_window",
+    "document_starts_never_scored", "gap", "scored_again", "second_pass", "steps_back", "longest_document_first",
+)  # fmt: skip
+
+#: Every check by its id, in the order in which a report should be read.
+REGISTRY: dict[str, Check] = {
+    check.id: check
+    for check in (
+        Check("determinism", "noise", "Do two evaluations of the same text give the same rows?"),
+        Check("causality", "C1", "Does a row depend on a token that it must not know?"),
+        Check("null-stream", "C1", "Does the submission beat the entropy of text that nobody can beat it on?"),
+        Check("normalization", "C2", "Is what is charged for a token the probability of a distribution?"),
+        Check(
+            "score-before-update", "C3", "Is a token scored before anything learns from it?",
+            ("adaptation", "adaptation_before_scoring"),
+        ),
+        Check("single-pass", "C4", "Is every position scored exactly once, from left to right?", _ORDERS),
+        Check("artifact-independence", "data", "Would the artifact be another one with other validation text?"),
+        Check(
+            "warm-up", "data", "Was something trained on validation tokens and thrown away?", ("validation_warm_up",)
+        ),
+        Check("data-split", "data", "Is a validation document among the training documents?"),
+        Check("document-boundary", "boundary", "What does the end of a document do to the next one?"),
+        Check(
+            "byte-accounting", "metric", "Do the bytes that the loss is divided by belong to the text that was scored?",
+            ("letter_case",),
+        ),
+        Check(
+            "size-limit", "size", "Do code and model together fit the limit?", ("byte_convention", "files_not_counted")
+        ),
+        Check(
+            "train-clock", "train_clock", "Did training end in time?", ("calibration_after_cap", "last_step_over_cap")
+        ),
+        Check("eval-clock", "eval_clock", "Did evaluation end in time?", ("outside_the_timer",)),
+        Check("isolation", "isolation", "Is anything read or reached beyond the artifact and the submission's folder?"),
+        Check("claims", "claims", "Do the submission's claims agree with each other and with what was measured?"),
+        Check("significance", "records", "Is the record before beaten by more than chance?"),
+        Check("proof", "proof", "Does the text come back from a code of the claimed length?", on_request=True),
+    )
+}  # fmt: skip
+
+
+def select(names: str, providers: Mapping[str, Provider[E]]) -> list[str]:
+    """Turn `all` or a comma-separated list into ids of checks that a collector can make.
+
+    Raises:
+        UsageError: an id is not known.
+    """
+    if names == "all":
+        return [name for name in providers if not REGISTRY[name].on_request]
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    unknown = [name for name in wanted if name not in providers]
+    if unknown or not wanted:
+        raise UsageError(f"no check {', '.join(unknown) or names!r}; known: {', '.join(providers)}")
+    return [name for name in providers if name in wanted]
+
+
+def needs(names: Iterable[str], providers: Mapping[str, Provider[E]]) -> frozenset[Need]:
+    """What has to be gathered for some checks."""
+    return frozenset(need for name in names for need in providers[name].needs)
+
+
+def within(gathered: Iterable[Need], providers: Mapping[str, Provider[E]]) -> list[str]:
+    """The checks that need no more than what is gathered, but for those that run on request only."""
+    return [
+        name for name, one in providers.items() if one.needs <= frozenset(gathered) and not REGISTRY[name].on_request
+    ]
+
+
+def judge(evidence: E, names: Sequence[str], providers: Mapping[str, Provider[E]]) -> list[Finding]:
+    """Make the checks that were asked for. One that breaks is an ERROR that says nothing about the submission."""
+    findings = []
+    for name in names:
+        try:
+            found = providers[name].run(evidence)
+        except Exception as error:
+            found = Finding(
+                id=name,
+                rule="harness",
+                question=REGISTRY[name].question,
+                title="The check itself failed",
+                status=Status.ERROR,
+                headline=f"the check broke ({type(error).__name__}: {error}); this says nothing about the submission",
+                not_covered=["everything that this check looks at"],
+            )
+        if found is not None:
+            findings.append(found)
+    return findings
+
+
+def explained(name: str, ruleset: Ruleset, providers: Mapping[str, Mapping[str, Provider[Any]]]) -> str:
+    """What a check is, as Markdown: its question and rule, the practices it may find, and how each collector makes it.
+
+    Args:
+        name: the check's id.
+        ruleset: whose texts are quoted.
+        providers: of each collector, by what it is called.
+
+    Raises:
+        UsageError: there is no such check.
+    """
+    if name not in REGISTRY:
+        raise UsageError(f"no check {name!r}; known: {', '.join(REGISTRY)}")
+    check = REGISTRY[name]
+    rule = ruleset.rule[check.rule]
+    lines = [f"# {name}", "", check.asks, ""]
+    lines += [f"* Counts for: the {check.question} (see [verdict.md](../verdict.md))"]
+    lines += [f"* Rule {check.rule}, {rule.title}: {rule.text} ({rule.source})", f"* Remedy: {rule.remedy}", ""]
+    if check.practices:
+        lines += ["## Practices", "", f"As {ruleset.title} takes them:", ""]
+        for practice in check.practices:
+            how = ruleset.practice[practice]
+            lines += [f"* **{how.title}** is {how.ruling}: {how.text} ({how.source})"]
+        lines.append("")
+    for who, made in providers.items():
+        if name not in made:
+            continue
+        one = made[name]
+        gathered = "; ".join(need.value for need in Need if need in one.needs) or "nothing beyond what is there"
+        lines += [f"## {who}", "", one.documentation, "", f"Gathered for it: {gathered}.", ""]
+    return "\n".join(lines).rstrip() + "\n"

@@ -1,0 +1,43 @@
+"""`harness explain`: what a check asks, by which rule, how it is made, and what it may find."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness import audit, rules
+from harness.audit.check import REGISTRY, Provider, explained
+from harness.files import write_atomically
+from harness.scripts import judging
+from harness.scripts.evidence import linting
+
+#: Who makes checks, by what it is called in documents.
+COLLECTORS: dict[str, Mapping[str, Provider[Any]]] = {
+    "Of a submission with a submission.py": audit.CHECKS,
+    "Of an unmodified train_gpt.py": judging.CHECKS,
+    "Of a folder's papers": linting.CHECKS,
+}
+
+
+@click.command("explain")
+@click.argument("checks", nargs=-1, metavar="CHECK...")
+@click.option("--ruleset", default=rules.DEFAULT, show_default=True, metavar="NAME|FILE", help="Whose texts to quote.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write one file for each instead."
+)
+def command(checks: tuple[str, ...], ruleset: str, out: Path | None) -> None:
+    """Explain checks: the rule, the practices that they may find, and how each is made.
+
+    Without CHECK, all of them. docs/checks/ is made by `harness explain --out docs/checks`.
+    """
+    loaded = rules.load(ruleset)
+    for name in checks or REGISTRY:
+        text = explained(name, loaded, COLLECTORS)
+        if out is None:
+            click.echo(text)
+            continue
+        out.mkdir(parents=True, exist_ok=True)
+        write_atomically(out / f"{name}.md", text.encode())
