@@ -46,7 +46,6 @@ INSTEAD = {
     "single-pass": ("causality", "null-stream"),
     "score-before-update": ("causality", "artifact-independence", "null-stream"),
     "causality": ("null-stream",),
-    "byte-accounting": ("byte-accounting (evidence)",),
     "artifact-independence": ("causality", "null-stream"),
 }
 SHORT = {Status.PASS: "ok", Status.FAIL: "**FAIL**", Status.UNRULED: "unruled", Status.INCONCLUSIVE: "?",

@@ -54,6 +54,26 @@ class Witness(_Model):
     data: dict[str, Any] = Field(default_factory=dict)
 
 
+class Part(_Model):
+    """What one source shows, where a check looks at more than one.
+
+    Attributes:
+        id: the check's id.
+        source: "the run" or "the papers".
+        question: which of the verdict's questions this part counts for.
+        status: what was concluded from it alone.
+        headline: its sentence.
+        metrics: its numbers.
+    """
+
+    id: str
+    source: str
+    question: Question
+    status: Status
+    headline: str
+    metrics: dict[str, Metric] = Field(default_factory=dict)
+
+
 class Finding(_Model):
     """The outcome of one check.
 
@@ -70,6 +90,7 @@ class Finding(_Model):
         not_covered: what this check did not look at, said plainly.
         remedy: what the author can do about it, from the ruleset.
         figures: data for figures, by name (for example "leak_matrix").
+        parts: what each source shows, where there is more than one; the status is the worst that counts for `question`.
     """
 
     id: str
@@ -84,6 +105,7 @@ class Finding(_Model):
     not_covered: list[str] = Field(default_factory=list)
     remedy: str | None = None
     figures: dict[str, Any] = Field(default_factory=dict)
+    parts: list[Part] = Field(default_factory=list)
 
 
 class HarnessInfo(_Model):
@@ -261,7 +283,7 @@ class Record(_Model):
         if self.schema_ == FIRST:
             del body["answers"]
             for finding in body["findings"]:
-                del finding["question"]
+                del finding["question"], finding["parts"]
         return body
 
     def computed_digest(self) -> str:

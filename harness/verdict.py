@@ -130,6 +130,14 @@ class Judged(Protocol):
         """The finding in a sentence."""
 
 
+class Found(Judged, Protocol):
+    """A finding: what was concluded, and from which parts where there are several."""
+
+    @property
+    def parts(self) -> Sequence[Judged]:
+        """What each source shows; empty where there is one."""
+
+
 @dataclass(frozen=True)
 class Decision:
     """What findings come to.
@@ -183,18 +191,19 @@ def from_papers(check: str, kind: Kind) -> bool:
     )  # fmt: skip
 
 
-def decide(findings: Sequence[Judged], kind: Kind = "adapter") -> Decision:
+def decide(findings: Sequence[Found], kind: Kind = "adapter") -> Decision:
     """Answer the three questions.
 
     Args:
         findings: of one submission.
         kind: "adapter" and "script" were run; of "evidence" the papers were read and nothing was run.
     """
-    by = {question: [one for one in findings if one.question == question] for question in get_args(Question)}
+    parts: list[Judged] = [part for one in findings for part in (one.parts or [one])]
+    by = {question: [one for one in parts if one.question == question] for question in get_args(Question)}
     answers = Answers(score=_score(by["score"], kind), limits=_limits(by["limits"]), claim=_claim(by["claim"]))
     measured = kind == "adapter"  # bytes and seconds; those of a script are known from its papers only
     unmeasured = answers.limits.answer == "UNDECIDED" and bool(answers.limits.because)
-    present = {one.status for one in findings} - {Status.NOT_APPLICABLE}
+    present = {one.status for one in parts} - {Status.NOT_APPLICABLE}
     undecided = (
         (answers.score.answer == "UNDECIDED" and bool(answers.score.because))
         or (unmeasured and measured)
@@ -212,7 +221,7 @@ def decide(findings: Sequence[Judged], kind: Kind = "adapter") -> Decision:
     return Decision(answers, verdict, undecided, Status.UNRULED in present, incomplete)
 
 
-def verdict_of(findings: Sequence[Judged], kind: Kind = "adapter") -> Status:
+def verdict_of(findings: Sequence[Found], kind: Kind = "adapter") -> Status:
     """The verdict in one word; INCONCLUSIVE when there is nothing to judge by."""
     return decide(findings, kind).verdict
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from harness.audit import check
 from harness.audit.check import Need, Provider
-from harness.record import Finding, Status
+from harness.record import Finding, Part, Status
 from harness.scripts.checks import (
     artifact_independence,
     byte_accounting,
@@ -87,10 +87,33 @@ def _if_claimed(found: Finding, evidence: ScriptEvidence) -> Finding:
 
 
 def merge(dynamic: Sequence[Finding], static: Sequence[Finding]) -> list[Finding]:
-    """The findings of the run, then those of the evidence part; of two with one id, the second is named apart."""
-    taken = {finding.id for finding in dynamic}
-    renamed = [
-        finding.model_copy(update={"id": f"{finding.id} (evidence)"}) if finding.id in taken else finding
-        for finding in static
-    ]
-    return [*dynamic, *renamed]
+    """The findings of the run, then those of the papers; where both make a check, it is one finding of two parts."""
+    papers = {finding.id: finding for finding in static}
+    found = [joined(finding, papers.pop(finding.id)) if finding.id in papers else finding for finding in dynamic]
+    return [*found, *papers.values()]
+
+
+def joined(run: Finding, papers: Finding) -> Finding:
+    """One finding from what the run and the papers show of the same check.
+
+    The run's conclusion stands, unless the papers contradict themselves: that is a violation whatever was run. What the
+    papers do not show counts for the claim, and stays a part.
+    """
+    parts = [
+        Part(id=one.id, source=source, question=one.question, status=one.status, headline=one.headline,
+             metrics=one.metrics)
+        for source, one in (("the run", run), ("the papers", papers))
+    ]  # fmt: skip
+    first, second = (papers, run) if papers.status == Status.FAIL != run.status else (run, papers)
+    names = {id(run): "in the run", id(papers): "in the papers"}
+    return first.model_copy(
+        update={
+            "question": run.question,
+            "headline": f"{names[id(first)]}, {first.headline}; {names[id(second)]}, {second.headline}",
+            "metrics": {**first.metrics, **{f"{names[id(second)]}, {k}": v for k, v in second.metrics.items()}},
+            "power": {**second.power, **first.power},
+            "not_covered": [*first.not_covered, *second.not_covered],
+            "figures": {**second.figures, **first.figures},
+            "parts": parts,
+        }
+    )

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from harness import rules
 from harness.audit.check import Provider
-from harness.record import Finding, Status
+from harness.record import Finding, Status, Witness
 from harness.scripts import judging, stamps, variants
 from harness.scripts.checks.evidence import Flip, ScriptEvidence, ScriptNull
 from harness.scripts.explaining import explain, quote, with_quotes
 from harness.scripts.variants import SAME, Variant
+from harness.verdict import decide
 from tests.scripts.handmade import World
 
 WORLD = World()
@@ -334,10 +335,30 @@ def test_a_broken_check_is_an_error_and_the_others_go_on(monkeypatch):
     assert of(found, "single-pass").status == Status.PASS
 
 
-def test_findings_of_the_folder_are_kept_apart():
+def test_what_run_and_papers_both_judge_is_one_finding_of_two_parts():
     found = judging.judge(evidence())
-    merged = judging.merge(found, [of(found, "isolation"), of(found, "causality").model_copy(update={"id": "claims"})])
-    assert [item.id for item in merged[-2:]] == ["isolation (evidence)", "claims"]
+    run = of(found, "isolation")
+    quiet = run.model_copy(update={"status": Status.INCONCLUSIVE, "question": "claim", "headline": "no log says so"})
+    claims = of(found, "causality").model_copy(update={"id": "claims"})
+    merged = judging.merge(found, [quiet, claims])
+    assert [item.id for item in merged] == [*(item.id for item in found), "claims"]
+    both = of(merged, "isolation")
+    assert (both.status, both.question) == (run.status, run.question)
+    assert [(part.source, part.status, part.question) for part in both.parts] == [
+        ("the run", run.status, "score"), ("the papers", Status.INCONCLUSIVE, "claim"),
+    ]  # fmt: skip
+    assert run.headline in both.headline and "in the papers, no log says so" in both.headline
+    answers = decide(merged, "script").answers
+    assert (answers.score.answer, answers.claim.answer) == (decide(found, "script").answers.score.answer, "INCOMPLETE")
+
+
+def test_papers_that_contradict_themselves_are_held_against_a_clean_run():
+    run = of(judging.judge(evidence()), "isolation")
+    wrong = run.model_copy(update={"status": Status.FAIL, "witness": Witness(kind="evidence", summary="two bytes")})
+    both = judging.joined(run, wrong)
+    assert (both.status, both.witness) == (Status.FAIL, wrong.witness)
+    assert both.headline.startswith("in the papers, ")
+    assert judging.joined(wrong, run).headline.startswith("in the run, ")
 
 
 def test_quotes_show_the_line_and_its_callers():
