@@ -15,6 +15,8 @@ from harness.cli.explain import COLLECTORS
 from harness.corpus.dataset import Dataset
 from harness.errors import UsageError
 from harness.record import Finding, Status, Witness
+from harness.verdict import QUESTIONS, decide
+from tests.audit.evidence_builder import evidence
 
 DOCS = Path(__file__).parents[2] / "docs" / "checks"
 
