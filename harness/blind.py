@@ -99,7 +99,9 @@ class BlindFlips:
                 self._run(Lie.of([probe], self._job.tokens, self._bos, later), base, progress)
             return
         known, left = False, max(self._wanted.runs, self._unforgetting)
-        while left > 0:
+        made, most = 0, 2 * left
+        # Of a short stream a run holds few swaps: as many runs again, for what a PASS takes at the least.
+        while left > 0 or (self.forgets and made < self.least and len(self._runs) < most):
             seen = self._run(self._lie(base, len(self._runs)), base, progress)
             left -= 1
             # Swaps whose effect is gone before the next one: most of them, or this scorer does not forget.
