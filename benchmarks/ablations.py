@@ -25,6 +25,8 @@ from typing import Any
 
 import torch
 
+from harness.adapters.options import played
+from harness.adapters.recording import score_of
 from harness.corpus.dataset import Dataset, default_cache, prepare
 from harness.kit import GPT, Calibration, QuantizeConfig, Submission, TrainData
 from harness.kit.artifact import unpack
@@ -37,8 +39,6 @@ from harness.kit.stream import Stream
 from harness.kit.trainer import train
 from harness.kit.watch import Watch
 from harness.kit.worker import load_submission, seed_everything
-from harness.options import played
-from harness.recording import score_of
 from harness.referee.rows import projector
 from harness.referee.session import Evaluation
 from harness.referee.source import Real

@@ -19,13 +19,13 @@ from pathlib import Path
 from benchmarks.kept import Report, parser
 from benchmarks.measure import ratios
 from harness import audit
+from harness.adapters.collect import gather
+from harness.adapters.options import Options
+from harness.adapters.training import Sealed, train
 from harness.corpus.dataset import Dataset, default_cache, prepare
 from harness.folder import Folder, open_folder
-from harness.options import Options
-from harness.pipeline import gather
 from harness.progress import Progress
 from harness.record import Depth
-from harness.training import Sealed, train
 
 #: Plain evaluations that all checks together may cost.
 GOAL = 5.0

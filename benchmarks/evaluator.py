@@ -37,6 +37,8 @@ from torch import Tensor
 from benchmarks import theirs
 from benchmarks.kept import ROOT, Report, answered, parser
 from benchmarks.measure import child, data_folder, forward_flops, peak_gemm, ratios, tokens
+from harness.adapters.scoring import EvaluationBox, Job
+from harness.adapters.training import Sealed
 from harness.folder import Folder, open_folder
 from harness.kit.artifact import pack, unpack
 from harness.kit.config import ModelConfig, QuantizeConfig, TrainConfig
@@ -51,8 +53,6 @@ from harness.referee.source import Real
 from harness.referee.trace import Trace
 from harness.sandbox.box import Limits
 from harness.sandbox.protocol import Purpose
-from harness.scoring import EvaluationBox, Job
-from harness.training import Sealed
 
 GOAL = 1.1
 VOCABULARY = 1024

@@ -26,20 +26,20 @@ import torch
 from benchmarks.kept import Report, answered, parser
 from benchmarks.measure import child, data_folder, slope
 from harness import audit
+from harness.adapters.collect import gather
+from harness.adapters.options import Options
+from harness.adapters.scoring import EvaluationBox, Job
+from harness.adapters.training import Sealed
 from harness.corpus.dataset import prepare
 from harness.folder import Folder, open_folder
 from harness.kit.artifact import pack
 from harness.kit.config import ModelConfig, QuantizeConfig
 from harness.kit.model import GPT
 from harness.kit.quantize import quantize
-from harness.options import Options
-from harness.pipeline import gather
 from harness.progress import Progress
 from harness.referee.source import Real
 from harness.referee.trace import Trace
 from harness.sandbox.box import Limits
-from harness.scoring import EvaluationBox, Job
-from harness.training import Sealed
 
 GOAL = 1.05  # linear, and what a slope through few noisy points may be off
 

@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.kept import ROOT
+from harness.adapters.training import WORKER_ENV
 from harness.corpus.shards import write_shard
 from harness.kit.config import ModelConfig
 from harness.scripts.vocabulary import BOS, FIRST_ORDINARY, sentencepiece_model
-from harness.training import WORKER_ENV
 
 
 def child(module: str, order: dict[str, Any], *, threads: int = 1) -> dict[str, Any]:

@@ -26,13 +26,13 @@ import numpy as np
 from scipy.stats import binomtest
 
 from harness import audit
+from harness.adapters.collect import gather
+from harness.adapters.options import Options
+from harness.adapters.training import train
 from harness.corpus.dataset import default_cache, prepare
 from harness.folder import open_folder
-from harness.options import Options
-from harness.pipeline import gather
 from harness.progress import Progress
 from harness.report.figures import draw
-from harness.training import train
 from tests.support import tiny_dataset, write_submission
 from tests.zoo.runner import Zoo, outcome
 

@@ -204,7 +204,7 @@ class Score(_Model):
 class ArtifactInfo(_Model):
     """The sealed artifact. `code` and `total` hold bytes by counting convention; the ruleset rules by `convention`.
 
-    `payload` is what the artifact's own header says of its tensors (`harness.payload.describe`), empty without one.
+    `payload` is what the artifact's own header says of its tensors, empty without one.
     """
 
     sha256: str

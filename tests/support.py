@@ -8,11 +8,11 @@ import random
 import textwrap
 from pathlib import Path
 
+from harness.adapters.collect import run
+from harness.adapters.options import Options
 from harness.corpus.dataset import Dataset, prepare
 from harness.folder import Folder, open_folder
 from harness.kit.submission import Submission
-from harness.options import Options
-from harness.pipeline import run
 from harness.progress import Progress
 from harness.record import Finding, Record
 

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.adapters.options import Options
+from harness.adapters.replay import replay
 from harness.corpus.dataset import Dataset
 from harness.corpus.shards import read_shard
 from harness.folder import open_folder
-from harness.options import Options
 from harness.progress import Progress
 from harness.record import Record, Status
-from harness.replay import replay
 from tests.support import finding, judge, tiny_dataset, write_submission
 
 CHECKS = ["artifact-independence", "isolation"]

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from harness.adapters.collect import _unsplit, gather
+from harness.adapters.options import Options
+from harness.adapters.training import seal_key, train
 from harness.errors import SubmissionError
-from harness.options import Options
-from harness.pipeline import _unsplit, gather
 from harness.progress import Progress
 from harness.record import Status
-from harness.training import seal_key, train
 from tests.support import finding, judge, tiny_dataset, write_submission
 
 

@@ -113,8 +113,8 @@ def test_a_submission_that_hangs_is_stopped(dataset: Dataset, tmp_path: Path) ->
     folder = write_submission(
         tmp_path / "hang", "def evaluate(self, model, stream):\n    import time\n    time.sleep(1000)"
     )
-    from harness.options import Options
-    from harness.pipeline import run
+    from harness.adapters.collect import run
+    from harness.adapters.options import Options
     from harness.progress import Progress
 
     with Progress(quiet=True) as progress, pytest.raises(SubmissionError, match="time limit"):

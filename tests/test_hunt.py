@@ -11,13 +11,15 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from harness import hunt as hunting
+from harness.adapters import hunt as hunting
+from harness.adapters.hunt import hunt
+from harness.adapters.options import Options
+from harness.adapters.replay import replay
+from harness.adapters.training import train
 from harness.cli.hunt import command as hunt_command
 from harness.corpus.dataset import Dataset
 from harness.errors import UsageError
-from harness.hunt import hunt
 from harness.kit.stream import Stream
-from harness.options import Options
 from harness.progress import Progress
 from harness.record import Record, Status
 from harness.referee import search as searching
@@ -25,8 +27,6 @@ from harness.referee.bench import Bench
 from harness.referee.comparator import ProbeResult
 from harness.referee.search import Search, search
 from harness.referee.source import Probe, Tokens
-from harness.replay import replay
-from harness.training import train
 from tests.audit.evidence_builder import clean_trace
 from tests.referee.scripted import VOCAB, Scorer, evaluating, tokens_of
 from tests.support import shipped, write_submission

@@ -11,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.adapters.payload import describe
 from harness.kit.artifact import pack
-from harness.payload import describe
 
 
 def packed(tmp_path: Path) -> Path:

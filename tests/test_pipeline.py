@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.adapters.options import Options, played
+from harness.adapters.recording import score_of
+from harness.adapters.replay import replay
 from harness.corpus.dataset import Dataset
 from harness.errors import UsageError
-from harness.options import Options, played
 from harness.progress import Progress
 from harness.record import Record, Status
-from harness.recording import score_of
 from harness.referee.trace import Trace
-from harness.replay import replay
 from tests.support import finding, judge, shipped, write_submission
 
 SHIPPED = ["baseline", "causal_slot", "causal_slot_batched", "scored_slot"]

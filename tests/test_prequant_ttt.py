@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from harness.adapters.options import Options
+from harness.adapters.retraining import retrain
+from harness.adapters.training import Sealed, train
 from harness.audit import artifact_independence
 from harness.corpus.dataset import Dataset
 from harness.errors import SubmissionError
-from harness.options import Options
 from harness.progress import Progress
 from harness.record import Finding, Status
-from harness.retraining import retrain
-from harness.training import Sealed, train
 from tests.audit.evidence_builder import evidence, settled
 from tests.support import shipped, write_submission
 

@@ -16,8 +16,11 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import proof as proofs
-from harness.archive import MAGIC, Archive
+from harness.adapters import proof as proofs
+from harness.adapters.archive import MAGIC, Archive
+from harness.adapters.options import Options
+from harness.adapters.proof import NotDecoded, proof_of, prove, text_of, unpack
+from harness.adapters.training import Sealed, train
 from harness.audit import proof as check
 from harness.audit.evidence import ProofResult
 from harness.cli.prove import command as prove_command
@@ -26,14 +29,11 @@ from harness.corpus.dataset import Dataset
 from harness.errors import SubmissionError, UsageError
 from harness.folder import Folder
 from harness.kit.stream import Stream
-from harness.options import Options
 from harness.progress import Progress
-from harness.proof import NotDecoded, proof_of, prove, text_of, unpack
 from harness.record import Status
 from harness.referee.coder import Decoder, Row, encode, log_chances
 from harness.referee.source import Tokens
 from harness.referee.unfold import Astray, Comparison, Keeper, Prefix, Unfolding
-from harness.training import Sealed, train
 from tests.audit.evidence_builder import clean_trace, evidence, settled
 from tests.referee.scripted import VOCAB, Scorer, evaluating, tokens_of
 from tests.support import shipped, tiny_documents, write_submission

@@ -11,17 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import audit
+from harness.adapters.options import Options
+from harness.adapters.replay import replay
+from harness.adapters.retraining import first_difference, other_validation, retrain
+from harness.adapters.training import train
 from harness.audit import artifact_independence
 from harness.audit.evidence import Retraining
 from harness.corpus.dataset import Dataset
 from harness.errors import SubmissionError, UsageError
 from harness.kit.artifact import pack
-from harness.options import Options
 from harness.progress import Progress
 from harness.record import Finding, Status
-from harness.replay import replay
-from harness.retraining import first_difference, other_validation, retrain
-from harness.training import train
 from tests.audit.evidence_builder import OPEN, evidence, settled
 from tests.support import finding, judge, write_submission
 

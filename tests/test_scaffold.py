@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.adapters.scaffold import scaffold
 from harness.errors import UsageError
 from harness.folder import open_folder
 from harness.kit.worker import load_submission
-from harness.scaffold import scaffold
 
 
 @pytest.mark.parametrize("name", ["my_idea", "x", "gpt", "stream", "submission", "a__b", "g_p_t"])

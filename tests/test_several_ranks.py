@@ -11,21 +11,21 @@ import pytest
 from click.testing import CliRunner
 
 from harness import audit
+from harness.adapters.collect import gather
+from harness.adapters.options import Options
+from harness.adapters.replay import replay
+from harness.adapters.scoring import EvaluationBox, Job
+from harness.adapters.training import Sealed, train
 from harness.audit.evidence import Evidence
 from harness.cli import cli
 from harness.corpus.dataset import Dataset, prepare
 from harness.errors import SubmissionError
 from harness.folder import Folder
-from harness.options import Options
-from harness.pipeline import gather
 from harness.progress import Progress
 from harness.record import Finding, Record, Status
 from harness.referee.source import Probe, Real
 from harness.referee.trace import Trace, compare
-from harness.replay import replay
 from harness.sandbox.box import Limits
-from harness.scoring import EvaluationBox, Job
-from harness.training import Sealed, train
 from tests.support import TINY, shipped, tiny_dataset, write_submission
 
 CHECKS = ["determinism", "causality", "score-before-update", "single-pass", "normalization"]

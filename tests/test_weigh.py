@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+import harness
+from harness.adapters.weigh import kit_files, weigh
+from harness.audit.wrapped import wrap
 from harness.folder import Folder
-from harness.weigh import kit_files, weigh, wrap
 from tests.support import write_submission
 
-HOUSE = Path(weigh.__globals__["__file__"]).parent
+HOUSE = Path(harness.__file__).parent
 
 
 @pytest.fixture

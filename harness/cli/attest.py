@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from harness.attest import statement, to_bytes
 from harness.cli.options import FILE
 from harness.files import write_atomically
+from harness.report.attest import statement, to_bytes
 
 
 @click.command("attest")

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from harness import audit, rules
+from harness import audit
 from harness.audit.check import REGISTRY, Provider, explained
+from harness.cli.options import RulesetOptions, takes
 from harness.files import write_atomically
 from harness.scripts import judging
 from harness.scripts.evidence import linting
@@ -24,16 +25,16 @@ COLLECTORS: dict[str, Mapping[str, Provider[Any]]] = {
 
 @click.command("explain")
 @click.argument("checks", nargs=-1, metavar="CHECK...")
-@click.option("--ruleset", default=rules.DEFAULT, show_default=True, metavar="NAME|FILE", help="Whose texts to quote.")
+@takes(rules=RulesetOptions)
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write one file for each instead."
 )
-def command(checks: tuple[str, ...], ruleset: str, out: Path | None) -> None:
+def command(checks: tuple[str, ...], rules: RulesetOptions, out: Path | None) -> None:
     """Explain checks: the rule, the practices that they may find, and how each is made.
 
     Without CHECK, all of them. docs/checks/ is made by `harness explain --out docs/checks`.
     """
-    loaded = rules.load(ruleset)
+    loaded = rules.load()
     for name in checks or REGISTRY:
         text = explained(name, loaded, COLLECTORS)
         if out is None:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
+from harness.adapters.hunt import CHECKS, hunt
+from harness.adapters.options import Options
+from harness.adapters.training import train
 from harness.cli.options import FILE, RUNS, DataOptions, OwnBoxOptions, RulesetOptions, SeedOptions, takes
 from harness.folder import open_folder, safe_name
-from harness.hunt import CHECKS, hunt
-from harness.options import Options
 from harness.progress import Progress
 from harness.record import exit_code_of
 from harness.referee.search import hypothesis
-from harness.training import train
 
 #: Seconds for a box that nobody has given another limit: paused processes live as long as the hunt.
 _PATIENCE = 3600.0

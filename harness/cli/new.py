@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
+from harness.adapters.scaffold import scaffold
 from harness.cli.options import SUBMISSIONS
-from harness.scaffold import scaffold
 
 
 @click.command("new")

@@ -19,8 +19,8 @@ import click
 from click.core import ParameterSource
 
 from harness import rules
+from harness.adapters.options import Device, NullSource, Options
 from harness.corpus import dataset as corpus
-from harness.options import Device, NullSource, Options
 from harness.progress import Progress
 from harness.record import Depth, Record
 from harness.sandbox.box import Sandbox

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import click
 
+from harness.adapters.options import Options
+from harness.adapters.proof import prove
+from harness.adapters.training import train
 from harness.audit.proof import conclude
 from harness.cli.options import FILE, RUNS, DataOptions, OwnBoxOptions, SeedOptions, takes
 from harness.files import write_atomically
 from harness.folder import open_folder, safe_name
-from harness.options import Options
 from harness.progress import Progress
-from harness.proof import prove
 from harness.record import exit_code_of
-from harness.training import train
 
 
 @click.command("prove")

@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from harness import rules
+from harness.adapters.options import Options
+from harness.adapters.replay import replay
 from harness.cli.options import FILE, DataOptions, SandboxOptions, given, names_of, refuse, takes
 from harness.folder import open_folder
-from harness.options import Options
 from harness.progress import Progress
 from harness.record import Record
-from harness.replay import replay
 from harness.scripts.auditing import ScriptOptions
 from harness.scripts.replaying import replay_script
 

@@ -10,6 +10,8 @@ import click
 from rich.console import Console
 
 from harness import audit
+from harness.adapters.collect import run as run_pipeline
+from harness.adapters.options import Options
 from harness.audit.evidence import PreviousRecord
 from harness.cli.options import (
     FILE,
@@ -24,8 +26,6 @@ from harness.cli.options import (
     takes,
 )
 from harness.folder import Folder, open_folder, safe_name
-from harness.options import Options
-from harness.pipeline import run as run_pipeline
 from harness.progress import Progress
 from harness.record import Record
 from harness.report import terminal

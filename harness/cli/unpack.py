@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from harness.archive import Archive
+from harness.adapters.archive import Archive
+from harness.adapters.options import Options
+from harness.adapters.proof import unpack
 from harness.cli.options import FILE, OwnBoxOptions, takes
 from harness.files import write_atomically
 from harness.folder import open_folder
-from harness.options import Options
 from harness.progress import Progress
-from harness.proof import unpack
 
 
 @click.command("unpack")

@@ -13,7 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from harness import audit, pipeline, rules
+from harness import audit, rules
+from harness.adapters import collect
+from harness.adapters.options import Options
+from harness.adapters.training import resume as resume_seal
+from harness.adapters.training import seal_key
 from harness.audit.check import Need, within
 from harness.corpus.dataset import DEFAULT, Dataset
 from harness.environment import harness_sha256
@@ -23,7 +27,6 @@ from harness.folder import Folder, is_adapter, open_folder
 from harness.gate.export import Exported
 from harness.gate.keys import device, key
 from harness.gate.store import Store, mark, take
-from harness.options import Options
 from harness.progress import Progress
 from harness.record import Record, Status
 from harness.report import html
@@ -35,8 +38,6 @@ from harness.scripts.evidence.linting import lint
 from harness.scripts.evidence.recording import record_of
 from harness.scripts.opening import is_script, open_script
 from harness.scripts.unwrap import parse
-from harness.training import resume as resume_seal
-from harness.training import seal_key
 
 Kind = Literal["adapter", "script"]
 Source = Literal["run", "resumed", "cache"]
@@ -221,7 +222,7 @@ def _adapter(
         memory_bytes=settings.memory_bytes,
         data_spec=settings.data_spec,
     )
-    return pipeline.run(folder, dataset, SEED, home / stage, options, progress, seal_in=home)
+    return collect.run(folder, dataset, SEED, home / stage, options, progress, seal_in=home)
 
 
 def _script(path: Path, settings: Settings, out: Path, stage: str, progress: Progress) -> Record:

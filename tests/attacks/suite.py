@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 
 from harness import audit
+from harness.adapters.recording import score_of
 from harness.corpus.dataset import Dataset
 from harness.corpus.shards import read_shard
 from harness.errors import SubmissionError
 from harness.folder import open_folder
 from harness.kit.windows import sliding
 from harness.record import Status
-from harness.recording import score_of
 from tests.zoo.observed import zoo_dataset
 from tests.zoo.runner import SIDES, Zoo, opened, outcome, source
 

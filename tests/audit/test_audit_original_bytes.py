@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import audit, rules
+from harness.adapters.recording import score_of
 from harness.audit import byte_accounting
 from harness.audit.original_bytes import NO_DOCUMENTS, OTHER_DOCUMENTS, SLACK
 from harness.corpus.dataset import Dataset
@@ -18,7 +19,6 @@ from harness.corpus.tokenbytes import byte_table
 from harness.corpus.tokenizer import load_tokenizer
 from harness.corpus.transformed import Kept, kept, marks
 from harness.record import Status
-from harness.recording import score_of
 from tests.audit.evidence_builder import changed, clean_trace, evidence, settled, taking
 from tests.corpus.marked import DOCUMENTS, marked, stream_and_bytes
 

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harness import rules
+from harness.adapters.recording import nll_curve
 from harness.audit import bars, causality, statistics
 from harness.audit.null_stream import power_figure
 from harness.corpus.dataset import Dataset
-from harness.recording import nll_curve
 from harness.referee.null import CERTAIN, Saving
 from harness.referee.price import price
 from harness.referee.source import Probe

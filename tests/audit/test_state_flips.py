@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from harness import rules
+from harness.adapters.replay import replay
 from harness.audit import causality, score_before_update
 from harness.corpus.dataset import Dataset
 from harness.kit.stream import Stream
@@ -17,7 +18,6 @@ from harness.record import Record, Status
 from harness.referee.comparator import ProbeResult
 from harness.referee.source import Probe
 from harness.referee.trace import Trace
-from harness.replay import replay
 from tests.audit.evidence_builder import clean_trace, evidence, probe_result, settled
 from tests.referee.scripted import VOCAB, Scorer, flipped, tokens_of
 from tests.support import Options, Progress, finding, judge, write_submission

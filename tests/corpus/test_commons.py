@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from benchmarks import commons as build
+from harness.adapters.options import Options
 from harness.cli.run import command as run
 from harness.corpus import commons
 from harness.corpus.dataset import DEFAULT, Dataset, prepare
@@ -24,7 +25,6 @@ from harness.corpus.overlap import shared_share, word_runs
 from harness.corpus.shards import read_shard, split_documents
 from harness.corpus.tokenbytes import document_bytes, true_bytes
 from harness.errors import HarnessError
-from harness.options import Options
 
 SOURCES = commons.FILE.with_name("SOURCES.md")
 

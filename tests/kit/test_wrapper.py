@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.adapters.weigh import weigh
 from harness.kit.wrapper import minified, wrap
 from harness.scripts.unwrap import unwrap
-from harness.weigh import weigh
 from tests.support import TINY, write_submission
 
 PROGRAM = '''"""A program that shows where it runs."""

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from harness import audit
+from harness.adapters.weigh import weigh
 from harness.audit.evidence import ArtifactSizes, Clocks, Evidence, PreviousRecord
 from harness.corpus.dataset import Dataset
 from harness.corpus.shards import write_shard
 from harness.corpus.tokenbytes import ByteTable
 from harness.record import SeedScore, Status
-from harness.weigh import weigh
 from tests.audit.evidence_builder import FIT, clean_trace, evidence, with_limits
 from tests.audit.test_audit_bytes import (
     TEXTS,

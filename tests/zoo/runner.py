@@ -1,6 +1,6 @@
-"""Run animals fast: one artifact and two boxes serve the whole zoo; everything else is the pipeline's own `gather`.
+"""Run animals fast: one artifact and two boxes serve the whole zoo; everything else is the collect's own `gather`.
 
-In the pipeline each of the three evaluations has a box of its own. Here animals share boxes (each evaluation is a fresh
+In the collect each of the three evaluations has a box of its own. Here animals share boxes (each evaluation is a fresh
 process all the same), unless a case says that it acts on its box.
 """
 
@@ -14,17 +14,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
 
-from harness import audit, blind, nulls, pipeline
+from harness import audit
+from harness.adapters import blind, collect, nulls
+from harness.adapters.options import Options
+from harness.adapters.scoring import EvaluationBox, Job
+from harness.adapters.training import WORKER, Sealed, train
 from harness.audit.evidence import Evidence
 from harness.corpus.dataset import Dataset
 from harness.folder import Folder
-from harness.options import Options
 from harness.progress import Progress
 from harness.record import Depth, Finding, Status, verdict_of
 from harness.referee.null import NullStream
 from harness.sandbox.box import Box, Limits
-from harness.scoring import EvaluationBox, Job
-from harness.training import WORKER, Sealed, train
 from tests.support import write_submission
 
 HERE = Path(__file__).parent
@@ -133,7 +134,7 @@ class Zoo:
     def run(
         self, animal: str, side: str, seed: int, *, own_box: bool = False, checks: list[str] | None = None
     ) -> Evidence:
-        """What the pipeline gathers of one animal for some checks, or for all."""
+        """What the collect gathers of one animal for some checks, or for all."""
         out = self.home / "runs" / f"{animal}-{side}-{seed}"
         out.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
@@ -142,14 +143,14 @@ class Zoo:
             if sealed is self.sealed and not own_box:  # who acts on its box may act on what draws the null stream
                 stack.enter_context(mock.patch.object(nulls, "drawn", self._drawn(nulls.drawn)))
             if not own_box:
-                stack.enter_context(mock.patch.object(pipeline, "EvaluationBox", self._shared("score")))
+                stack.enter_context(mock.patch.object(collect, "EvaluationBox", self._shared("score")))
                 stack.enter_context(mock.patch.object(blind, "EvaluationBox", self._shared("score")))
                 stack.enter_context(mock.patch.object(nulls, "EvaluationBox", self._shared("null")))
             progress = stack.enter_context(Progress(quiet=True))
             # An audit's own nonce; a submission is given the seed alone.
             checks = checks or audit.select("all")
             options = Options(timeout=300.0, threads=1, checks=checks, audit_seed=AUDIT + seed, depth=self.depth)
-            return pipeline.gather(folder, self.dataset, sealed, seed, out, options, progress)
+            return collect.gather(folder, self.dataset, sealed, seed, out, options, progress)
 
     def judge(self, animal: str, side: str, seed: int, *, own_box: bool = False) -> Outcome:
         """All checks on one animal."""

@@ -9,17 +9,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from harness.adapters.options import NullSource
+from harness.adapters.scoring import EvaluationBox, Job
 from harness.audit.evidence import NullRun
 from harness.corpus.dataset import Dataset
 from harness.errors import SubmissionError
-from harness.options import NullSource
 from harness.progress import Progress
 from harness.referee.layout import Layout
 from harness.referee.null import Bigram, NullStream, from_model, permutations, saving
 from harness.referee.secret import Secret
 from harness.referee.source import Real
 from harness.referee.trace import Trace
-from harness.scoring import EvaluationBox, Job
 
 #: Lanes that are drawn side by side. Each loses the context of the text before it, so they should be long.
 LANES = 32

@@ -11,25 +11,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import audit
+from harness.adapters.blind import BlindFlips
+from harness.adapters.nulls import beside
+from harness.adapters.options import Options, played
+from harness.adapters.proof import proof_of
+from harness.adapters.recording import record_of, score_of
+from harness.adapters.retraining import retrain
+from harness.adapters.scoring import EvaluationBox, Job
+from harness.adapters.training import Sealed, train
+from harness.adapters.weigh import weigh
 from harness.audit import check
 from harness.audit.check import Need
 from harness.audit.evidence import Clocks, Evidence
-from harness.blind import BlindFlips
 from harness.corpus.at_hand import AtHand, look
 from harness.corpus.dataset import Dataset, dealt, default_cache
 from harness.corpus.shards import Tokens
 from harness.errors import SubmissionError
 from harness.files import write_atomically
 from harness.folder import Folder
-from harness.nulls import beside
-from harness.options import Options, played
 from harness.progress import Progress
-from harness.proof import proof_of
 from harness.record import (
     Record,
     SeedScore,
 )
-from harness.recording import record_of, score_of
 from harness.referee.comparator import ROUNDING, ProbeResult, starts_agree
 from harness.referee.flips import FlipRun
 from harness.referee.null import Bigram
@@ -48,12 +52,8 @@ from harness.referee.source import Probe, Real
 from harness.referee.trace import Trace, compare
 from harness.referee.wholerow import Start, WholeRow, ask, chosen
 from harness.report import html
-from harness.retraining import retrain
 from harness.sandbox.protocol import Rows
 from harness.sandbox.view import view
-from harness.scoring import EvaluationBox, Job
-from harness.training import Sealed, train
-from harness.weigh import weigh
 
 Ints = NDArray[np.int64]
 

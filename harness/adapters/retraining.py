@@ -20,16 +20,16 @@ import brotli
 import numpy as np
 import zstandard
 
+from harness.adapters.options import Options, played
+from harness.adapters.payload import read_header
+from harness.adapters.training import Made, Sealed, train_once
 from harness.audit.evidence import Retraining
 from harness.corpus.dataset import Dataset
 from harness.corpus.reference import stream_sha256
 from harness.corpus.shards import Tokens
 from harness.errors import SubmissionError
 from harness.folder import Folder
-from harness.options import Options, played
-from harness.payload import read_header
 from harness.progress import Progress
-from harness.training import Made, Sealed, train_once
 
 _HELD_OUT = "documents of the same lengths, drawn from validation text that is not scored"
 _REDRAWN = "documents of the same lengths, redrawn from the scored text itself (there is no other validation text)"

@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from harness.adapters.options import Options, played
+from harness.adapters.payload import describe
+from harness.adapters.training import Sealed
 from harness.audit.evidence import Evidence
 from harness.corpus.dataset import Dataset
 from harness.corpus.shards import Tokens
 from harness.environment import describe_host, harness_info, started
 from harness.errors import SubmissionError
 from harness.folder import Folder
-from harness.options import Options, played
-from harness.payload import describe
 from harness.record import (
     ArtifactInfo,
     AuditInfo,
@@ -32,7 +33,6 @@ from harness.record import (
 from harness.referee.price import price
 from harness.referee.trace import Trace
 from harness.sandbox.protocol import Rows
-from harness.training import Sealed
 from harness.verdict import decide
 
 

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from harness import weigh
+from harness.adapters import weigh
+from harness.adapters.options import Device, Options, played
 from harness.corpus.dataset import Dataset
 from harness.corpus.shards import Tokens, write_shard
 from harness.errors import SubmissionError
 from harness.files import write_atomically
 from harness.folder import Folder
-from harness.options import Device, Options, played
 from harness.progress import Progress
 from harness.sandbox.box import Box, Exit, Limits
 from harness.sandbox.protocol import Kind, Mark
@@ -71,9 +71,8 @@ def seal_key(folder: Folder, dataset: Dataset, scale: str, seed: int, device: De
     digest = hashlib.sha256()
     for part in (folder.sha256, dataset.sha256, scale, str(seed), *(() if device == "cpu" else (device,))):
         digest.update(part.encode() + b"\0")
-    house = Path(__file__).parent
     for name in weigh.kit_files():
-        digest.update((house / name).read_bytes())
+        digest.update((weigh.HOUSE / name).read_bytes())
     return digest.hexdigest()
 
 

@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import audit
+from harness.adapters.collect import gather, secret_of
+from harness.adapters.options import Options, played
+from harness.adapters.recording import record_of
+from harness.adapters.scoring import EvaluationBox, Job
+from harness.adapters.training import Sealed
 from harness.corpus.dataset import Dataset, dealt
 from harness.errors import UsageError
 from harness.files import write_atomically
 from harness.folder import Folder
-from harness.options import Options, played
-from harness.pipeline import gather, secret_of
 from harness.progress import Progress
 from harness.record import Metric, Record, Status
-from harness.recording import record_of
 from harness.referee.bench import Bench
 from harness.referee.comparator import ROUNDING
 from harness.referee.plan import token_classes
@@ -24,8 +26,6 @@ from harness.referee.search import SHRINKING, Search, hypothesis, search
 from harness.referee.secret import Secret
 from harness.referee.source import Real
 from harness.report import html
-from harness.scoring import EvaluationBox, Job
-from harness.training import Sealed
 
 #: What can be hunted for.
 CHECKS = ("causality",)

@@ -16,7 +16,7 @@ from harness.record import Depth, SeedScore
 from harness.rules import Ruleset
 from harness.sandbox.box import Limits, Sandbox
 
-#: What a null stream is drawn from, see `harness.nulls`.
+#: What a null stream is drawn from, see `harness.adapters.nulls`.
 NullSource = Literal["model", "bigram", "permutation"]
 
 #: What a submission computes on, in the box.

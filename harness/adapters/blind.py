@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.adapters.options import PLANS, Plan
+from harness.adapters.scoring import EvaluationBox, Job
 from harness.audit.orders import geometry
 from harness.errors import SubmissionError
-from harness.options import PLANS, Plan
 from harness.progress import Progress
 from harness.referee import plan
 from harness.referee.blind import FORGOTTEN, BlindRun, Lie, Seen, blind_probe, judged
@@ -20,7 +21,6 @@ from harness.referee.null import Bigram
 from harness.referee.secret import Secret
 from harness.referee.source import Probe, Real
 from harness.referee.trace import Read, Trace, compare
-from harness.scoring import EvaluationBox, Job
 
 Ints = NDArray[np.int64]
 

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import audit
+from harness.adapters.collect import gather
+from harness.adapters.options import Options
+from harness.adapters.training import Sealed
 from harness.corpus.dataset import Dataset
 from harness.errors import UsageError
 from harness.folder import Folder
-from harness.options import Options
-from harness.pipeline import gather
 from harness.progress import Progress
 from harness.record import Finding, Record
 from harness.referee.source import ALTERNATIVE, Probe
-from harness.training import Sealed
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.adapters.options import Device
+from harness.adapters.training import WORKER, WORKER_ENV, Sealed, became, receive, submission_errors
 from harness.errors import SubmissionError
 from harness.folder import Folder
-from harness.options import Device
 from harness.referee.null import NextRows
 from harness.referee.ranks import RankedEvaluation, RankEvaluation, Tape
 from harness.referee.rows import projector
@@ -26,7 +27,6 @@ from harness.referee.source import Source
 from harness.sandbox.box import Box, Limits, Sandbox
 from harness.sandbox.protocol import Kind
 from harness.sandbox.wire import Wire, WireError, pair, text, untext
-from harness.training import WORKER, WORKER_ENV, Sealed, became, receive, submission_errors
 
 E = TypeVar("E", bound=Evaluation)
 

@@ -19,22 +19,22 @@ from pathlib import Path
 import numpy as np
 
 from harness import __version__
-from harness.archive import Archive, Header
+from harness.adapters.archive import Archive, Header
+from harness.adapters.options import Options, played
+from harness.adapters.scoring import EvaluationBox, Job
+from harness.adapters.training import Sealed
 from harness.audit.evidence import ProofResult
 from harness.corpus.dataset import Dataset
 from harness.corpus.shards import Tokens, split_documents
 from harness.corpus.tokenizer import Tokenizer, load_tokenizer
 from harness.errors import HarnessError, SubmissionError, UsageError
 from harness.folder import Folder
-from harness.options import Options, played
 from harness.progress import Progress
 from harness.referee.coder import Decoder, Row, encode
 from harness.referee.rows import score_rows
 from harness.referee.source import Real
 from harness.referee.unfold import Astray, Comparison, Keeper, Prefix, Unfolding
 from harness.sandbox.box import Limits
-from harness.scoring import EvaluationBox, Job
-from harness.training import Sealed
 
 #: Seconds that the box may take for each token, besides what an evaluation may take anyway.
 SECONDS_PER_TOKEN = 2.0
