@@ -91,10 +91,13 @@ def check(evidence: Evidence) -> Finding:
     elif unconfirmed:
         status, headline = (
             Status.INCONCLUSIVE,
-            f"{unconfirmed} rows moved under a flip, and not again when it was repeated",
+            f"{unconfirmed} predictions changed with other text, and not again when that was repeated",
         )
     elif len(made) == len(toothless):
-        status, headline = Status.INCONCLUSIVE, "no probe had teeth: not one row after a flip moved"
+        status, headline = (
+            Status.INCONCLUSIVE,
+            "no later prediction changed either when the text did, so the tests say nothing",
+        )
     elif evidence.tolerance > _TOO_NOISY:
         status = Status.INCONCLUSIVE
         headline = f"identical runs differ by {evidence.tolerance / 4:.2g} nats, too much to see a leak in"
@@ -107,9 +110,9 @@ def check(evidence: Evidence) -> Finding:
     else:
         status = Status.PASS
         headline = (
-            f"no row up to a flip moved in {len(made)} probes "
-            f"({power['rows compared']:,} rows compared, {len(made) - len(toothless)} probes with positive control"
-            + (f"; the rows of {len(own)} replaced tokens did not move)" if own else ")")
+            f"in {len(made)} tests with other text no earlier prediction changed ({power['rows compared']:,} compared"
+            + (f", those of {len(own)} replaced tokens among them" if own else "")
+            + f"); in {len(made) - len(toothless)} of them later ones did, so the test works"
         )
     return finding(
         evidence,
@@ -199,13 +202,15 @@ def _leak(evidence: Evidence, made: list[ProbeResult], leaking: list[ProbeResult
         metrics["price, 95 % interval, high"] = cost.high
         metrics["positions priced"] = cost.positions
         metrics["of them with a leak"] = cost.leaking
-    what = "the tokens from" if worst.probe.kind == "suffix" else "token"
+    what = "other text from" if worst.probe.kind == "suffix" else "another token at"
+    on = " on" if worst.probe.kind == "suffix" else ""
+    seen = f"in {len(leaking)} of {len(made)} tests"
     headline = (
-        f"replacing {what} {position:,} moved {worst.violated:,} rows that come before it or are its own, "
-        f"by up to {_size(worst):.3g} nats; {len(leaking)} of {len(made)} probes leak"
+        f"this submission uses tokens before it predicts them: with {what} position {position:,}{on}, "
+        f"{worst.violated:,} predictions that must not know it changed, by up to {_size(worst):.3g} nats, {seen}"
         if worst.violations
-        else f"when {what} {position:,} {'were' if worst.probe.kind == 'suffix' else 'was'} replaced, "
-        f"{worst.violated:,} rows that were due before did not come; {len(leaking)} of {len(made)} probes show it"
+        else f"this submission answers otherwise where the text is not the true one: with {what} position "
+        f"{position:,}{on}, {worst.violated:,} predictions that were due before it did not come, {seen}"
     )
     if evidence.tolerance and not any(result.probe.split for result in leaking):
         headline += (

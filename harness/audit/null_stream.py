@@ -73,8 +73,8 @@ def check(evidence: Evidence) -> Finding:
             CHECK,
             RULE,
             Status.FAIL,
-            f"beats the entropy of {null.source} by {saved.nats:,.1f} nats over {saved.tokens:,} tokens "
-            f"(a legal scorer: probability below {bound})",
+            f"on random text from {null.source} it scored {saved.nats:,.1f} nats better than is possible without "
+            f"seeing the answers ({saved.tokens:,} tokens; chance below {bound})",
             metrics=metrics,
             witness=witness,
             power=power,
@@ -101,10 +101,11 @@ def check(evidence: Evidence) -> Finding:
         CHECK,
         RULE,
         Status.PASS,
-        f"loses {-per_token:.4f} nats per token against {null.source}; a leak of {saved.visible:.4f} would have been "
-        f"certain to show"
+        f"on random text from {null.source} it scored no better than is possible without seeing the answers: "
+        f"{-per_token:.4f} nats per token worse; a leak of {saved.visible:.4f} would have been certain to show"
         if per_token <= 0
-        else f"saves {saved.nats:.1f} nats in total, short of the {CERTAIN:g} that no legal scorer reaches",
+        else f"on random text from {null.source} it scored {saved.nats:.1f} nats better in total, short of the "
+        f"{CERTAIN:g} that nobody reaches without seeing the answers",
         metrics=metrics,
         power=power,
         not_covered=not_covered,

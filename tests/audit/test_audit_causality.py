@@ -43,7 +43,7 @@ def test_one_leak_among_many_probes_fails_with_a_witness(dataset: Dataset) -> No
     assert data["token"] == dataset.validation[60] and data["new_token"] == dataset.validation[77]
     assert data["affected"][0] == {"position": 60, "before": 2.0, "after": 1.0}  # the largest first
     assert found.metrics["earliest affected position"] == 53 and found.metrics["reach of the leak, tokens"] == 7
-    assert found.metrics["probes that leak"] == 1 and "1 of 3 probes leak" in found.headline
+    assert found.metrics["probes that leak"] == 1 and "in 1 of 3 tests" in found.headline
 
 
 def test_the_witness_of_a_swap_names_both_tokens_as_text(dataset: Dataset) -> None:
@@ -78,8 +78,8 @@ def test_no_probes_is_not_run(dataset: Dataset) -> None:
 @pytest.mark.parametrize(
     ("probes", "says"),
     [
-        ([probe_result(40, control=0), probe_result(50, control=0)], "no probe had teeth"),
-        ([probe_result(40, ran=False), probe_result(50, ran=False)], "no probe had teeth"),
+        ([probe_result(40, control=0), probe_result(50, control=0)], "the tests say nothing"),
+        ([probe_result(40, ran=False), probe_result(50, ran=False)], "the tests say nothing"),
         ([probe_result(40), probe_result(50, error="its process ended")], "1 probes made the submission fail"),
     ],
 )

@@ -89,15 +89,19 @@ def check(evidence: ScriptEvidence) -> Finding:
         status = Status.INCONCLUSIVE
         headline = f"{strayed} of {len(made)} flips changed which positions are scored first; the rows do not compare"
     elif len(toothless) == len(made):
-        status, headline = Status.INCONCLUSIVE, "no flip had teeth: not one row after a replaced token moved"
+        status, headline = (
+            Status.INCONCLUSIVE,
+            "no later prediction changed either when the text did, so the tests say nothing",
+        )
     elif evidence.noise > _TOO_NOISY:
         status = Status.INCONCLUSIVE
         headline = f"identical runs differ by {evidence.noise:.2g} nats, too much to see a leak in"
     else:
         status = Status.PASS
         headline = (
-            f"no row that is scored before a replaced token moved in {len(made)} flips of the "
-            f"{evidence.main.name} pass ({power['rows compared']:,} rows compared)"
+            f"in {len(made)} tests with other text no earlier prediction of the {evidence.main.name} pass changed "
+            f"({power['rows compared']:,} compared); in {len(made) - len(toothless)} of them later ones did, so the "
+            "test works"
         )
     return found(
         evidence, CHECK, RULE, status, headline, metrics=metrics, power=power, not_covered=not_covered, figures=figures
@@ -194,14 +198,15 @@ def _leak(
         "reach of the leak, tokens": reach,
     }
     several = flip.variant.kind == "suffix" or len(flip.variant.replaced) > 1
-    what = "the tokens from" if several else "token"
+    what = "other text from" if several else "another token at"
     seen = witness(evidence, flip, result)
-    parts = [f"moved {len(result.moved(evidence.tolerance)):,} rows that are scored before it"]
+    parts = [f"{len(result.moved(evidence.tolerance)):,} earlier predictions"]
     if result.own_moved(max(COUNTERFACTUAL, evidence.tolerance)):
-        parts.append("changed its own row")
+        parts.append("that of the token itself")
     headline = (
-        f"replacing {what} {flip.variant.position:,} {' and '.join(parts)}, by up to {size_of(evidence, result):.3g} "
-        f"nats; {len(leaking)} of {made} flips leak"
+        f"this submission uses tokens before it predicts them: with {what} position {flip.variant.position:,}"
+        f"{' on' if several else ''}, {' and '.join(parts)} changed, by up to {size_of(evidence, result):.3g} nats, in "
+        f"{len(leaking)} of {made} tests"
     )
     if flip.variant.why == RECURS:
         headline += f" ({RECURS})"

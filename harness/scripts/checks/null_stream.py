@@ -64,8 +64,8 @@ def check(evidence: ScriptEvidence) -> Finding:
             CHECK,
             RULE,
             Status.FAIL,
-            f"the reported loss beats the entropy of {worst.source} by {worst.saving:,.1f} nats over {worst.tokens:,} "
-            f"tokens (a legal scorer: probability below 1e-{exponent})",
+            f"on random text from {worst.source} it reports {worst.saving:,.1f} nats less than is possible without "
+            f"seeing the answers ({worst.tokens:,} tokens; chance below 1e-{exponent})",
             metrics=metrics,
             witness=witness,
             power=power,
@@ -77,8 +77,9 @@ def check(evidence: ScriptEvidence) -> Finding:
         CHECK,
         RULE,
         Status.PASS,
-        f"the reported loss is {-worst.saving / max(worst.tokens, 1):.3f} nats per token above the entropy of "
-        f"{worst.source}; a saving of {visible:.3f} would have been certain to show",
+        f"on random text from {worst.source} it reports no less than is possible without seeing the answers: "
+        f"{-worst.saving / max(worst.tokens, 1):.3f} nats per token more; a leak of {visible:.3f} would have been "
+        "certain to show",
         metrics=metrics,
         power=power,
         not_covered=not_covered,
