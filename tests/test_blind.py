@@ -35,6 +35,16 @@ def evaluate(self, model, stream):
             stream.score(batch, model(batch.inputs) * (1 + noise))
 """
 
+#: Claims of rare tokens, times three up to a bound: no few of them sum to 1, and all of them to far more.
+RAISED = """
+def evaluate(self, model, stream):
+    with torch.no_grad():
+        for batch in stream.windows(self.length, self.stride, self.windows_per_batch):
+            rows, targets = model(batch.inputs)[batch.scored].softmax(-1), stream.targets(batch)[batch.scored]
+            own = rows.gather(1, targets[:, None])
+            stream.claim(batch.positions, torch.minimum(RAISE * own, own.clamp(min=0.12))[:, 0].log())
+"""
+
 FLIPS = ["determinism", "causality"]
 
 
@@ -50,6 +60,24 @@ def test_who_behaves_once_split_is_convicted_with_a_witness_that_replays(dataset
         again = replay(
             record, tmp_path / "out" / "artifact.bin", "causality", folder, dataset, Options(timeout=120.0), progress
         )
+    assert again.reproduced, again.why
+
+
+@pytest.mark.parametrize(("times", "status"), [("1.0", Status.PASS), ("3.0", Status.FAIL)])
+def test_claims_are_bet_against_and_the_bets_replay(
+    dataset: Dataset, tmp_path: Path, times: str, status: Status
+) -> None:
+    folder = write_submission(tmp_path / "raised", RAISED.replace("RAISE", times))
+    record = judge(folder, dataset, tmp_path / "out", checks=["normalization"], depth="standard")
+    found = finding(record, "normalization")
+    assert found.status == status, found.headline
+    assert int(str(found.power["tokens drawn"])) >= 24
+    if status == Status.PASS:
+        return
+    assert found.witness is not None and found.witness.kind == "draws"
+    with Progress(quiet=True) as progress:
+        options = Options(timeout=120.0)
+        again = replay(record, tmp_path / "out" / "artifact.bin", "normalization", folder, dataset, options, progress)
     assert again.reproduced, again.why
 
 
