@@ -16,7 +16,10 @@ MARGIN = 0.005
 
 #: Nats per token by which text of the own model may be harder than the real text is to the submission. Where it is
 #: more, or less than a quarter as hard, the training has told of another model than it sealed.
-HARDER = 1.0
+HARDER = 0.5
+
+#: Nats per token that a submission loses on such text, at the least, where another model than its own drew it.
+FOREIGN = 0.05
 
 
 def check(evidence: Evidence) -> Finding:
@@ -82,7 +85,9 @@ def check(evidence: Evidence) -> Finding:
             figures={"power": power_figure(saved.nats, saved.tokens)},
         )
     real = float(loss.mean()) if len(loss) else 0.0
-    weak = not null.own or not real / 4 <= null.entropy <= real + HARDER
+    # Harder text is that of another model only if the submission does badly on it: what it sealed has drawn it, else.
+    harder = null.entropy > real + HARDER and saved.nats < -FOREIGN * saved.tokens
+    weak = not null.own or null.entropy < real / 4 or harder
     if weak and saved.visible > MARGIN:
         return finding(
             evidence,

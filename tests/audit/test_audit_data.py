@@ -78,6 +78,7 @@ def test_the_entropy_bound(dataset: Dataset, nats: float, status: Status) -> Non
         (False, 2.0, -10.0, 50_000, Status.PASS),  # one of 0.0006 would
         (True, 2.0, -5000.0, 5000, Status.PASS),  # its own model's text, which it scores badly
         (True, 5.7, -5000.0, 5000, Status.INCONCLUSIVE),  # nearly uniform: its model was told to be another
+        (True, 5.7, -5.0, 5000, Status.PASS),  # nearly uniform, and scored as whoever drew it would: it is its own
         (True, 0.4, -5000.0, 5000, Status.INCONCLUSIVE),  # nearly certain
         (False, 2.0, 40.0, 5000, Status.FAIL),  # what is seen is seen
     ],
