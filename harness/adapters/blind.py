@@ -191,7 +191,7 @@ class BlindFlips:
         begin = 0
         if not self.forgets:  # only rows up to the first swap tell anything
             begin = int(rng.integers(len(tokens) // 8, max(len(tokens) // 8 + 1, len(tokens) - 2 * self.distance)))
-        if not self._places or index < 2 or (index - 1) % SHARED == 0 or not len(base.claimed):
+        if not self._places or (index - 1) % SHARED == 0 or not len(base.claimed):
             self._places = plan.spread(tokens, self._classes, rng, begin, stop, self.distance)
         swaps = [probe for probe in self._places if base.order[probe.position] >= 0]
         if not self.forgets:

@@ -2,15 +2,15 @@
 
 A `Check` says what is asked: its rule, the question of the verdict that it counts for, the practices that it may come
 upon. Three collectors can know different things, so each has a `Provider` for the checks that it can make: a function
-of its evidence, and what has to be gathered for it. What is gathered follows from the needs of the checks that were
-asked for, and from nothing else.
+of its evidence, and what has to be gathered for it. What is gathered of a submission with a submission.py follows from
+the needs of the checks that were asked for, and from nothing else; of a script, all of it is, or one run.
 """
 
 from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, TypeVar
@@ -124,11 +124,21 @@ def select(names: str, providers: Mapping[str, Provider[E]]) -> list[str]:
     """
     if names == "all":
         return [name for name in providers if not REGISTRY[name].on_request]
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
-    unknown = [name for name in wanted if name not in providers]
-    if unknown or not wanted:
-        raise UsageError(f"no check {', '.join(unknown) or names!r}; known: {', '.join(providers)}")
+    wanted = named(names, providers)
     return [name for name in providers if name in wanted]
+
+
+def named(text: str, known: Collection[str]) -> list[str]:
+    """Ids in a comma-separated list, in its order.
+
+    Raises:
+        UsageError: one is not known, or there is none.
+    """
+    wanted = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in wanted if name not in known]
+    if unknown or not wanted:
+        raise UsageError(f"no check {', '.join(unknown) or text!r}; known: {', '.join(known)}")
+    return wanted
 
 
 def needs(names: Iterable[str], providers: Mapping[str, Provider[E]]) -> frozenset[Need]:

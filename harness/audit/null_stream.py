@@ -14,8 +14,8 @@ CHECK, RULE = "null-stream", "C1"
 #: A record's margin, nats per token: a source that cannot show a leak of this size, and could be better, shows nothing.
 MARGIN = 0.005
 
-#: Nats per token by which text of the own model may be harder than the real text is to the submission. Where it is
-#: more, or less than a quarter as hard, the training has told of another model than it sealed.
+#: Nats per token by which text of the own model may be harder than the real text is to the submission, whatever it
+#: loses on it. Where it is less than a quarter as hard, the training has told of another model than it sealed.
 HARDER = 0.5
 
 #: Nats per token that a submission loses on such text, at the least, where another model than its own drew it.
@@ -85,7 +85,7 @@ def check(evidence: Evidence) -> Finding:
             figures={"power": power_figure(saved.nats, saved.tokens)},
         )
     real = float(loss.mean()) if len(loss) else 0.0
-    # Harder text is that of another model only if the submission does badly on it: what it sealed has drawn it, else.
+    # A model that was hardly trained draws harder text than the real one and loses nothing on it; another model does.
     harder = null.entropy > real + HARDER and saved.nats < -FOREIGN * saved.tokens
     weak = not null.own or null.entropy < real / 4 or harder
     if weak and saved.visible > MARGIN:

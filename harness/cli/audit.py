@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 
 from harness import audit
+from harness.audit.check import named
 from harness.cli.list import all_submissions
 from harness.cli.options import (
     FILE,
@@ -29,7 +30,6 @@ from harness.cli.options import (
     takes,
 )
 from harness.cli.run import How, run_adapters, worst_code
-from harness.errors import UsageError
 from harness.folder import safe_name
 from harness.progress import Progress
 from harness.record import Record
@@ -85,9 +85,9 @@ def command(
     if flip_test and given("checks"):
         raise click.UsageError("--flip-test and --checks both say which checks to run; give one of them")
     wanted = "determinism,causality" if flip_test else checks.checks
-    named = list(paths) or all_submissions()
-    unmodified = [path for path in named if is_script(path)]
-    adapters = [path for path in named if path not in unmodified]
+    chosen = list(paths) or all_submissions()
+    unmodified = [path for path in chosen if is_script(path)]
+    adapters = [path for path in chosen if path not in unmodified]
     if not unmodified:
         refuse(names_of(ScriptOnlyOptions), "is for scripts; none of PATHS is one")
     elif not adapters:
@@ -110,7 +110,7 @@ def command(
             checks=None if wanted == "all" else known_checks(wanted),
             ranks=ranks.ranks,
         )
-        several = len(named) > 1
+        several = len(chosen) > 1
         records += _audit_scripts(
             unmodified, options, output, several=several, explain=scripts.explain, quiet=box.quiet
         )
@@ -127,12 +127,7 @@ def known_checks(text: str) -> tuple[str, ...]:
     Raises:
         UsageError: one is not known, or there is none.
     """
-    wanted = tuple(name.strip() for name in text.split(",") if name.strip())
-    known = {*audit.CHECKS, *script_checks.CHECKS}
-    unknown = [name for name in wanted if name not in known]
-    if unknown or not wanted:
-        raise UsageError(f"no check {', '.join(unknown) or text!r}; known: {', '.join(sorted(known))}")
-    return wanted
+    return tuple(named(text, sorted({*audit.CHECKS, *script_checks.CHECKS})))
 
 
 def _audit_scripts(

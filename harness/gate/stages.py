@@ -34,6 +34,7 @@ from harness.rules import Ruleset
 from harness.sandbox.box import Sandbox
 from harness.scripts import judging
 from harness.scripts.auditing import ScriptOptions, audit_script
+from harness.scripts.evidence import linting
 from harness.scripts.evidence.linting import lint
 from harness.scripts.evidence.recording import record_of
 from harness.scripts.opening import is_script, open_script
@@ -42,10 +43,11 @@ from harness.scripts.unwrap import parse
 Kind = Literal["adapter", "script"]
 Source = Literal["run", "resumed", "cache"]
 
-#: What one evaluation shows, and what costs next to nothing beside it.
+#: What one evaluation shows; where single probabilities are claimed, with the runs that ask for more of them.
 QUICK = (Need.CLAIMS,)
 SMOKE = tuple(within(QUICK, audit.CHECKS))
-SCRIPT_SMOKE = tuple(within(QUICK, judging.CHECKS))
+#: Of a script, without what the papers' stage has judged already.
+SCRIPT_SMOKE = tuple(name for name in within(QUICK, judging.CHECKS) if name not in linting.CHECKS)
 _SMOKE: dict[Kind, Sequence[str]] = {"adapter": SMOKE, "script": SCRIPT_SMOKE}
 _ALL: dict[Kind, Sequence[str]] = {"adapter": audit.select("all"), "script": tuple(judging.CHECKS)}
 SEED = 1

@@ -34,7 +34,7 @@ CHECKS: dict[str, Provider[ScriptEvidence]] = {
     "single-pass": Provider(single_pass.check),
     "artifact-independence": Provider(artifact_independence.check, _FLIPS),
     "warm-up": Provider(artifact_independence.check_warm_up, _FLIPS),
-    "byte-accounting": Provider(byte_accounting.check, frozenset({Need.NULL_RUN})),
+    "byte-accounting": Provider(byte_accounting.check),
     "isolation": Provider(isolation.check),
 }
 
