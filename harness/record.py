@@ -9,10 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from harness.verdict import SEVERITY as SEVERITY
 from harness.verdict import Answer, Answers, Question, decide, from_papers, question_of
@@ -33,11 +44,59 @@ Depth = Literal["quick", "standard", "deep"]
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Scalar = None | bool | int | Number | str
-Metric = Scalar | list[Scalar] | list[list[Scalar]]
+Value = Scalar | list[Scalar] | list[list[Scalar]]
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="null")
+
+
+class Metric(_Model):
+    """A number of a finding.
+
+    Attributes:
+        id: stable; `harness/audit/measures.toml` has them all. Views and programs read a number by it.
+        value: the number, a text, or a list of them.
+        unit: "bytes", "nats", "nats/token", "bits/byte", "s", ...; "1" for counts and shares, "" for what has none.
+        label: its name for people.
+    """
+
+    id: str
+    value: Value
+    unit: str
+    label: str
+
+
+class _Measured(_Model):
+    """What has numbers. Where they came as a mapping, as they once did, they are written as one: digests hold."""
+
+    _mapped: set[str] = PrivateAttr(default_factory=set)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _lists(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        mapped = set()
+        if isinstance(data, dict):
+            mapped = {name for name in ("metrics", "power") if isinstance(data.get(name), dict)}
+            data = {**data, **{name: _of_mapping(data[name]) for name in mapped}}
+        made = handler(data)
+        made._mapped |= mapped
+        return made
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        body: dict[str, Any] = handler(self)
+        for name in self._mapped & body.keys():
+            body[name] = {one["label"]: one["value"] for one in body[name]}
+        return body
+
+
+def _of_mapping(values: dict[str, Any]) -> list[dict[str, Any]]:
+    """Numbers by label, as records held them before they had ids."""
+    return [
+        {"id": "_".join(re.findall(r"\w+", str(label).lower())) or "_", "value": value, "unit": "", "label": label}
+        for label, value in values.items()
+    ]
 
 
 class Witness(_Model):
@@ -54,7 +113,7 @@ class Witness(_Model):
     data: dict[str, Any] = Field(default_factory=dict)
 
 
-class Part(_Model):
+class Part(_Measured):
     """What one source shows, where a check looks at more than one.
 
     Attributes:
@@ -71,10 +130,10 @@ class Part(_Model):
     question: Question
     status: Status
     headline: str
-    metrics: dict[str, Metric] = Field(default_factory=dict)
+    metrics: list[Metric] = Field(default_factory=list)
 
 
-class Finding(_Model):
+class Finding(_Measured):
     """The outcome of one check.
 
     Attributes:
@@ -84,7 +143,7 @@ class Finding(_Model):
         title: the check's name for people.
         status: what was concluded.
         headline: one sentence with the decisive number in it.
-        metrics: named numbers, in the order in which they should be read.
+        metrics: its numbers, in the order in which they should be read.
         witness: present on every FAIL.
         power: what the check would have caught: probes made, positions covered, smallest visible effect.
         not_covered: what this check did not look at, said plainly.
@@ -99,13 +158,17 @@ class Finding(_Model):
     title: str
     status: Status
     headline: str
-    metrics: dict[str, Metric] = Field(default_factory=dict)
+    metrics: list[Metric] = Field(default_factory=list)
     witness: Witness | None = None
-    power: dict[str, Metric] = Field(default_factory=dict)
+    power: list[Metric] = Field(default_factory=list)
     not_covered: list[str] = Field(default_factory=list)
     remedy: str | None = None
     figures: dict[str, Any] = Field(default_factory=dict)
     parts: list[Part] = Field(default_factory=list)
+
+    def value(self, name: str) -> Any:
+        """A number of its metrics or its power by id, None without it."""
+        return next((one.value for one in (*self.metrics, *self.power) if one.id == name), None)
 
 
 class HarnessInfo(_Model):

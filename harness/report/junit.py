@@ -85,7 +85,7 @@ def _element(record: Record, finding: Finding) -> str | None:
 
 
 def _evidence(finding: Finding) -> list[str]:
-    lines = [f"{label(name)}: {_flat(value)}" for name, value in list(finding.metrics.items())[:30]]
+    lines = [f"{view.called(one)}: {_flat(one.value)}" for one in finding.metrics[:30]]
     if finding.witness:
         lines.append(f"witness: {prose(finding.witness.summary)}")
         lines.append(f"replay: harness replay record.json {clean(finding.id, 80)}")

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.record import FIRST, SEVERITY, Finding, Record, Status
+from harness.record import FIRST, SEVERITY, Finding, Metric, Record, Status, Value
 from harness.report.text import clean, finite, label, number, prose
 from harness.verdict import VIOLATED, Answer, Question, Word, decide, exit_code_of, worst_of
 
@@ -170,12 +170,20 @@ def tally(record: Record) -> list[tuple[Status, int]]:
 
 def key_number(finding: Finding) -> tuple[str, str] | None:
     """The first number among the metrics that is not a limit, as (name, number), or None."""
-    for name, value in finding.metrics.items():
-        if name.startswith("limit"):
-            continue
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return label(name), number(value)
+    for one in finding.metrics:
+        if isinstance(one.value, int | float) and not isinstance(one.value, bool) and not one.id.startswith("limit"):
+            return called(one), number(one.value)
     return None
+
+
+def called(metric: Metric) -> str:
+    """A number's label with its unit: "price of the leak, nats/token"."""
+    return label(metric.label if metric.unit in ("", "1") else f"{metric.label}, {metric.unit}")
+
+
+def numbers(metrics: Sequence[Metric]) -> dict[str, Value]:
+    """A finding's numbers by what they are called."""
+    return {called(one): one.value for one in metrics}
 
 
 def claimed_bpb(record: Record) -> float | None:
