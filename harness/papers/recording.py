@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 
 from harness import __version__
+from harness.papers.linting import Linted
 from harness.record import DataInfo, HarnessInfo, Record, RulesetInfo, SubmissionInfo
 from harness.rules import Ruleset
-from harness.scripts.evidence.linting import Linted
 
 _NOTHING = hashlib.sha256(b"").hexdigest()
 
