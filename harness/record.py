@@ -19,9 +19,7 @@ from pydantic import (
     Field,
     ModelWrapValidatorHandler,
     PrivateAttr,
-    SerializerFunctionWrapHandler,
     ValidationError,
-    model_serializer,
     model_validator,
 )
 
@@ -83,12 +81,10 @@ class _Measured(_Model):
         made._mapped |= mapped
         return made
 
-    @model_serializer(mode="wrap")
-    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        body: dict[str, Any] = handler(self)
-        for name in self._mapped & body.keys():
+    def as_they_came(self, body: dict[str, Any]) -> None:
+        """Put the numbers of a written form of this back into mappings, where they came as such."""
+        for name in self._mapped:
             body[name] = {one["label"]: one["value"] for one in body[name]}
-        return body
 
 
 def _of_mapping(values: dict[str, Any]) -> list[dict[str, Any]]:
@@ -343,10 +339,14 @@ class Record(_Model):
     def _body(self, *, exclude: set[str] | None = None) -> dict[str, Any]:
         """As JSON data, in the record's own format."""
         body = self.model_dump(mode="json", by_alias=True, exclude=exclude)
+        for finding, written in zip(self.findings, body["findings"], strict=True):
+            finding.as_they_came(written)
+            for part, shown in zip(finding.parts, written["parts"], strict=True):
+                part.as_they_came(shown)
+            if self.schema_ == FIRST:
+                del written["question"], written["parts"]
         if self.schema_ == FIRST:
             del body["answers"]
-            for finding in body["findings"]:
-                del finding["question"], finding["parts"]
         return body
 
     def computed_digest(self) -> str:

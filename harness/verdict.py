@@ -35,21 +35,8 @@ Word = Literal[
     "SUPPORTED", "CONTRADICTED", "INCOMPLETE", "NOT_CLAIMED",
 ]  # fmt: skip
 
-#: The question that each check answers, by the check's id.
-QUESTIONS: dict[str, Question] = {
-    "determinism": "score",
-    "causality": "score",
-    "null-stream": "score",
-    "normalization": "score",
-    "score-before-update": "score",
-    "single-pass": "score",
-    "artifact-independence": "score",
-    "warm-up": "score",
-    "data-split": "score",
-    "document-boundary": "score",
-    "byte-accounting": "score",
-    "isolation": "score",
-    "proof": "score",
+#: Checks of first-format records that do not count for the score, by id: their findings name no question.
+_QUESTIONS: dict[str, Question] = {
     "size-limit": "limits",
     "train-clock": "limits",
     "eval-clock": "limits",
@@ -180,8 +167,13 @@ def question_of(check: str, status: Status | None = None, *, papers: bool = Fals
         papers: it comes from what a folder says of itself. That something is not shown there leaves the claim
             incomplete and says nothing about the score.
     """
-    question = QUESTIONS.get(check.removesuffix(_FROM_PAPERS), "score")
-    return "claim" if papers and question == "score" and status in _OPEN else question
+    question = _QUESTIONS.get(check.removesuffix(_FROM_PAPERS), "score")
+    return asked_of_papers(question, status) if papers else question
+
+
+def asked_of_papers(question: Question, status: Status | None) -> Question:
+    """What a finding of papers counts for: what they leave open about the score is missing from the claim."""
+    return "claim" if question == "score" and status in _OPEN else question
 
 
 def from_papers(check: str, kind: Kind) -> bool:

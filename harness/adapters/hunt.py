@@ -11,9 +11,9 @@ from harness import audit
 from harness.adapters.collect import gather, secret_of
 from harness.adapters.options import Options, played
 from harness.adapters.recording import record_of
-from harness.audit.measures import metrics_of
 from harness.adapters.scoring import EvaluationBox, Job
 from harness.adapters.training import Sealed
+from harness.audit.measures import metrics_of
 from harness.corpus.dataset import Dataset, dealt
 from harness.errors import UsageError
 from harness.files import write_atomically

@@ -76,8 +76,7 @@ def record_of(
     cost = price(evidence.probes) if leaks and Rows.REALISED not in evidence.trace.kinds else None
     ruleset = options.ruleset
     adapts = any(
-        f.id == "score-before-update" and (f.value("update_groups") or f.value("state_changes"))
-        for f in findings
+        f.id == "score-before-update" and (f.value("update_groups") or f.value("state_changes")) for f in findings
     )
     return Record(
         verdict=decision.verdict,

@@ -61,7 +61,7 @@ class Account:
     ) -> Finding:
         """A finding with everything that is known; `power` is what it would have seen, by default every byte."""
         seen: dict[str, Value] = {"documents_compared": self.metrics["documents_compared"]}
-        seen |= power or {"smallest visible error, bytes per document": 1}
+        seen |= power or {"smallest_error_per_document": 1}
         return finding(
             self.evidence,
             CHECK,

@@ -17,7 +17,6 @@ from harness.referee.trace import Difference, Trace
 from harness.referee.wholerow import WholeRow
 from harness.rules import Ruleset
 from harness.sandbox.box import Level
-from harness.verdict import question_of
 
 
 @dataclass(frozen=True)
@@ -273,7 +272,7 @@ def finding(
     return Finding(
         id=check,
         rule=rule,
-        question=question_of(check),
+        question=REGISTRY[check].question,
         title=text.title,
         status=status,
         headline=headline,

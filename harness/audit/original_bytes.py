@@ -80,7 +80,7 @@ def judge(account: Account) -> Finding:
         "bytes_too_many": int(excess.sum()),
         "bytes_not_counted": int(missing.sum()),
     }
-    seen = {"smallest visible error, share of the bytes": SLACK}
+    seen = {"smallest_error": SLACK}
     if excess.sum() > SLACK * high.sum():
         what = "side-car" if account.evidence.dataset.sidecar is not None else "table, which takes marks for text,"
         headline = (
@@ -142,7 +142,7 @@ def _without_documents(account: Account, beside: str) -> Finding:
     stripped = int(account.decoded.sum()) - MARK_BYTES * account.marks
     account.metrics["bytes_without_marks"] = stripped
     off = counted / max(1, stripped) - 1
-    seen = {"smallest visible error, share of the bytes": SLACK}
+    seen = {"smallest_error": SLACK}
     if account.evidence.dataset.sidecar is None:
         headline = (
             f"{account.marks:,} private-use characters count {MARK_BYTES} bytes each ({off:+.2%}): if they mark letter "

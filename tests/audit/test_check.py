@@ -15,7 +15,7 @@ from harness.cli.explain import COLLECTORS
 from harness.corpus.dataset import Dataset
 from harness.errors import UsageError
 from harness.record import Finding, Status, Witness
-from harness.verdict import QUESTIONS, decide
+from harness.verdict import decide
 from tests.audit.evidence_builder import evidence
 
 DOCS = Path(__file__).parents[2] / "docs" / "checks"
@@ -57,10 +57,9 @@ def test_a_new_check_is_an_entry_a_question_and_a_provider(dataset: Dataset, mon
         length = len(evidence.dataset.validation)
         status = Status.FAIL if length % 2 else Status.PASS
         witness = Witness(kind="rule", summary="odd") if length % 2 else None
-        return finding(evidence, "evenness", "metric", status, f"{length:,} tokens", witness=witness)
+        return finding(evidence, "evenness", status, f"{length:,} tokens", witness=witness)
 
-    monkeypatch.setitem(QUESTIONS, "evenness", "claim")
-    monkeypatch.setitem(REGISTRY, "evenness", Check("evenness", "metric", "Is the number of tokens even?"))
+    monkeypatch.setitem(REGISTRY, "evenness", Check("evenness", "metric", "Is the number of tokens even?", "claim"))
     monkeypatch.setitem(audit.CHECKS, "evenness", Provider(odd))
     assert "evenness" in audit.select("all") and audit.select("evenness") == ["evenness"]
     (found,) = audit.judge(evidence(dataset), ["evenness"])

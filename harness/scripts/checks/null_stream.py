@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from harness.audit.null_stream import power_figure
-from harness.record import Finding, Status, Value, Witness
+from harness.record import Finding, Scalar, Status, Value, Witness
 from harness.referee.null import CERTAIN
 from harness.scripts.checks.evidence import ScriptEvidence, found
 
@@ -27,14 +27,15 @@ def check(evidence: ScriptEvidence) -> Finding:
             not_covered=["the reported total"],
         )
     worst = max(evidence.nulls, key=lambda null: null.saving)
+    rows: list[list[Scalar]] = [
+        [null.source, null.saving, null.tokens, null.reported_nll / max(null.tokens, 1)] for null in evidence.nulls
+    ]
     metrics: dict[str, Value] = {
         "saving": worst.saving,
         "source": worst.source,
         "tokens_drawn": worst.tokens,
         "reported": worst.reported_nll / max(worst.tokens, 1),
-        "streams": [
-            [null.source, null.saving, null.tokens, null.reported_nll / max(null.tokens, 1)] for null in evidence.nulls
-        ],
+        "streams": rows,
     }
     visible = min(max(0.0, CERTAIN - null.saving) / max(null.tokens, 1) for null in evidence.nulls)
     power: dict[str, Value] = {

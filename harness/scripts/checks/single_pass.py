@@ -38,7 +38,7 @@ def check(evidence: ScriptEvidence) -> Finding:
         "pass_that_counts": main.name,
     }
     if len(scoring.again):
-        numbers["worth of scoring again, nats per token"] = _worth(main)
+        numbers["worth_scored_again"] = _worth(main)
     return found(
         evidence,
         CHECK,
