@@ -20,7 +20,7 @@ from harness.report.facts import Budget, fact
 from harness.report.figures import bars, draw
 from harness.report.page import MAX_BYTES, environment, write_text
 from harness.report.sections import Section, anchors, figures, section
-from harness.report.text import bpb
+from harness.text import bpb
 
 __all__ = ["MAX_BYTES", "render", "write"]
 

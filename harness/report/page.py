@@ -10,7 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from harness.errors import HarnessError
-from harness.report.text import bpb, clean, label, number, prose
+from harness.text import bpb, clean, label, number, prose
 
 #: A page that fits a mail.
 MAX_BYTES = 300_000

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from harness import rules
 from harness.record import SEVERITY, Status
-from harness.report.text import clean
 from harness.scripts.evidence.linting import CHECKS, Linted, lint
+from harness.text import clean
 
 _SHOWN = (Status.FAIL, Status.ERROR)
 

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from harness.record import SEVERITY, Finding, Status
 from harness.report import view
-from harness.report.text import clean
 from harness.scripts.evidence.linting import Linted
+from harness.text import clean
 from harness.verdict import VIOLATED
 
 _STYLES = {
