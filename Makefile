@@ -12,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Rooms whose tests need no more than seconds each; what trains or opens a box among them is marked.
-QUICK := tests/audit tests/cli tests/corpus tests/gate tests/referee tests/report tests/scripts/evidence \
+QUICK := tests/audit tests/cli tests/corpus tests/gate tests/papers tests/referee tests/report tests/source \
 	tests/test_files.py tests/test_folder.py tests/test_imports.py tests/test_paths.py tests/test_progress.py \
 	tests/test_record.py tests/test_rules.py tests/test_rulesets.py tests/test_scaffold.py
 

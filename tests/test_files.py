@@ -19,7 +19,7 @@ from harness.errors import UsageError
 from harness.files import MOST_FILE_BYTES, Copy, read, start, walk
 from harness.folder import is_adapter, open_folder
 from harness.gate.stages import static
-from harness.scripts.evidence.reading import read as read_papers
+from harness.papers.reading import read as read_papers
 from harness.scripts.opening import open_script
 from tests.test_folder import make
 

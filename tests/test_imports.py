@@ -62,6 +62,8 @@ def test_the_contracts_are_kept(copied: Path) -> None:
         ("referee/trace.py", "import harness.kit.stream", "The trusted side imports nothing that runs in a box"),
         ("scripts/judging.py", "import harness.scripts.inside.book", "The trusted side imports nothing that runs"),
         ("report/view.py", "import harness.scripts.lines", "Views read records"),
+        ("papers/code.py", "import harness.scripts.opening", "Imports point one way"),
+        ("source/unwrap.py", "import harness.errors", "Imports point one way"),
     ],
 )
 def test_an_import_that_goes_the_wrong_way_is_noticed(copied: Path, file: str, line: str, broken: str) -> None:

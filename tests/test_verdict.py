@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from harness import audit
 from harness.audit.check import REGISTRY
+from harness.papers import linting
 from harness.record import Finding, Record, Status
 from harness.report import html, junit, markdown, sarif, view
 from harness.scripts import judging
-from harness.scripts.evidence import linting
 from harness.verdict import QUESTIONS, SEVERITY, Answers, Decision, Kind, Question, decide, from_papers, question_of
 from tests.report.records import record
 

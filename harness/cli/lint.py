@@ -12,9 +12,9 @@ from harness import rules
 from harness.cli.options import FILE, JudgingOptions, OutputOptions, takes
 from harness.files import write_atomically
 from harness.folder import safe_name
-from harness.scripts.evidence import records, table
-from harness.scripts.evidence.linting import lint, lint_all
-from harness.scripts.evidence.recording import record_of
+from harness.papers import records, table
+from harness.papers.linting import lint, lint_all
+from harness.papers.recording import record_of
 
 
 @click.command("lint")

@@ -10,9 +10,9 @@ from rich.console import Console
 from harness.cli.options import FILE, RulesetOptions, takes
 from harness.folder import is_adapter, open_folder
 from harness.gate.paths import submission_of
+from harness.papers import table
+from harness.papers.linting import lint_all
 from harness.record import Status
-from harness.scripts.evidence import table
-from harness.scripts.evidence.linting import lint_all
 
 
 @click.command("precommit")

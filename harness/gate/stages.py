@@ -27,6 +27,9 @@ from harness.folder import Folder, is_adapter, open_folder
 from harness.gate.export import Exported
 from harness.gate.keys import device, key
 from harness.gate.store import Store, mark, take
+from harness.papers import linting
+from harness.papers.linting import lint
+from harness.papers.recording import record_of
 from harness.progress import Progress
 from harness.record import Record, Status
 from harness.report import html
@@ -34,11 +37,8 @@ from harness.rules import Ruleset
 from harness.sandbox.box import Sandbox
 from harness.scripts import judging
 from harness.scripts.auditing import ScriptOptions, audit_script
-from harness.scripts.evidence import linting
-from harness.scripts.evidence.linting import lint
-from harness.scripts.evidence.recording import record_of
 from harness.scripts.opening import is_script, open_script
-from harness.scripts.unwrap import parse
+from harness.source.unwrap import parse
 
 Kind = Literal["adapter", "script"]
 Source = Literal["run", "resumed", "cache"]

@@ -4,7 +4,7 @@
     exec(L.decompress(B.b85decode("..."),format=L.FORMAT_RAW,filters=[{"id":L.FILTER_LZMA2}]))
 
 The script runs exactly what it was made from, in the namespace that it is run in, so a `submission.py` may be one; its
-size is then what `size-limit` counts. Raw LZMA2 saves the container's 60 bytes. `harness.scripts.unwrap` reads both
+size is then what `size-limit` counts. Raw LZMA2 saves the container's 60 bytes. `harness.source.unwrap` reads both
 forms without running them.
 """
 

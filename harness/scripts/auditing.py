@@ -16,6 +16,7 @@ from harness import rules
 from harness.audit import recording
 from harness.audit.recording import Ran, Terms
 from harness.files import write_atomically
+from harness.papers import linting
 from harness.progress import Progress
 from harness.record import (
     DataInfo,
@@ -27,7 +28,6 @@ from harness.report import html
 from harness.rules import Ruleset
 from harness.sandbox.box import Limits, Sandbox
 from harness.scripts import claimed, judging, lines, streams
-from harness.scripts.evidence import linting
 from harness.scripts.explaining import explain, with_quotes
 from harness.scripts.gathering import Gathered, Runner, gather
 from harness.scripts.opening import Script, open_script

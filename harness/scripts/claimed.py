@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.papers.case import Case
+from harness.papers.linting import open_case
 from harness.rules import Ruleset
-from harness.scripts.evidence.case import Case
-from harness.scripts.evidence.linting import open_case
 from harness.scripts.lines import plain
 from harness.scripts.opening import Script
 

@@ -15,8 +15,8 @@ from typing import Any, Literal
 from harness.errors import UsageError
 from harness.files import Copy, read, walk
 from harness.folder import is_adapter, safe_name
-from harness.scripts.fstrings import lower
-from harness.scripts.unwrap import Unwrapped, parse, unwrap
+from harness.source.fstrings import lower
+from harness.source.unwrap import Unwrapped, parse, unwrap
 
 _MAX_FILE = 8 << 20  # bytes
 _LONGEST = 500  # characters of a line that are looked at

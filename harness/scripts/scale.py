@@ -16,7 +16,7 @@ from harness.scripts.opening import Script
 from harness.scripts.places import is_launch, is_place
 from harness.scripts.scaling import RULES, Geometry, Rule
 from harness.scripts.settings import Settings
-from harness.scripts.unwrap import parse
+from harness.source.unwrap import parse
 
 #: Vocabulary of a run where the script lets it be chosen: room for two disjoint streams of unique tokens.
 VOCABULARY = 5120

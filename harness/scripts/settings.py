@@ -18,7 +18,7 @@ from harness.scripts.opening import Script
 from harness.scripts.places import is_place
 from harness.scripts.reads import Read, find_reads
 from harness.scripts.stages import Stage, documented, logged
-from harness.scripts.unwrap import parse
+from harness.source.unwrap import parse
 
 NOTHING_CLAIMED = Claim()
 

@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from harness.cli import cli
+from harness.papers import survey
 from harness.record import Record
-from harness.scripts.evidence import survey
-from tests.scripts.evidence.papers import folder, three
+from tests.papers.papers import folder, three
 
 
 def run(*args: object) -> Result:

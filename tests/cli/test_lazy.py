@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from harness.cli import COMMANDS, cli
-from tests.scripts.evidence.papers import folder, three
+from tests.papers.papers import folder, three
 
 #: Runs a command in this process, and says which packages that has imported.
 ASKS = """

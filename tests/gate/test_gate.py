@@ -26,8 +26,8 @@ from harness.gate.stages import Settings
 from harness.progress import Progress
 from harness.record import Record
 from tests.gate.repository import OFFENDER, File, Scratch, adapter, below
-from tests.scripts.evidence.papers import folder as papers_folder
-from tests.scripts.evidence.papers import three
+from tests.papers.papers import folder as papers_folder
+from tests.papers.papers import three
 from tests.support import tiny_documents
 
 pytestmark = pytest.mark.box

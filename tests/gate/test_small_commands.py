@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 from harness.cli import cli
 from harness.errors import UsageError
 from harness.record import Finding, Record, Status
+from tests.papers.papers import folder, three
 from tests.report.records import record
-from tests.scripts.evidence.papers import folder, three
 from tests.support import write_submission
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from harness.adapters.weigh import weigh
 from harness.kit.wrapper import minified, wrap
-from harness.scripts.unwrap import unwrap
+from harness.source.unwrap import unwrap
 from tests.support import TINY, write_submission
 
 PROGRAM = '''"""A program that shows where it runs."""

@@ -16,8 +16,8 @@ import pytest
 import harness
 from harness.batch import repository
 from harness.files import MOST_BYTES, MOST_FILE_BYTES
+from harness.papers import data, reading
 from harness.scripts import dumps, lines, opening, tied
-from harness.scripts.evidence import data, reading
 from tests.patterns.hostile import WAYS, grows
 
 HOUSE = Path(harness.__file__).parent
@@ -26,8 +26,8 @@ IN_THE_BOX = ("harness.kit", "harness.scripts.inside")
 #: Calls of `re` whose pattern is no constant; what is put together is an escaped name, a number or a table of ours.
 PUT_TOGETHER = {
     "gate/conform.py": 1,  # from gate.schema.json, our own
-    "scripts/evidence/consistency.py": 1,
-    "scripts/evidence/metadata.py": 1,
+    "papers/consistency.py": 1,
+    "papers/metadata.py": 1,
     "scripts/lines.py": 1,
     "scripts/tied.py": 1,
 }
@@ -74,7 +74,7 @@ INLINE = sorted({(name, how, text) for name, how, text in written() if text})
 
 def test_they_are_found() -> None:
     assert len(FOUND) > 60 and len(INLINE) > 15
-    assert {"harness.folder._HARNESS", "harness.scripts.evidence.lines.METRIC", "harness.git._OBJECT"} <= FOUND.keys()
+    assert {"harness.folder._HARNESS", "harness.papers.lines.METRIC", "harness.git._OBJECT"} <= FOUND.keys()
 
 
 @pytest.mark.parametrize("name", sorted(FOUND))

@@ -9,7 +9,7 @@ from harness import rules
 from harness.scripts import claimed
 from harness.scripts.lines import plain
 from harness.scripts.opening import open_script
-from tests.scripts.evidence.papers import folder, three
+from tests.papers.papers import folder, three
 
 RULES = rules.load()
 

@@ -8,13 +8,13 @@ from functools import cached_property
 from typing import Any
 
 from harness.audit.evidence import finding as make
+from harness.papers.code import Code
+from harness.papers.headline import Headline
+from harness.papers.logs import Run
+from harness.papers.metadata import Claims
+from harness.papers.reading import Number, Papers, Quote
 from harness.record import Finding, Metric, Scalar, Status, Witness
 from harness.rules import Ruleset
-from harness.scripts.evidence.code import Code
-from harness.scripts.evidence.headline import Headline
-from harness.scripts.evidence.logs import Run
-from harness.scripts.evidence.metadata import Claims
-from harness.scripts.evidence.reading import Number, Papers, Quote
 
 #: Quotations that a finding shows.
 _MOST_QUOTES = 12

@@ -11,14 +11,14 @@ from typing import Any
 
 from harness.audit import check
 from harness.audit.check import Provider
+from harness.papers import clocks, consistency, data, headline, metric, records, sizes
+from harness.papers.case import Case
+from harness.papers.code import read_code
+from harness.papers.logs import read_logs
+from harness.papers.metadata import Claims, read_claims
+from harness.papers.reading import read
 from harness.record import Finding, Status
 from harness.rules import Ruleset
-from harness.scripts.evidence import clocks, consistency, data, headline, metric, records, sizes
-from harness.scripts.evidence.case import Case
-from harness.scripts.evidence.code import read_code
-from harness.scripts.evidence.logs import read_logs
-from harness.scripts.evidence.metadata import Claims, read_claims
-from harness.scripts.evidence.reading import read
 from harness.verdict import Decision, decide, question_of
 
 #: The checks of a folder's papers by id, in the order in which a report should be read.

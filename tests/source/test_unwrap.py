@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.scripts.fstrings import lower
-from harness.scripts.unwrap import parse, unwrap
+from harness.source.fstrings import lower
+from harness.source.unwrap import parse, unwrap
 
 PLAIN = "import os\nsteps = int(os.environ.get('STEPS', 3))\nprint('val_bpb', steps)\n"
 _RAW = [{"id": lzma.FILTER_LZMA2}]

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from harness.audit import claimed
-from harness.scripts.evidence.reading import Number, Paper, Papers, Quote
+from harness.papers.reading import Number, Paper, Papers, Quote
 from harness.text import clean
 
 _MOST_BYTES, _MOST_DEPTH, _MOST_SEEDS = 1_000_000, 40, 60

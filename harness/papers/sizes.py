@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from harness.audit.practices import Seen, ruled
+from harness.papers.case import Case, finding, if_claimed
+from harness.papers.logs import Run
+from harness.papers.reading import Number, Quote
 from harness.record import Finding, Metric, Status
-from harness.scripts.evidence.case import Case, finding, if_claimed
-from harness.scripts.evidence.logs import Run
-from harness.scripts.evidence.reading import Number, Quote
 
 CHECK, RULE = "size-limit", "size"
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.papers import known
+from harness.papers.case import Case, finding
+from harness.papers.headline import Carried
+from harness.papers.logs import Metric as Evaluation
+from harness.papers.logs import Run
+from harness.papers.reading import Number, Quote
 from harness.record import Finding, Metric, Status
-from harness.scripts.evidence import known
-from harness.scripts.evidence.case import Case, finding
-from harness.scripts.evidence.headline import Carried
-from harness.scripts.evidence.logs import Metric as Evaluation
-from harness.scripts.evidence.logs import Run
-from harness.scripts.evidence.reading import Number, Quote
 
 CHECK, RULE = "byte-accounting", "metric"
 #: A run's own evaluations agree on their bytes to this (they differ by windows at the ends); relative.

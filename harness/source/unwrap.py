@@ -11,7 +11,7 @@ import warnings
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
-from harness.scripts.literals import Literals, Sibling, Unknown
+from harness.source.literals import Literals, Sibling, Unknown
 
 LIMIT = 8 << 20
 _DEPTH = 8

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.papers.linting import Linted
 from harness.record import SEVERITY, Finding, Status
 from harness.report import view
-from harness.scripts.evidence.linting import Linted
 from harness.text import clean
 from harness.verdict import VIOLATED
 

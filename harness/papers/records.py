@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from harness.audit import statistics
+from harness.papers.case import Case, finding
+from harness.papers.known import implied_width
+from harness.papers.reading import Number, Quote
 from harness.record import Finding, Metric, Status
-from harness.scripts.evidence.case import Case, finding
-from harness.scripts.evidence.known import implied_width
-from harness.scripts.evidence.reading import Number, Quote
 
 CHECK, RULE = "significance", "records"
 

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from harness.audit import statistics
+from harness.papers.case import Case, finding
+from harness.papers.headline import fits
+from harness.papers.logs import Run
+from harness.papers.metadata import SeedClaim
+from harness.papers.reading import Number, Quote
 from harness.record import Finding, Metric, Scalar, Status
-from harness.scripts.evidence.case import Case, finding
-from harness.scripts.evidence.headline import fits
-from harness.scripts.evidence.logs import Run
-from harness.scripts.evidence.metadata import SeedClaim
-from harness.scripts.evidence.reading import Number, Quote
 
 CHECK, RULE = "claims", "claims"
 #: Smaller differences between a claim and a log may be another rounding or another run; BPB.

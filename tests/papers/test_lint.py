@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from harness import rules
 from harness.audit import statistics
 from harness.errors import UsageError
+from harness.papers import known
+from harness.papers.linting import CHECKS, Linted, lint, lint_all
+from harness.papers.recording import record_of
 from harness.record import Finding, Record, Status
-from harness.scripts.evidence import known
-from harness.scripts.evidence.linting import CHECKS, Linted, lint, lint_all
-from harness.scripts.evidence.recording import record_of
-from tests.scripts.evidence.papers import SCRIPT, Log, folder, three
+from tests.papers.papers import SCRIPT, Log, folder, three
 
 RULES = rules.load()
 

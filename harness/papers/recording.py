@@ -6,9 +6,9 @@ import hashlib
 
 from harness.audit import recording
 from harness.audit.recording import Terms
+from harness.papers.linting import Linted
 from harness.record import DataInfo, Record, SubmissionInfo
 from harness.rules import Ruleset
-from harness.scripts.evidence.linting import Linted
 
 _NOTHING = hashlib.sha256(b"").hexdigest()
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from harness.errors import UsageError
-from harness.scripts.evidence import headline, lines
-from harness.scripts.evidence.code import read_code
-from harness.scripts.evidence.logs import read_log, read_logs
-from harness.scripts.evidence.metadata import read_claims
-from harness.scripts.evidence.reading import Paper, read
-from tests.scripts.evidence.papers import Log, folder, three
+from harness.papers import headline, lines
+from harness.papers.code import read_code
+from harness.papers.logs import read_log, read_logs
+from harness.papers.metadata import read_claims
+from harness.papers.reading import Paper, read
+from tests.papers.papers import Log, folder, three
 
 #: What a script that prints its own source leaves in a log: f-strings that look like log lines.
 SOURCE = """

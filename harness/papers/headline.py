@@ -13,9 +13,9 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Literal
 
-from harness.scripts.evidence.logs import Metric, Run
-from harness.scripts.evidence.metadata import Claims
-from harness.scripts.evidence.reading import Number
+from harness.papers.logs import Metric, Run
+from harness.papers.metadata import Claims
+from harness.papers.reading import Number
 
 _MOST_CHOICES = 400
 _EXACT = 1e-9

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from harness.audit.clocks import CALIBRATION, OUTSIDE
 from harness.audit.practices import Seen, ruled
+from harness.papers.case import Case, finding, if_claimed
+from harness.papers.logs import Metric as Evaluation
+from harness.papers.logs import Run
+from harness.papers.metadata import Claimed
+from harness.papers.reading import Number, Quote
 from harness.record import Finding, Metric, Status
-from harness.scripts.evidence.case import Case, finding, if_claimed
-from harness.scripts.evidence.logs import Metric as Evaluation
-from harness.scripts.evidence.logs import Run
-from harness.scripts.evidence.metadata import Claimed
-from harness.scripts.evidence.reading import Number, Quote
 
 #: The cap is looked at between steps, so the last step ends after it: 0.137 s in merged logs; 1.153 s was over (#1956).
 _STEPS = 1.5

@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from harness.papers import known
+from harness.papers.case import Case, finding
+from harness.papers.reading import Number, Quote
 from harness.record import Finding, Status
-from harness.scripts.evidence import known
-from harness.scripts.evidence.case import Case, finding
-from harness.scripts.evidence.reading import Number, Quote
 
 CHECK, RULE = "data-split", "data"
 _CASEOPS = next(one for one in known.EXPORTS if one.name.startswith("CaseOps"))

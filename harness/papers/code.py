@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from harness.audit.wrapped import wrap
-from harness.scripts.evidence.reading import Paper, Papers
-from harness.scripts.unwrap import unwrap
+from harness.papers.reading import Paper, Papers
+from harness.source.unwrap import unwrap
 
 _MOST_BYTES = 2_000_000
 #: A stub makes fewer calls than this, and a file's name has fewer letters.

@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from harness.scripts.evidence import lines
-from harness.scripts.evidence.reading import Number, Paper, Quote
+from harness.papers import lines
+from harness.papers.reading import Number, Paper, Quote
 
 _MOST_METRICS = 400
 _DIAGNOSTIC = re.compile(r"diagnostic|pre[-_ ]?quant|post[-_ ]?ema|before|baseline_|warmup", re.I)
