@@ -15,7 +15,6 @@ import numpy as np
 from harness import rules
 from harness.audit import recording
 from harness.audit.recording import Ran, Terms
-from harness.files import write_atomically
 from harness.papers import linting
 from harness.progress import Progress
 from harness.record import (
@@ -24,7 +23,7 @@ from harness.record import (
     Record,
     SubmissionInfo,
 )
-from harness.report import html
+from harness.report import formats
 from harness.rules import Ruleset
 from harness.sandbox.box import Limits, Sandbox
 from harness.scripts import claimed, judging, lines, streams
@@ -127,8 +126,7 @@ def audit_script(path: Path, options: ScriptOptions, out: Path, progress: Progre
     record = _record(script, settings, small, made, gathered, findings, options, time.monotonic() - started)
     arrays = gathered.observed.to_arrays()
     np.savez_compressed(out / "observed.npz", *arrays)
-    write_atomically(out / "record.json", record.to_json().encode())
-    html.write(record, out / "report.html", {name: rule.text for name, rule in options.ruleset.rule.items()})
+    formats.save(record, out, options.ruleset)
     progress.done(record.verdict.value)
     return Audited(record, tuple(line for item in findings for line in explain(item, sources)))
 
