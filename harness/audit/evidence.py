@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from harness.audit.check import REGISTRY
 from harness.corpus.at_hand import AtHand
 from harness.corpus.dataset import Dataset
 from harness.record import Depth, Finding, Metric, SeedScore, Status, Witness
@@ -15,7 +16,6 @@ from harness.referee.trace import Difference, Trace
 from harness.referee.wholerow import WholeRow
 from harness.rules import Ruleset
 from harness.sandbox.box import Level
-from harness.verdict import question_of
 
 
 @dataclass(frozen=True)
@@ -268,7 +268,7 @@ def finding(
     return Finding(
         id=check,
         rule=rule,
-        question=question_of(check),
+        question=REGISTRY[check].question,
         title=text.title,
         status=status,
         headline=headline,
