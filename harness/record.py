@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from harness.verdict import SEVERITY as SEVERITY
-from harness.verdict import Answer, Answers, Question, decide, from_papers, question_of
+from harness.verdict import Answer, Answers, Question, decide, from_papers, in_papers, question_of
 from harness.verdict import Status as Status
 from harness.verdict import exit_code_of as exit_code_of
 from harness.verdict import verdict_of as verdict_of
@@ -330,8 +330,9 @@ class Record(_Model):
         """Make what is missing: a first-format record has no answers, and its findings name no question."""
         if self.schema_ == FIRST:
             for finding in self.findings:
-                papers = from_papers(finding.id, self.submission.kind)
-                finding.question = question_of(finding.id, finding.status, papers=papers)
+                finding.question = question_of(finding.id)
+                if from_papers(finding.id, self.submission.kind):
+                    finding.question = in_papers(finding.question, finding.status)
         if "answers" not in self.model_fields_set:
             self.answers = decide(self.findings, self.submission.kind).answers
         return self

@@ -16,7 +16,6 @@ from harness.adapters.training import Sealed
 from harness.audit.measures import metrics_of
 from harness.corpus.dataset import Dataset, dealt
 from harness.errors import UsageError
-from harness.files import write_atomically
 from harness.folder import Folder
 from harness.progress import Progress
 from harness.record import Record, Status, Value
@@ -26,7 +25,7 @@ from harness.referee.plan import token_classes
 from harness.referee.search import SHRINKING, Search, hypothesis, search
 from harness.referee.secret import Secret
 from harness.referee.source import Real
-from harness.report import html
+from harness.report import formats
 
 #: What can be hunted for.
 CHECKS = ("causality",)
@@ -103,8 +102,7 @@ def hunt(
         return Hunted(Status.INCONCLUSIVE, headline, found)
     finding = finding.model_copy(update={"power": [*finding.power, *metrics_of(power(found))]})
     record = record_of(folder, dataset, sealed, seed, evidence, [finding], options, time.monotonic() - started)
-    write_atomically(out / "record.json", record.to_json().encode())
-    html.write(record, out / "report.html", {name: rule.text for name, rule in options.ruleset.rule.items()})
+    formats.save(record, out, options.ruleset)
     return Hunted(Status.FAIL, _caught(found), found, record)
 
 

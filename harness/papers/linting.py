@@ -19,7 +19,7 @@ from harness.papers.metadata import Claims, read_claims
 from harness.papers.reading import read
 from harness.record import Finding, Status
 from harness.rules import Ruleset
-from harness.verdict import Decision, decide, question_of
+from harness.verdict import Decision, decide, in_papers
 
 #: The checks of a folder's papers by id, in the order in which a report should be read.
 CHECKS: dict[str, Provider[Case]] = {
@@ -176,4 +176,4 @@ def _claims_record(folder: Path, claims: Claims) -> bool:
 
 def _of_papers(found: Finding) -> Finding:
     """The question that a finding from papers belongs to: what they do not show is missing evidence of the claim."""
-    return found.model_copy(update={"question": question_of(found.id, found.status, papers=True)})
+    return found.model_copy(update={"question": in_papers(found.question, found.status)})

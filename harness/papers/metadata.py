@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness.audit import claimed
 from harness.papers.reading import Number, Paper, Papers, Quote
-from harness.report.text import clean
+from harness.text import clean
 
 _MOST_BYTES, _MOST_DEPTH, _MOST_SEEDS = 1_000_000, 40, 60
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 
-from harness import __version__
+from harness.audit import recording
+from harness.audit.recording import Terms
 from harness.papers.linting import Linted
-from harness.record import DataInfo, HarnessInfo, Record, RulesetInfo, SubmissionInfo
+from harness.record import DataInfo, Record, SubmissionInfo
 from harness.rules import Ruleset
 
 _NOTHING = hashlib.sha256(b"").hexdigest()
@@ -18,13 +19,8 @@ def record_of(linted: Linted, ruleset: Ruleset, *, strict: bool = False, fail_on
     tokens = [int(run.val_tokens.value) for run in case.headline.runs if run.val_tokens]
     seeds = {int(run.seed.value) for run in case.headline.runs if run.seed}
     vocab = next((int(v) for run in case.runs if (v := run.settings.get("vocab_size", "")).isdigit()), 0)
-    return Record(
-        verdict=linted.verdict,
-        exit_code=linted.decision.exit_code(strict=strict, fail_on_incomplete=fail_on_incomplete),
-        answers=linted.decision.answers,
-        harness=HarnessInfo(version=__version__),
-        ruleset=RulesetInfo(name=ruleset.name, title=ruleset.title, sha256=ruleset.sha256),
-        submission=SubmissionInfo(
+    return recording.build(
+        SubmissionInfo(
             name=claims.name or linted.path.resolve().name,
             path=linted.path.name,
             kind="evidence",
@@ -34,9 +30,9 @@ def record_of(linted: Linted, ruleset: Ruleset, *, strict: bool = False, fail_on
             claims=claims.model_dump(mode="json", exclude_none=True),
             settings=linted.facts,
         ),
-        scale="record" if case.record else "non-record",
-        seeds=sorted(seeds),
-        data=DataInfo(
+        linted.findings,
+        Terms(ruleset, strict, fail_on_incomplete),
+        DataInfo(
             name="not opened; token counts are those of the logs",
             sha256=_NOTHING,
             vocab_size=vocab,
@@ -45,5 +41,6 @@ def record_of(linted: Linted, ruleset: Ruleset, *, strict: bool = False, fail_on
             scored_tokens=0,
             train_tokens=0,
         ),
-        findings=linted.findings,
-    ).sealed()
+        scale="record" if case.record else "non-record",
+        seeds=sorted(seeds),
+    )

@@ -11,7 +11,7 @@ from rich.text import Text
 from harness.papers.linting import Linted
 from harness.record import SEVERITY, Finding, Status
 from harness.report import view
-from harness.report.text import clean
+from harness.text import clean
 from harness.verdict import VIOLATED
 
 _STYLES = {

@@ -16,7 +16,7 @@ from harness.report import view
 from harness.report.figures import draw
 from harness.report.page import MAX_BYTES, environment
 from harness.report.significant import beats, same_text
-from harness.report.text import bpb, brief, clean, label, number, plain, prose
+from harness.text import bpb, brief, clean, label, number, plain, prose
 
 #: Rows of a table that are shown; the rest is counted.
 _ROWS = 60

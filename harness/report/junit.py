@@ -11,7 +11,7 @@ import xml.etree.ElementTree as ET
 
 from harness.record import Finding, Record, Status
 from harness.report import view
-from harness.report.text import brief, clean, finite, number, prose
+from harness.text import brief, clean, finite, number, prose
 
 _ELEMENTS = {
     Status.FAIL: "failure",

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from harness.record import Finding, Record, Status
 from harness.report import view
-from harness.report.text import bpb, brief, clean, number, plain, prose
+from harness.text import bpb, brief, clean, number, plain, prose
 
 #: What GitHub takes as a step's summary, in bytes.
 MAX_BYTES = 1 << 20

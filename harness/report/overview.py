@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.record import Finding, Record
 from harness.report import view
-from harness.report.text import clean, finite, label, number
+from harness.text import clean, finite, label, number
 
 #: Numbers of a finding's power that its line of the overview shows.
 _TOLD = 3

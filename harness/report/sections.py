@@ -13,7 +13,7 @@ from harness.record import Finding, Witness
 from harness.report import view
 from harness.report.facts import Budget, Fact, fact
 from harness.report.figures import draw
-from harness.report.text import clean, finite, label, number, prose
+from harness.text import clean, finite, label, number, prose
 
 #: Rows of a witness that are listed.
 _AFFECTED = 12

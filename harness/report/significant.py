@@ -8,7 +8,7 @@ from harness import rules
 from harness.audit import bars, statistics
 from harness.errors import HarnessError
 from harness.record import Record
-from harness.report.text import clean
+from harness.text import clean
 
 
 @dataclass(frozen=True)

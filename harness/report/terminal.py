@@ -9,7 +9,7 @@ from rich.text import Text
 
 from harness.record import Record
 from harness.report import view
-from harness.report.text import bpb, number, plain
+from harness.text import bpb, number, plain
 
 #: Colour of each tone, for terminals that have colour.
 _STYLES = {"bad": "bold red", "open": "bold yellow", "good": "green", "mute": "dim"}

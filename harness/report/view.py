@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.record import FIRST, SEVERITY, Finding, Metric, Record, Status, Value
-from harness.report.text import clean, finite, label, number, prose
+from harness.text import clean, finite, label, number, prose
 from harness.verdict import VIOLATED, Answer, Question, Word, decide, exit_code_of, worst_of
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}(T|$)")

@@ -13,18 +13,17 @@ from typing import Any
 import numpy as np
 
 from harness import rules
-from harness.environment import describe_host, harness_info, started
-from harness.files import write_atomically
+from harness.audit import recording
+from harness.audit.recording import Ran, Terms
 from harness.papers import linting
 from harness.progress import Progress
 from harness.record import (
     DataInfo,
     Finding,
     Record,
-    RulesetInfo,
     SubmissionInfo,
 )
-from harness.report import html
+from harness.report import formats
 from harness.rules import Ruleset
 from harness.sandbox.box import Limits, Sandbox
 from harness.scripts import claimed, judging, lines, streams
@@ -36,7 +35,6 @@ from harness.scripts.scale import Tiny, tiny
 from harness.scripts.settings import Settings, read_settings
 from harness.scripts.streams import Streams
 from harness.scripts.vocabulary import sentencepiece_model
-from harness.verdict import decide
 
 SCALE = "tiny"
 
@@ -128,8 +126,7 @@ def audit_script(path: Path, options: ScriptOptions, out: Path, progress: Progre
     record = _record(script, settings, small, made, gathered, findings, options, time.monotonic() - started)
     arrays = gathered.observed.to_arrays()
     np.savez_compressed(out / "observed.npz", *arrays)
-    write_atomically(out / "record.json", record.to_json().encode())
-    html.write(record, out / "report.html", {name: rule.text for name, rule in options.ruleset.rule.items()})
+    formats.save(record, out, options.ruleset)
     progress.done(record.verdict.value)
     return Audited(record, tuple(line for item in findings for line in explain(item, sources)))
 
@@ -163,21 +160,15 @@ def _record(
     options: ScriptOptions,
     seconds: float,
 ) -> Record:
-    decision = decide(findings, "script")
     evidence = gathered.evidence
     adapts = evidence.main is not None and bool(evidence.base.ledger(evidence.main).trained.any())
     claims = {name: value for name, value in script.claims.items() if _plain(value)}
     if script.claimed_bpb is not None:
         claims["val_bpb"] = script.claimed_bpb
-    return Record(
-        verdict=decision.verdict,
-        exit_code=decision.exit_code(strict=options.strict, fail_on_incomplete=options.fail_on_incomplete),
-        answers=decision.answers,
-        harness=harness_info(),
-        ruleset=RulesetInfo(name=options.ruleset.name, title=options.ruleset.title, sha256=options.ruleset.sha256),
-        submission=SubmissionInfo(
+    return recording.build(
+        SubmissionInfo(
             name=script.title or script.name,
-            path=_shown(script.path),
+            path=recording.shown(script.path),
             kind="script",
             track=None if evidence.main is None else "B" if adapts else "A",
             author=script.author,
@@ -186,9 +177,9 @@ def _record(
             claims=claims,
             settings=_settings(script, settings, small, options),
         ),
-        scale=SCALE,
-        seeds=[options.seed],
-        data=DataInfo(
+        findings,
+        Terms(options.ruleset, options.strict, options.fail_on_incomplete),
+        DataInfo(
             name="synthetic stream of unique tokens",
             sha256=hashlib.sha256(made.validation.tobytes() + made.flipped.tobytes()).hexdigest(),
             vocab_size=made.vocab_size,
@@ -200,15 +191,10 @@ def _record(
             train_tokens=len(made.train),
             facts={"passes": _passes(gathered), **_facts(gathered)},
         ),
-        findings=findings,
-        clocks={},
-        environment={
-            **describe_host(),
-            "sandbox": dataclasses.asdict(gathered.level),
-            "peak_memory_bytes": {"base run": evidence.peak_bytes},
-        },
-        timing={"started": started(seconds), "seconds": round(seconds, 2), **evidence.seconds},
-    ).sealed()
+        scale=SCALE,
+        seeds=[options.seed],
+        ran=Ran(gathered.level, seconds, {"base run": evidence.peak_bytes}, timing=evidence.seconds),
+    )
 
 
 def _settings(script: Script, settings: Settings, small: Tiny, options: ScriptOptions) -> dict[str, Any]:
@@ -282,10 +268,3 @@ def _plain(value: object) -> bool:
     if isinstance(value, list | tuple):
         return all(_plain(item) for item in value)
     return True
-
-
-def _shown(path: Path) -> str:
-    try:
-        return path.resolve().relative_to(Path.cwd()).as_posix()
-    except ValueError:
-        return path.name
