@@ -85,7 +85,7 @@ def record_of(
         exit_code=decision.exit_code(strict=options.strict, fail_on_incomplete=options.fail_on_incomplete),
         answers=decision.answers,
         harness=harness_info(),
-        ruleset=RulesetInfo(name=ruleset.name, title=ruleset.title, sha256=ruleset.sha256),
+        ruleset=RulesetInfo.of(ruleset),
         submission=SubmissionInfo(
             name=folder.metadata.name,
             path=_shown(folder.path),

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from harness import rules
 from harness.cli.options import FILE
 from harness.errors import HarnessError
 from harness.record import Record
@@ -52,9 +51,8 @@ def command(record: Path, view: str, out: Path | None) -> None:
 
 
 def rule_texts(record: Record) -> dict[str, str]:
-    """The texts of the rules that a record was judged by, where the same ruleset is at hand."""
+    """The texts of the rules that a record was judged by: its own, or where the same ruleset is at hand."""
     try:
-        ruleset = rules.load(record.ruleset.name)
+        return {name: rule.text for name, rule in record.ruleset.load().rule.items()}
     except HarnessError:
         return {}
-    return {name: rule.text for name, rule in ruleset.rule.items()} if ruleset.sha256 == record.ruleset.sha256 else {}

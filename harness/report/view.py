@@ -258,6 +258,8 @@ def doubts(record: Record) -> list[str]:
         found.append("This record was never sealed: it carries no digest.")
     elif not intact:
         found.append("The digest in this record does not match its content: it was changed after it was written.")
+    if not record.ruleset.intact:
+        found.append("The rules in this record are not those whose digest it states.")
     decision, both = decide(record.findings, record.submission.kind), (False, True)
     if record.schema_ == FIRST:  # its verdict was the worst of everything
         verdict = worst_of(record.findings)

@@ -174,7 +174,7 @@ def _record(
         exit_code=decision.exit_code(strict=options.strict, fail_on_incomplete=options.fail_on_incomplete),
         answers=decision.answers,
         harness=harness_info(),
-        ruleset=RulesetInfo(name=options.ruleset.name, title=options.ruleset.title, sha256=options.ruleset.sha256),
+        ruleset=RulesetInfo.of(options.ruleset),
         submission=SubmissionInfo(
             name=script.title or script.name,
             path=_shown(script.path),

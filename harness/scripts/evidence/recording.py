@@ -23,7 +23,7 @@ def record_of(linted: Linted, ruleset: Ruleset, *, strict: bool = False, fail_on
         exit_code=linted.decision.exit_code(strict=strict, fail_on_incomplete=fail_on_incomplete),
         answers=linted.decision.answers,
         harness=HarnessInfo(version=__version__),
-        ruleset=RulesetInfo(name=ruleset.name, title=ruleset.title, sha256=ruleset.sha256),
+        ruleset=RulesetInfo.of(ruleset),
         submission=SubmissionInfo(
             name=claims.name or linted.path.resolve().name,
             path=linted.path.name,
