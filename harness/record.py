@@ -35,7 +35,7 @@ VOLATILE = ("digest", "environment", "clocks", "timing")
 #: In `environment`: paths of the record and its submission, from the folder in which the command was run.
 PLACES = "places"
 #: In `environment`: what one box was allowed, for a replay: "seconds" and "memory_bytes".
-LIMITS = "limits"
+ALLOWED = "limits"
 
 #: How much an audit tries; `options.PLANS` has the numbers.
 Depth = Literal["quick", "standard", "deep"]
@@ -130,8 +130,8 @@ class RulesetInfo(_Model):
 
     Attributes:
         sha256: over the texts, one after the other.
-        texts: the rules themselves, as TOML: the text of the ruleset, before it that of the one that it extends. Empty in
-            records that are older than this field. The digest leaves them out: `sha256` is in it, and says which.
+        texts: the rules themselves, as TOML: the text of the ruleset, before it that of the one that it extends. Empty
+            in records that are older than this field. The digest leaves them out: `sha256` is in it, and names them.
     """
 
     name: str
@@ -156,7 +156,7 @@ class RulesetInfo(_Model):
             UsageError: they are neither in the record nor at hand, or are not those whose digest is stated.
         """
         if not self.intact:
-            raise UsageError(f"the ruleset {self.name} in the record is not the one that it names (sha256 {self.sha256})")
+            raise UsageError(f"the rules in the record are not those that it names ({self.name}, sha256 {self.sha256})")
         if self.texts:
             return rules.parse(self.texts, self.name)
         found = rules.load(self.name) if self.name in rules.available() else None
@@ -350,13 +350,16 @@ class Record(_Model):
         """A copy whose `digest` field holds its own digest."""
         return self.model_copy(update={"digest": self.computed_digest()})
 
-    def placed(self, file: Path, submission: Path) -> Record:
+    def placed(self, file: Path, submission: Path | None = None) -> Record:
         """A copy that knows where it is written and where its submission lies, seen from the folder of this process.
 
         That is what a replay is told, see `harness.report.view.replay`; the digest does not depend on it.
         """
         here = Path.cwd()
-        places = {"record": os.path.relpath(file, here), "submission": os.path.relpath(submission, here)}
+        seen = {name: path for name, path in (("record", file), ("submission", submission)) if path is not None}
+        places = {name: os.path.relpath(path, here).encode(errors="replace").decode() for name, path in seen.items()}
+        known = self.environment.get(PLACES)
+        places = {**(known if isinstance(known, dict) else {}), **places}
         return self.model_copy(update={"environment": {**self.environment, PLACES: places}})
 
     def to_json(self) -> str:

@@ -97,6 +97,7 @@ def run(
     evidence.trace.save(out / "trace.npz")
     findings = audit.judge(evidence, options.checks)
     record = record_of(folder, evidence.dataset, sealed, seed, evidence, findings, options, time.monotonic() - started)
+    record = record.placed(out / "record.json", folder.path)
     write_atomically(out / "record.json", record.to_json().encode())
     html.write(record, out / "report.html", {name: rule.text for name, rule in options.ruleset.rule.items()})
     return record

@@ -102,6 +102,7 @@ def hunt(
         return Hunted(Status.INCONCLUSIVE, headline, found)
     finding = finding.model_copy(update={"power": {**finding.power, **power(found)}})
     record = record_of(folder, dataset, sealed, seed, evidence, [finding], options, time.monotonic() - started)
+    record = record.placed(out / "record.json", folder.path)
     write_atomically(out / "record.json", record.to_json().encode())
     html.write(record, out / "report.html", {name: rule.text for name, rule in options.ruleset.rule.items()})
     return Hunted(Status.FAIL, _caught(found), found, record)

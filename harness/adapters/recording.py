@@ -18,6 +18,7 @@ from harness.environment import describe_host, harness_info, started
 from harness.errors import SubmissionError
 from harness.folder import Folder
 from harness.record import (
+    ALLOWED,
     ArtifactInfo,
     AuditInfo,
     Curve,
@@ -125,6 +126,7 @@ def record_of(
             **describe_host(),
             "sandbox": dataclasses.asdict(evidence.level),
             "data_spec": options.data_spec,
+            ALLOWED: {"seconds": options.limits.wall_seconds, "memory_bytes": options.limits.memory_bytes},
             "resumed": sealed.resumed,
             "peak_memory_bytes": dict(evidence.peak_bytes),
             "files_searched_for_text": evidence.at_hand.scanned_files if evidence.at_hand else 0,

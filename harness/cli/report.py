@@ -9,7 +9,7 @@ import click
 
 from harness.cli.options import FILE
 from harness.errors import HarnessError
-from harness.record import Record
+from harness.record import PLACES, Record
 from harness.report import badge, html, junit, markdown, sarif
 from harness.report.page import write_text
 
@@ -40,6 +40,8 @@ def command(record: Path, view: str, out: Path | None) -> None:
     make, name = VIEWS[view]
     target = out or (record if record.is_dir() else record.parent) / name
     loaded = Record.load(record)
+    if PLACES in loaded.environment:  # the command in a view names the record where it is now
+        loaded = loaded.placed(record / "record.json" if record.is_dir() else record)
     if str(target) == "-":
         click.echo(make(loaded), nl=False)
     elif view == "html":

@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.record import FIRST, SEVERITY, Finding, Record, Status
-from harness.report.text import clean, finite, label, number, prose
+from harness.record import FIRST, PLACES, SEVERITY, Finding, Record, Status
+from harness.report.text import clean, finite, label, number, prose, shell
 from harness.verdict import VIOLATED, Answer, Question, Word, decide, exit_code_of, worst_of
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}(T|$)")
@@ -224,6 +224,33 @@ def command(record: Record) -> str:
             words += ["--seed", str(seed)]
     words += ["--ruleset", clean(record.ruleset.name, 60)]
     return "harness " + " ".join(shlex.quote(word) for word in words)
+
+
+def replay(record: Record, finding: Finding) -> str | None:
+    """The command that does the witness of a finding again, for a shell; None where there is no witness.
+
+    It is to be run in the folder in which the record was made, or where the record is older and does not say where it
+    is, beside it. The record holds the rest: data, settings, limits and rules.
+    """
+    if finding.witness is None:
+        return None
+    place = _placed(record) or "record.json"
+    words = [f"./{place}" if place.startswith("-") else place, finding.id]
+    level = record.environment.get("sandbox")
+    if isinstance(level, Mapping) and level.get("name") == "none":
+        words += ["--sandbox", "none"]  # it was run without a box, which nobody gets unasked
+    return "harness replay " + " ".join(shell(word) for word in words)
+
+
+def replay_in(record: Record) -> str:
+    """The folder to replay in, in words."""
+    return "the folder in which the harness was run" if _placed(record) else "the folder of the record"
+
+
+def _placed(record: Record) -> str | None:
+    places = record.environment.get(PLACES)
+    place = places.get("record") if isinstance(places, Mapping) else None
+    return place if isinstance(place, str) and place else None
 
 
 def yardsticks(record: Record) -> list[Yardstick]:
