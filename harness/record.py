@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -23,6 +24,9 @@ from pydantic import (
     model_validator,
 )
 
+from harness import rules
+from harness.errors import UsageError
+from harness.rules import Ruleset
 from harness.verdict import SEVERITY as SEVERITY
 from harness.verdict import Answer, Answers, Question, decide, from_papers, in_papers, question_of
 from harness.verdict import Status as Status
@@ -36,6 +40,11 @@ FIRST: Literal["harness.record/1"] = "harness.record/1"
 
 #: Fields that describe the machine or the hour rather than the submission; the digest leaves them out.
 VOLATILE = ("digest", "environment", "clocks", "timing")
+
+#: In `environment`: paths of the record and its submission, from the folder in which the command was run.
+PLACES = "places"
+#: In `environment`: what one box was allowed, for a replay: "seconds" and "memory_bytes".
+ALLOWED = "limits"
 
 #: How much an audit tries; `options.PLANS` has the numbers.
 Depth = Literal["quick", "standard", "deep"]
@@ -176,11 +185,47 @@ class HarnessInfo(_Model):
 
 
 class RulesetInfo(_Model):
-    """Which rules were applied."""
+    """Which rules were applied.
+
+    Attributes:
+        sha256: over the texts, one after the other.
+        texts: the rules themselves, as TOML: the text of the ruleset, before it that of the one that it extends. Empty
+            in records that are older than this field. The digest leaves them out: `sha256` is in it, and names them.
+    """
 
     name: str
     title: str
     sha256: str
+    texts: list[str] = Field(default_factory=list)
+
+    @classmethod
+    def of(cls, ruleset: Ruleset) -> RulesetInfo:
+        """What a record says of a ruleset."""
+        return cls(name=ruleset.name, title=ruleset.title, sha256=ruleset.sha256, texts=list(ruleset.texts))
+
+    @property
+    def intact(self) -> bool:
+        """Whether the texts, where there are any, are those whose digest is stated."""
+        return not self.texts or rules.digest(self.texts) == self.sha256
+
+    def load(self) -> Ruleset:
+        """The rules that were applied: those that the record holds, or of an older record the shipped ones.
+
+        Raises:
+            UsageError: they are neither in the record nor at hand, or are not those whose digest is stated.
+        """
+        if not self.intact:
+            raise UsageError(f"the rules in the record are not those that it names ({self.name}, sha256 {self.sha256})")
+        if self.texts:
+            return rules.parse(self.texts, self.name)
+        found = rules.load(self.name) if self.name in rules.available() else None
+        if found is None or found.sha256 != self.sha256:
+            now = f"; {self.name} is {found.sha256} now" if found else ""
+            raise UsageError(
+                f"the record does not hold its rules ({self.name}, sha256 {self.sha256}){now}; name the rules to judge "
+                "by with --ruleset"
+            )
+        return found
 
 
 class SubmissionInfo(_Model):
@@ -340,6 +385,8 @@ class Record(_Model):
     def _body(self, *, exclude: set[str] | None = None) -> dict[str, Any]:
         """As JSON data, in the record's own format."""
         body = self.model_dump(mode="json", by_alias=True, exclude=exclude)
+        if not self.ruleset.texts:
+            del body["ruleset"]["texts"]
         for finding, written in zip(self.findings, body["findings"], strict=True):
             finding.as_they_came(written)
             for part, shown in zip(finding.parts, written["parts"], strict=True):
@@ -353,6 +400,7 @@ class Record(_Model):
     def computed_digest(self) -> str:
         """sha256 over the canonical JSON of everything that does not depend on the machine or the hour."""
         body = self._body(exclude=set(VOLATILE))
+        body["ruleset"].pop("texts", None)
         if body["score"] and body["score"]["nll"] is None:
             del body["score"]["nll"]  # records that are older than this field keep their digest
         if body["audit"] is None:
@@ -366,6 +414,18 @@ class Record(_Model):
         """A copy whose `digest` field holds its own digest."""
         return self.model_copy(update={"digest": self.computed_digest()})
 
+    def placed(self, file: Path, submission: Path | None = None) -> Record:
+        """A copy that knows where it is written and where its submission lies, seen from the folder of this process.
+
+        That is what a replay is told, see `harness.report.view.replay`; the digest does not depend on it.
+        """
+        here = Path.cwd()
+        seen = {name: path for name, path in (("record", file), ("submission", submission)) if path is not None}
+        places = {name: os.path.relpath(path, here).encode(errors="replace").decode() for name, path in seen.items()}
+        known = self.environment.get(PLACES)
+        places = {**(known if isinstance(known, dict) else {}), **places}
+        return self.model_copy(update={"environment": {**self.environment, PLACES: places}})
+
     def to_json(self) -> str:
         """The record as it is written: indented, field order kept, newline at the end."""
         body = self._body()
@@ -378,8 +438,6 @@ class Record(_Model):
         Raises:
             UsageError: the file is missing, is not JSON, or does not fit the schema.
         """
-        from harness.errors import UsageError
-
         if path.is_dir():
             path = path / "record.json"
         try:

@@ -102,6 +102,7 @@ def hunt(
         return Hunted(Status.INCONCLUSIVE, headline, found)
     finding = finding.model_copy(update={"power": [*finding.power, *metrics_of(power(found))]})
     record = record_of(folder, dataset, sealed, seed, evidence, [finding], options, time.monotonic() - started)
+    record = record.placed(out / "record.json", folder.path)
     formats.save(record, out, options.ruleset)
     return Hunted(Status.FAIL, _caught(found), found, record)
 

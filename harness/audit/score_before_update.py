@@ -122,6 +122,7 @@ def check(evidence: Evidence) -> Finding:
                 "shift": probe.shift,
                 "tolerance": evidence.flip_tolerance,
                 "affected": [{"position": p, "before": b, "after": a} for p, b, a, _ in leaking[0].violations[:20]],
+                **({"others": [list(other) for other in probe.others]} if probe.others else {}),
                 **({} if probe.split else {"split": False}),
             },
         )
@@ -264,6 +265,7 @@ def _state_witness(evidence: Evidence, result: ProbeResult, low: int, high: int,
             "token_class": probe.token_class,
             "state": parts,
             "before_rows": [low, high],
+            **({"others": [list(other) for other in probe.others]} if probe.others else {}),
             **({} if probe.split else {"split": False}),
         },
     )

@@ -110,6 +110,7 @@ def papers(path: Path, settings: Settings, out: Path) -> Made:
         UsageError: the folder is empty.
     """
     record = record_of(lint(path, settings.ruleset), settings.ruleset)
+    record = record.placed(out / "record.json", path)
     _write(record, settings, out)
     return Made(record)
 
