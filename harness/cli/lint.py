@@ -12,9 +12,8 @@ from harness import rules
 from harness.cli.options import FILE, JudgingOptions, OutputOptions, takes
 from harness.files import write_atomically
 from harness.folder import safe_name
-from harness.papers import records, table
-from harness.papers.linting import lint, lint_all
-from harness.papers.recording import record_of
+from harness.papers import significance, table
+from harness.papers.linting import lint, lint_all, record_of
 from harness.report import terminal
 
 
@@ -61,7 +60,7 @@ def _previous(folder: Path | None, ruleset: rules.Ruleset) -> tuple[str, Sequenc
     if folder is None:
         return None
     before = lint(folder, ruleset)
-    scores = list(records.scores(before.case).values())
+    scores = list(significance.scores(before.case).values())
     claimed = before.claims.val_bpb
     if not scores and claimed is None:
         raise click.UsageError(f"{folder} holds no score to beat")

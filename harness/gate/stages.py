@@ -27,8 +27,7 @@ from harness.gate.export import Exported
 from harness.gate.keys import device, key
 from harness.gate.store import Store, mark, take
 from harness.papers import linting
-from harness.papers.linting import lint
-from harness.papers.recording import record_of
+from harness.papers.linting import lint, record_of
 from harness.progress import Progress
 from harness.record import Record, Status
 from harness.report import formats

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from harness.audit.clocks import CALIBRATION, OUTSIDE
 from harness.audit.practices import Seen, ruled
-from harness.papers.case import Case, finding, if_claimed
+from harness.papers.collect import Case, finding, if_claimed
 from harness.papers.logs import Metric as Evaluation
 from harness.papers.logs import Run
 from harness.papers.metadata import Claimed

@@ -6,10 +6,10 @@ import dataclasses
 from pathlib import Path
 
 from harness.audit.replays import Replay, outcome, unchanged, wanted
+from harness.papers.collect import Case, open_case
+from harness.papers.linting import judge
 from harness.record import Finding, Record
 from harness.rules import Ruleset
-from harness.papers.case import Case
-from harness.papers.linting import judge, open_case
 
 
 def replay_papers(record: Record, finding_id: str, folder: Path, ruleset: Ruleset) -> Replay:

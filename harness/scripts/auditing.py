@@ -16,7 +16,7 @@ from harness import rules
 from harness.audit import recording
 from harness.audit.recording import Ran, Terms
 from harness.papers import linting
-from harness.papers.case import Case
+from harness.papers.collect import Case
 from harness.progress import Progress
 from harness.record import (
     DataInfo,

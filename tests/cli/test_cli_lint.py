@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from benchmarks import papers
 from harness.cli import cli
-from harness.papers import survey
 from harness.record import Record
 from tests.papers.papers import folder, three
 
@@ -80,7 +80,7 @@ def test_the_survey_counts_and_lists(
 ) -> None:
     folder(tmp_path / "17", name="fine")
     folder(tmp_path / "18", three(text_bytes=176_332_748), name="inflated")
-    monkeypatch.setattr("sys.argv", ["survey", str(tmp_path)])
-    survey.main()
+    monkeypatch.setattr("sys.argv", ["papers", str(tmp_path)])
+    papers.main()
     output = capsys.readouterr().out
     assert "2 folders." in output and "| #18 inflated | byte-accounting FAIL |" in output and "#17 fine" not in output

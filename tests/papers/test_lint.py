@@ -18,8 +18,7 @@ from harness import rules
 from harness.audit import statistics
 from harness.errors import UsageError
 from harness.papers import known
-from harness.papers.linting import CHECKS, Linted, lint, lint_all
-from harness.papers.recording import record_of
+from harness.papers.linting import CHECKS, Linted, lint, lint_all, record_of
 from harness.record import Finding, Record, Status
 from tests.papers.papers import SCRIPT, Log, folder, three
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.audit.practices import Seen, ruled
-from harness.papers.case import Case, finding, if_claimed
+from harness.papers.collect import Case, finding, if_claimed
 from harness.papers.logs import Run
 from harness.papers.reading import Number, Quote
 from harness.record import Finding, Metric, Status

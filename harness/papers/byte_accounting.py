@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.papers import known
-from harness.papers.case import Case, finding
+from harness.papers.collect import Case, finding
 from harness.papers.headline import Carried
 from harness.papers.logs import Metric as Evaluation
 from harness.papers.logs import Run

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 
 from harness.papers import known
-from harness.papers.case import Case, finding
+from harness.papers.collect import Case, finding
 from harness.papers.reading import Number, Quote
 from harness.record import Finding, Status
 

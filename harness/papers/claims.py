@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from harness.audit import statistics
-from harness.papers.case import Case, finding
+from harness.papers.collect import Case, finding
 from harness.papers.headline import fits
 from harness.papers.logs import Run
 from harness.papers.metadata import SeedClaim

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.audit import statistics
-from harness.papers.case import Case, finding
+from harness.papers.collect import Case, finding
 from harness.papers.known import implied_width
 from harness.papers.reading import Number, Quote
 from harness.record import Finding, Metric, Status
