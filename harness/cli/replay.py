@@ -15,10 +15,10 @@ from harness.audit.replays import Replay, wanted
 from harness.cli.options import FILE, DataOptions, RulesetOptions, SandboxOptions, given, names_of, refuse, takes
 from harness.errors import UsageError
 from harness.folder import open_folder
+from harness.papers.replaying import replay_papers
 from harness.progress import Progress
 from harness.record import PLACES, Record
 from harness.scripts.auditing import ScriptOptions
-from harness.papers.replaying import replay_papers
 from harness.scripts.replaying import replay_script
 
 _KINDS = {"script": "a script", "evidence": "papers"}

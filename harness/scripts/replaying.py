@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from harness.audit.replays import Again, Replay, outcome, unchanged, wanted
+from harness.papers.replaying import replay_papers
 from harness.progress import Progress
 from harness.record import ALLOWED, Finding, Record, Witness
 from harness.referee.comparator import ROUNDING
@@ -23,7 +24,6 @@ from harness.scripts import judging, recurring, trace
 from harness.scripts import streams as data
 from harness.scripts.auditing import Prepared, ScriptOptions, data_sha256, prepare, sources_of
 from harness.scripts.checks.evidence import RECURS, Flip, ScriptEvidence
-from harness.papers.replaying import replay_papers
 from harness.scripts.explaining import with_quotes
 from harness.scripts.gathering import SLOW, Gathered, Runner, fork_event, gather
 from harness.scripts.running import ForkPoint, Played, same_variant, set_variant
