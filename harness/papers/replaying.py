@@ -40,5 +40,5 @@ def _against(case: Case, recorded: Finding) -> Case:
     data = recorded.witness.data if recorded.witness else {}
     if recorded.id != "significance" or "previous" not in data:
         return case
-    name = str(recorded.metrics.get("previous_record", "the record before"))
+    name = str(recorded.value("previous_record") or "the record before")
     return dataclasses.replace(case, previous=(name, [float(value) for value in data["previous"]]))
