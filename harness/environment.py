@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import os
 import platform
@@ -12,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from harness import __version__, git
+from harness.files import digest
 from harness.record import HarnessInfo
 
 _PACKAGES = ("torch", "numpy", "sentencepiece", "brotli", "safetensors", "pydantic")
@@ -29,11 +29,7 @@ def harness_info() -> HarnessInfo:
 @cache
 def harness_sha256() -> str:
     """sha256 over names and bytes of the running harness's own files: a change that is not committed counts too."""
-    digest = hashlib.sha256()
-    for name, content in own_files().items():
-        digest.update(f"{len(name)}:{name}:{len(content)}:".encode())
-        digest.update(content)
-    return digest.hexdigest()
+    return digest(own_files())
 
 
 def own_files() -> dict[str, bytes]:

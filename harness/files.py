@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import stat
 import tempfile
@@ -106,6 +107,20 @@ def is_regular(path: Path) -> bool:
         return stat.S_ISREG(path.lstat().st_mode)
     except OSError:
         return False
+
+
+def sha256(path: Path) -> str:
+    """Of the bytes of one of our own files, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def digest(contents: Mapping[str, bytes]) -> str:
+    """sha256 over names and bytes of files, in their order, in hexadecimal."""
+    made = hashlib.sha256()
+    for name, content in contents.items():
+        made.update(f"{len(name)}:{name}:{len(content)}:".encode())
+        made.update(content)
+    return made.hexdigest()
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -15,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import to_jsonable_python
 
 from harness.errors import UsageError
-from harness.files import Copy, is_regular, read, start, walk
+from harness.files import Copy, digest, is_regular, read, start, walk
 
 #: Files that describe a submission rather than being part of what runs. The box does not see them.
 _PROSE = {"README.md", "submission.json", "LICENSE", "requirements.txt"}
@@ -131,7 +130,6 @@ def open_folder(path: Path) -> Folder:
     for needed in ("submission.json", "submission.py"):
         if not _there(path / needed):
             raise UsageError(f"{path} has no {needed}; `harness new NAME` scaffolds a working submission")
-    digest = hashlib.sha256()
     sizes = []
     contents = {}
     for found in walk(path):
@@ -143,13 +141,11 @@ def open_folder(path: Path) -> Folder:
             continue  # what a README says changes neither the artifact nor a verdict
         content = read(path, name)
         sizes.append((name, len(content)))
-        digest.update(f"{len(name)}:{name}:{len(content)}:".encode())
-        digest.update(content)
         contents[name] = content
     absolute = path.resolve()
     metadata = _metadata(path / "submission.json", contents["submission.json"])
     kept = {name: content for name, content in contents.items() if _counts(name)}
-    return Folder(absolute, absolute.name, metadata, digest.hexdigest(), tuple(sizes), kept)
+    return Folder(absolute, absolute.name, metadata, digest(contents), tuple(sizes), kept)
 
 
 def _counts(name: str) -> bool:

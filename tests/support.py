@@ -6,11 +6,13 @@ import importlib.util
 import json
 import random
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 
 from harness.adapters.collect import run
 from harness.adapters.options import Options
 from harness.corpus.dataset import Dataset, prepare
+from harness.corpus.overlap import word_runs
 from harness.folder import Folder, open_folder
 from harness.kit.submission import Submission
 from harness.progress import Progress
@@ -45,6 +47,12 @@ def tiny_documents(count: int = 60, seed: int = 0) -> list[str]:
         f"Document {index}: " + " ".join(rng.choice(_WORDS) + str(rng.randrange(40)) for _ in range(90)) + "."
         for index in range(count)
     ]
+
+
+def shared_share(text: str, runs: Iterable[str]) -> float:
+    """The share (0 to 1) of the text's distinct 13-word runs that are among `runs`."""
+    own = word_runs(text)
+    return len(own.intersection(runs)) / len(own)
 
 
 def tiny_dataset(folder: Path) -> Dataset:

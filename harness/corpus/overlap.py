@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 #: Words in a run. 13 is the customary length for finding test text in training text (GPT-3, arXiv:2005.14165, app. C).
 RUN = 13
@@ -53,9 +53,3 @@ def unshared(documents: Sequence[str]) -> list[bool]:
             if first != index:
                 alone[first] = alone[index] = False
     return alone
-
-
-def shared_share(text: str, runs: Iterable[str]) -> float:
-    """The share (0 to 1) of the text's distinct 13-word runs that are among `runs`."""
-    own = word_runs(text)
-    return len(own.intersection(runs)) / len(own)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.errors import HarnessError, SubmissionError, UsageError
-from harness.files import write_atomically
+from harness.files import sha256, write_atomically
 from harness.folder import safe_name
 from harness.gate import stages
 from harness.gate.changes import Change, Changes, find
@@ -202,7 +202,7 @@ class _One:
             "headline": _headline(made.record),
             "source": made.source,
             "record": f"{self.judged.folder}/{name}/record.json",
-            "sha256": stages.sha256(file),
+            "sha256": sha256(file),
             "findings": _findings(made.record, bare=name == "papers" and self.judged.kind == "adapter"),
         }
         self.judged.stages.append(Stage.model_validate(stage))

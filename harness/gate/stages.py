@@ -7,7 +7,6 @@ boxes as `harness run` and `harness audit`.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -242,8 +241,3 @@ def _script(path: Path, settings: Settings, out: Path, stage: str, progress: Pro
 def _write(record: Record, settings: Settings, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     formats.save(record, out, settings.ruleset)
-
-
-def sha256(path: Path) -> str:
-    """Of a file's bytes, in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

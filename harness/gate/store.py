@@ -6,14 +6,13 @@ that stops or passes a pull request is made by the run that reports it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.files import write_atomically
+from harness.files import sha256, write_atomically
 from harness.record import Record
 
 ENTRY = "entry.json"
@@ -28,7 +27,7 @@ def in_ci() -> bool:
 
 def mark(folder: Path, key: str) -> None:
     """Say what the record in `folder` belongs to, and what its bytes are; the last thing that is written there."""
-    sums = {name: _sha256(folder / name) for name in _FILES}
+    sums = {name: sha256(folder / name) for name in _FILES}
     write_atomically(folder / ENTRY, json.dumps({"key": key, "sha256": sums}, indent=1).encode())
 
 
@@ -36,7 +35,7 @@ def take(folder: Path, key: str) -> Record | None:
     """The record in `folder`, if it is whole, is what was written there, and belongs to `key`."""
     try:
         entry = json.loads((folder / ENTRY).read_bytes())
-        whole = entry["key"] == key and all(entry["sha256"][name] == _sha256(folder / name) for name in _FILES)
+        whole = entry["key"] == key and all(entry["sha256"][name] == sha256(folder / name) for name in _FILES)
         record = Record.load(folder) if whole else None
     except (OSError, ValueError, KeyError, TypeError, HarnessError):
         return None
@@ -103,7 +102,3 @@ def _replace(target: Path | None, source: Path, names: tuple[str, ...]) -> None:
         raise HarnessError(f"cannot write the cache at {target.parent}: {error.strerror or error}") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

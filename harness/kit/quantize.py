@@ -88,19 +88,6 @@ def quantize(
     return payload, meta | {"hadamard": rotated} if rotated else meta
 
 
-def quantize_rows(matrix: Tensor, cfg: QuantizeConfig) -> tuple[Tensor, Tensor]:
-    """Quantize each row on its own grid, to nearest.
-
-    Args:
-        matrix: float32 [rows, columns], finite.
-        cfg: bits and the settings of the clip.
-
-    Returns:
-        int8 [rows, columns] in -limit..limit and float16 [rows], the grid steps.
-    """
-    return fit(matrix, cfg, lambda scale: to_nearest(matrix, scale, limit_of(cfg.bits)))
-
-
 def _quantized(matrix: Tensor, how: QuantizeConfig, block: int, hessian: Tensor | None) -> tuple[Tensor, Tensor]:
     hessian = None if hessian is None else hessian.detach().cpu().double()
     if block > 1:

@@ -96,20 +96,6 @@ def saving(stream: NullStream, trace: Trace, vocab_size: int) -> Saving:
     return Saving(total, int(drawn.sum()), int((drawn & (trace.order < 0)).sum()))
 
 
-def saving_of_total(stream: NullStream, total_nll: float, *, rounding: float = 0.0) -> Saving:
-    """The same from a reported total loss alone, where there are no rows to look at.
-
-    Args:
-        stream: what was scored.
-        total_nll: nats, summed over all tokens but x_0. Tokens that were fixed in advance are charged too, which only
-            weakens the test.
-        rounding: by how much the total may be too small because it was printed in few digits, nats: half a unit of
-            the last digit, times the tokens where the number is a mean.
-    """
-    drawn = ~stream.fixed
-    return Saving(-total_nll - rounding - float(stream.log_p[drawn].sum()), int(drawn.sum()), 0)
-
-
 def fill(layout: Layout, begins: Ints, sample: Sampler, source: str) -> NullStream:
     """Draw every token that the layout leaves open, in lanes side by side that are joined in the end.
 

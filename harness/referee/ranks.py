@@ -119,8 +119,6 @@ class RankedEvaluation:
         self._digests: list[tuple[int, ...]] = [(0,) * len(STATE)] * len(ranks)
         self._told = self._digests[0]
         self._committed = 0
-        #: Rows that were committed before the latest exchange: no read after it can have moved them.
-        self.settled = 0
 
     @property
     def finished(self) -> bool:
@@ -186,7 +184,6 @@ class RankedEvaluation:
             if rank.finished:
                 other = next(i for i, rank in enumerate(self.ranks) if rank.waiting)
                 raise SubmissionError(f"rank {other} waits at a collective operation, but rank {index} has ended")
-        self.settled = self._committed
         for rank in self.ranks:
             rank.go()
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from markupsafe import Markup
 
-from harness.report.svg import Axis, chart, el, num, short, text, ticks
+from harness.report.svg import Axis, Figure, chart, el, num, short, text, ticks, title
 from harness.text import bpb, brief, clean, finite, number, real
-
-Figure = Mapping[str, Any]
 
 _POINTS, _PARTS = 40, 12
 
@@ -67,7 +62,7 @@ def dots(figure: Figure, ident: str) -> Markup:
         if limit is not None:
             marks.append(el("line", x1=_x(axis, limit), x2=_x(axis, limit), y1=y + 5, y2=y + 23, class_="f-limit"))
     marks += [text(short_tick(at), _x(axis, at), height + 18, "middle", "f-tick") for at in inside]
-    return chart(ident, _title(figure), "; ".join(said), height + 24, *marks)
+    return chart(ident, title(figure), "; ".join(said), height + 24, *marks)
 
 
 def parts(figure: Figure, ident: str) -> Markup:
@@ -99,16 +94,12 @@ def parts(figure: Figure, ident: str) -> Markup:
         marks.append(el("text", name, x=18, y=y, class_="f-label"))
         marks.append(text(amount, "100%", y, "end", "f-value", limit=80))
         at += width
-    return chart(ident, _title(figure), "; ".join(said), 24 + len(shown) * _LINE, *marks)
+    return chart(ident, title(figure), "; ".join(said), 24 + len(shown) * _LINE, *marks)
 
 
 def short_tick(value: float) -> str:
     """A tick label of an axis that may be zoomed to the fourth digit."""
     return short(value) if abs(value) >= 1e3 else f"{value:.6g}"
-
-
-def _title(figure: Figure) -> str:
-    return clean(figure.get("title") or "Figure", 160)
 
 
 def _x(axis: Axis, value: float) -> str:

@@ -11,10 +11,24 @@ from markupsafe import Markup
 from harness.report.dots import dots, parts
 from harness.report.facts import Fact, fact
 from harness.report.matrix import flips, timeline
-from harness.report.svg import BOTTOM, TOP, Axis, chart, el, legend, num, plot, short, text, ticks, x_axis, y_axis
+from harness.report.svg import (
+    BOTTOM,
+    TOP,
+    Axis,
+    Figure,
+    chart,
+    el,
+    legend,
+    num,
+    plot,
+    short,
+    text,
+    ticks,
+    title,
+    x_axis,
+    y_axis,
+)
 from harness.text import bpb, brief, clean, finite, number, real
-
-Figure = Mapping[str, Any]
 
 #: More than this is not readable; the rest is counted in the description.
 _BARS, _SERIES, _POINTS = 40, 6, 400
@@ -100,7 +114,7 @@ def bars(figure: Figure, ident: str) -> Markup:
             x = f"{num(max(limit, 0.0) * scale)}%"
             marks.append(el("line", x1=x, x2=x, y1=y + bar - 3, y2=y + bar + _BAR + 3, class_="f-limit"))
     said = "; ".join(f"{name}: {amount}" for name, amount in zip(names, amounts, strict=True))
-    return chart(ident, _title(figure), said, len(shown) * row, *marks)
+    return chart(ident, title(figure), said, len(shown) * row, *marks)
 
 
 def _amount(bar: Mapping[str, Any], limit: float | None, unit: str) -> str:
@@ -146,7 +160,7 @@ def line(figure: Figure, ident: str) -> Markup:
     said = "; ".join(f"{name}: from {number(points[0][1])} to {number(points[-1][1])}" for name, points in series)
     return chart(
         ident,
-        _title(figure),
+        title(figure),
         said,
         TOP + height + BOTTOM,
         legend([(name, f"f-line-{index + 1}") for index, (name, _) in enumerate(series)]),
@@ -164,10 +178,6 @@ _PAINTERS: dict[str, Callable[[Figure, str], Markup]] = {
     "flips": flips,
     "timeline": timeline,
 }
-
-
-def _title(figure: Figure) -> str:
-    return clean(figure.get("title") or "Figure", 160)
 
 
 def _points(xs: Sequence[object], ys: Sequence[object]) -> list[tuple[float, float]]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 from markupsafe import Markup
 
@@ -13,6 +11,7 @@ from harness.report.svg import (
     LEFT,
     TOP,
     Axis,
+    Figure,
     chart,
     el,
     legend,
@@ -25,8 +24,6 @@ from harness.report.svg import (
     y_axis,
 )
 from harness.text import clean, number, real
-
-Figure = Mapping[str, Any]
 
 #: Resolution of the flip matrix: offsets are binned into columns, probes share rows when there are more of them.
 _COLUMNS, _ROWS = 160, 80

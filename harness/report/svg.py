@@ -8,12 +8,16 @@ CSS classes (f-*), so that a chart follows the light and dark themes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from markupsafe import Markup, escape
 
-from harness.text import brief
+from harness.text import brief, clean
+
+#: A figure of a record: plain data.
+Figure = Mapping[str, Any]
 
 #: Plot area, as percentages of the chart's width.
 LEFT, WIDTH = 12.0, 86.0
@@ -47,11 +51,16 @@ def x_percent(share: float) -> str:
     return f"{num(LEFT + WIDTH * share)}%"
 
 
-def chart(ident: str, title: str, description: str, height: int, *children: Markup) -> Markup:
+def title(figure: Figure) -> str:
+    """What a figure is called, made fit to be read."""
+    return clean(figure.get("title") or "Figure", 160)
+
+
+def chart(ident: str, name: str, description: str, height: int, *children: Markup) -> Markup:
     """The outer <svg> with a name and a description for people who do not see it."""
     return el(
         "svg",
-        el("title", title, id=f"{ident}-title"),
+        el("title", name, id=f"{ident}-title"),
         el("desc", description, id=f"{ident}-desc"),
         *children,
         class_="chart",

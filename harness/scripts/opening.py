@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import posixpath
 import re
@@ -13,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from harness.errors import UsageError
-from harness.files import Copy, read, walk
+from harness.files import Copy, digest, read, walk
 from harness.folder import is_adapter, safe_name
 from harness.source.fstrings import lower
 from harness.source.unwrap import Unwrapped, parse, unwrap
@@ -157,10 +156,11 @@ def open_script(path: Path) -> Script:
     metadata_file, claims = _claims(contents, notes) if absolute.is_dir() else (None, {})
     apart = {entry, metadata_file, *logs}
     side = tuple(name for name in names if name not in apart and not _prose(name))
+    judged = {name: one for name, one in contents.items() if name not in _DIGEST_SKIPS and name not in logs}
     return Script(
         path=absolute, folder=folder, name=folder.name if absolute.is_dir() else absolute.stem, entry=entry,
         source=source, shipped=shipped, unwrapped=unwrapped, side=side, logs=tuple(logs), readmes=tuple(readmes),
-        commands=tuple(commands), files=files, sha256=_digest(contents, set(logs)), claims=claims,
+        commands=tuple(commands), files=files, sha256=digest(judged), claims=claims,
         metadata_file=metadata_file, author=_person(claims, ("author",), ("name", "author")),
         github_id=_person(claims, ("github_id", "github"), ("github_id", "github", "login")),
         title=_word(claims.get("name") or claims.get("title") or claims.get("submission_name")),
@@ -273,16 +273,6 @@ def _is_called_log(name: str) -> bool:
     """Whether a text file's own name says that it is a log."""
     own = posixpath.basename(name).lower()
     return own.endswith(".log.txt") or own.endswith(".txt") and (own.startswith(_LOG_NAMES) or "_log" in own[:-4])
-
-
-def _digest(contents: Mapping[str, bytes], logs: set[str]) -> str:
-    digest = hashlib.sha256()
-    for name, content in contents.items():
-        if name in _DIGEST_SKIPS or name in logs:
-            continue
-        digest.update(f"{len(name)}:{name}:{len(content)}:".encode())
-        digest.update(content)
-    return digest.hexdigest()
 
 
 def _claims(contents: Mapping[str, bytes], notes: list[str]) -> tuple[str | None, dict[str, Any]]:

@@ -21,10 +21,11 @@ from harness.cli.run import command as run
 from harness.corpus import commons
 from harness.corpus.dataset import DEFAULT, Dataset, prepare
 from harness.corpus.documents import plain
-from harness.corpus.overlap import shared_share, word_runs
+from harness.corpus.overlap import word_runs
 from harness.corpus.shards import read_shard, split_documents
 from harness.corpus.tokenbytes import document_bytes, true_bytes
 from harness.errors import HarnessError
+from tests.support import shared_share
 
 SOURCES = commons.FILE.with_name("SOURCES.md")
 

@@ -13,12 +13,13 @@ import pytest
 from corpus_helpers import make_documents
 
 from harness.corpus.dataset import Dataset, prepare
-from harness.corpus.overlap import shared_share, word_runs
+from harness.corpus.overlap import word_runs
 from harness.corpus.reference import unigram_bpb, xz_bpb
 from harness.corpus.shards import read_shard, split_documents, write_shard
 from harness.corpus.tokenbytes import byte_table, document_bytes, true_bytes
 from harness.corpus.tokenizer import Tokenizer
 from harness.errors import UsageError
+from tests.support import shared_share
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.corpus.documents import jsonl_documents, module_documents, plain, split, stdlib_documents
-from harness.corpus.overlap import remove_near_duplicates, shared_share, unshared, word_runs
+from harness.corpus.overlap import remove_near_duplicates, unshared, word_runs
 from harness.errors import UsageError
+from tests.support import shared_share
 
 MODULE = b'''"""A module   about things."""
 class Thing:

@@ -19,7 +19,7 @@ import pytest
 import harness
 from harness.corpus.dataset import Dataset
 from harness.errors import UsageError
-from harness.gate import stages
+from harness.files import sha256
 from harness.gate.result import GateResult, json_schema
 from harness.gate.run import Request, gate
 from harness.gate.stages import Settings
@@ -85,7 +85,7 @@ def test_a_clean_one_and_an_offender_at_once_and_a_cache_that_ci_does_not_read(
         for stage in one.stages:
             if stage.record:
                 path = bench.home / "out" / stage.record
-                assert stages.sha256(path) == stage.sha256 and (path.parent / "report.html").is_file()
+                assert sha256(path) == stage.sha256 and (path.parent / "report.html").is_file()
                 assert Record.load(path).verdict == stage.verdict
     summary = (bench.home / "out" / "summary.md").read_text()
     assert summary.index("submissions/bad") < summary.index("submissions/clean") and "❌ FAIL" in summary

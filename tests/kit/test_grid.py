@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.kit.config import Override, QuantizeConfig
-from harness.kit.quantize import SCALE, dequantize, quantize, quantize_rows
+from harness.kit.quantize import SCALE, dequantize, quantize
+from tests.kit.rows import quantize_rows
 
 FREE = {"keep_below": 0, "min_range": 0.0}
 

@@ -21,7 +21,6 @@ from harness.referee.null import (
     permutation,
     permutations,
     saving,
-    saving_of_total,
 )
 from harness.referee.trace import Trace
 
@@ -147,24 +146,6 @@ def test_a_position_without_a_row_counts_as_uniform() -> None:
     trace.order[t] = -1
     found = saving(stream, trace, V)
     assert found.unscored == 1 and found.nats == pytest.approx(-math.log(V) - stream.log_p[t])
-
-
-def test_a_total_loss_alone_is_enough() -> None:
-    stream = drawn(5)
-    total = -float(stream.log_p.sum())
-    assert saving_of_total(stream, total).nats == pytest.approx(0.0, abs=1e-9)
-    assert saving_of_total(stream, total - 30).nats == pytest.approx(30)
-    # A mean that was printed to four digits may be half a unit of the last one too small, for every token.
-    assert saving_of_total(stream, total - 30, rounding=0.5e-4 * 439).nats == pytest.approx(30 - 0.02195)
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.integers(0, 1000), st.floats(0.0, 5.0))
-def test_a_total_never_shows_more_than_rows_do(seed: int, on_fixed: float) -> None:
-    stream = drawn(seed)
-    log_q = np.where(stream.fixed, -on_fixed, stream.log_p + 0.01)
-    trace = scored(stream, log_q)
-    assert saving_of_total(stream, float(trace.nll[1:].sum())).nats <= saving(stream, trace, V).nats + 1e-9
 
 
 def test_a_permutation_is_one() -> None:
