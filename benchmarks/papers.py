@@ -14,7 +14,7 @@ from pathlib import Path
 from harness import rules
 from harness.papers.linting import CHECKS, Linted, lint
 from harness.record import SEVERITY, Status
-from harness.report.text import clean
+from harness.text import clean
 
 _SHOWN = (Status.FAIL, Status.ERROR)
 

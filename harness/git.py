@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError, UsageError
-from harness.report.text import plain
+from harness.text import plain
 
 _SECONDS = 300
 _OBJECT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from harness.report.text import plain
+from harness.text import plain
 
 #: Seconds between two lines of one phase in a log, and of silence before a line says that the phase is still alive.
 EVERY = 3.0

@@ -35,21 +35,9 @@ Word = Literal[
     "SUPPORTED", "CONTRADICTED", "INCOMPLETE", "NOT_CLAIMED",
 ]  # fmt: skip
 
-#: The question that each check answers, by the check's id.
+#: What a check counts for where nothing says so, by its id; all others count for the score. Findings name their
+#: question since there are questions (`harness.audit.check` has that of every check); records from before do not.
 QUESTIONS: dict[str, Question] = {
-    "determinism": "score",
-    "causality": "score",
-    "null-stream": "score",
-    "normalization": "score",
-    "score-before-update": "score",
-    "single-pass": "score",
-    "artifact-independence": "score",
-    "warm-up": "score",
-    "data-split": "score",
-    "document-boundary": "score",
-    "byte-accounting": "score",
-    "isolation": "score",
-    "proof": "score",
     "size-limit": "limits",
     "train-clock": "limits",
     "eval-clock": "limits",
@@ -171,17 +159,17 @@ class Decision:
         return 3 if fail_on_incomplete and self.incomplete else 0
 
 
-def question_of(check: str, status: Status | None = None, *, papers: bool = False) -> Question:
-    """The question that a finding counts for; "score" for a check that nobody knows.
+def question_of(check: str) -> Question:
+    """The question that a finding counts for which does not name it; `check` may end with " (evidence)"."""
+    return QUESTIONS.get(check.removesuffix(_FROM_PAPERS), "score")
 
-    Args:
-        check: its id, with or without " (evidence)".
-        status: what was concluded.
-        papers: it comes from what a folder says of itself. That something is not shown there leaves the claim
-            incomplete and says nothing about the score.
+
+def in_papers(question: Question, status: Status) -> Question:
+    """The question that a finding counts for which comes from what a folder says of itself.
+
+    That something is not shown there leaves the claim incomplete, and says nothing about the score.
     """
-    question = QUESTIONS.get(check.removesuffix(_FROM_PAPERS), "score")
-    return "claim" if papers and question == "score" and status in _OPEN else question
+    return "claim" if question == "score" and status in _OPEN else question
 
 
 def from_papers(check: str, kind: Kind) -> bool:

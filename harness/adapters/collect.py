@@ -27,7 +27,6 @@ from harness.corpus.at_hand import AtHand, look
 from harness.corpus.dataset import Dataset, dealt, default_cache
 from harness.corpus.shards import Tokens
 from harness.errors import SubmissionError
-from harness.files import write_atomically
 from harness.folder import Folder
 from harness.progress import Progress
 from harness.record import (
@@ -51,7 +50,7 @@ from harness.referee.session import full_trace
 from harness.referee.source import Probe, Real
 from harness.referee.trace import Trace, compare
 from harness.referee.wholerow import Start, WholeRow, ask, chosen
-from harness.report import html
+from harness.report import formats
 from harness.sandbox.protocol import Rows
 from harness.sandbox.view import view
 
@@ -97,8 +96,8 @@ def run(
     evidence.trace.save(out / "trace.npz")
     findings = audit.judge(evidence, options.checks)
     record = record_of(folder, evidence.dataset, sealed, seed, evidence, findings, options, time.monotonic() - started)
-    write_atomically(out / "record.json", record.to_json().encode())
-    html.write(record, out / "report.html", {name: rule.text for name, rule in options.ruleset.rule.items()})
+    record = record.placed(out / "record.json", folder.path)
+    formats.save(record, out, options.ruleset)
     return record
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 
 from harness.adapters.options import Options, played
 from harness.adapters.payload import describe
 from harness.adapters.training import Sealed
+from harness.audit import recording
 from harness.audit.evidence import Evidence
+from harness.audit.recording import Ran, Terms
 from harness.corpus.dataset import Dataset
 from harness.corpus.shards import Tokens
-from harness.environment import describe_host, harness_info, started
 from harness.errors import SubmissionError
 from harness.folder import Folder
 from harness.record import (
@@ -25,7 +22,6 @@ from harness.record import (
     Finding,
     Record,
     ReferenceBpb,
-    RulesetInfo,
     Score,
     Status,
     SubmissionInfo,
@@ -33,7 +29,6 @@ from harness.record import (
 from harness.referee.price import price
 from harness.referee.trace import Trace
 from harness.sandbox.protocol import Rows
-from harness.verdict import decide
 
 
 def score_of(trace: Trace, dataset: Dataset) -> tuple[float, float, int, int]:
@@ -69,35 +64,29 @@ def record_of(
     tokens = played(dataset, options.scale)
     loss, bpb, count, size = score_of(evidence.trace, dataset)
     sizes = evidence.sizes
-    decision = decide(findings, "adapter")
     failed = {f.id for f in findings if f.status == Status.FAIL}
     # Hiding the future does not price validation text that is in the weights already.
     leaks = "causality" in failed and "artifact-independence" not in failed
     cost = price(evidence.probes) if leaks and Rows.REALISED not in evidence.trace.kinds else None
     ruleset = options.ruleset
     adapts = any(
-        f.id == "score-before-update"
-        and (f.metrics.get("groups of updates") or f.metrics.get("changes of parameters or registered state"))
-        for f in findings
+        f.id == "score-before-update" and (f.value("update_groups") or f.value("state_changes")) for f in findings
     )
-    return Record(
-        verdict=decision.verdict,
-        exit_code=decision.exit_code(strict=options.strict, fail_on_incomplete=options.fail_on_incomplete),
-        answers=decision.answers,
-        harness=harness_info(),
-        ruleset=RulesetInfo(name=ruleset.name, title=ruleset.title, sha256=ruleset.sha256),
-        submission=SubmissionInfo(
+    return recording.build(
+        SubmissionInfo(
             name=folder.metadata.name,
-            path=_shown(folder.path),
+            path=recording.shown(folder.path),
             track=("B" if adapts else "A") if "score-before-update" in options.checks else None,
             author=folder.metadata.author,
             github_id=folder.metadata.github_id,
             sha256=folder.sha256,
             claims=folder.claims,
         ),
+        findings,
+        Terms(ruleset, options.strict, options.fail_on_incomplete),
+        _data(dataset, tokens, count),
         scale=options.scale,
         seeds=[seed],
-        data=_data(dataset, tokens, count),
         score=Score(
             val_loss=loss,
             val_bpb=bpb,
@@ -119,24 +108,22 @@ def record_of(
         audit=None
         if evidence.audit_seed is None
         else AuditInfo(seed=evidence.audit_seed, chosen=evidence.chosen, depth=evidence.depth),
-        findings=findings,
-        clocks={"train": _rounded(sealed.clocks), "evaluation": _rounded(evidence.clocks.evaluation)},
-        environment={
-            **describe_host(),
-            "sandbox": dataclasses.asdict(evidence.level),
-            "data_spec": options.data_spec,
-            "resumed": sealed.resumed,
-            "peak_memory_bytes": dict(evidence.peak_bytes),
-            "files_searched_for_text": evidence.at_hand.scanned_files if evidence.at_hand else 0,
-            **({"ranks": evidence.ranks} if evidence.ranks > 1 else {}),
-            **({"device": options.device} if options.device != "cpu" else {}),
-        },
-        timing={
-            "started": started(seconds),
-            "seconds": round(seconds, 3),
-            "training_curve": [[step, loss] for step, loss in sealed.curve],
-        },
-    ).sealed()
+        ran=Ran(
+            evidence.level,
+            seconds,
+            evidence.peak_bytes,
+            {"seconds": options.limits.wall_seconds, "memory_bytes": options.limits.memory_bytes},
+            facts={
+                "data_spec": options.data_spec,
+                "resumed": sealed.resumed,
+                "files_searched_for_text": evidence.at_hand.scanned_files if evidence.at_hand else 0,
+                **({"ranks": evidence.ranks} if evidence.ranks > 1 else {}),
+                **({"device": options.device} if options.device != "cpu" else {}),
+            },
+            clocks={"train": sealed.clocks, "evaluation": evidence.clocks.evaluation},
+            timing={"training_curve": [[step, loss] for step, loss in sealed.curve]},
+        ),
+    )
 
 
 def _data(dataset: Dataset, tokens: Tokens, scored: int) -> DataInfo:
@@ -158,15 +145,3 @@ def _data(dataset: Dataset, tokens: Tokens, scored: int) -> DataInfo:
         },
         reference_bpb=ReferenceBpb(unigram=dataset.reference_unigram_bpb, xz=dataset.reference_xz_bpb),
     )
-
-
-def _rounded(clock: Any) -> dict[str, float]:
-    return {name: round(float(seconds), 3) for name, seconds in clock.items()}
-
-
-def _shown(path: Path) -> str:
-    """A path as a record may show it: relative to the working folder, or its last component."""
-    try:
-        return path.relative_to(Path.cwd()).as_posix()
-    except ValueError:
-        return path.name

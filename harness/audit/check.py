@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 from harness.errors import UsageError
 from harness.record import Finding, Status
 from harness.rules import Ruleset
-from harness.verdict import QUESTIONS, Question
+from harness.verdict import Question
 
 E = TypeVar("E")
 
@@ -43,6 +43,7 @@ class Check:
     Attributes:
         id: stable.
         rule: id in the ruleset.
+        question: of the verdict, that it counts for.
         asks: what is asked, one sentence.
         practices: names of practices in the ruleset that it may find.
         on_request: it runs only where it is named, because it costs more than all others together.
@@ -50,14 +51,10 @@ class Check:
 
     id: str
     rule: str
+    question: Question
     asks: str
     practices: tuple[str, ...] = ()
     on_request: bool = False
-
-    @property
-    def question(self) -> Question:
-        """The question of the verdict that it counts for."""
-        return QUESTIONS[self.id]
 
 
 @dataclass(frozen=True)
@@ -82,38 +79,65 @@ _ORDERS = (
 REGISTRY: dict[str, Check] = {
     check.id: check
     for check in (
-        Check("determinism", "noise", "Do two evaluations of the same text give the same rows?"),
-        Check("causality", "C1", "Does a row depend on a token that it must not know?"),
-        Check("null-stream", "C1", "Does the submission beat the entropy of text that nobody can beat it on?"),
-        Check("normalization", "C2", "Is what is charged for a token the probability of a distribution?"),
+        Check("determinism", "noise", "score", "Do two evaluations of the same text give the same rows?"),
+        Check("causality", "C1", "score", "Does a row depend on a token that it must not know?"),
+        Check("null-stream", "C1", "score", "Does the submission beat the entropy of text that nobody can beat it on?"),
+        Check("normalization", "C2", "score", "Is what is charged for a token the probability of a distribution?"),
         Check(
-            "score-before-update", "C3", "Is a token scored before anything learns from it?",
+            "score-before-update",
+            "C3",
+            "score",
+            "Is a token scored before anything learns from it?",
             ("adaptation", "adaptation_before_scoring"),
         ),
-        Check("single-pass", "C4", "Is every position scored exactly once, from left to right?", _ORDERS),
-        Check("artifact-independence", "data", "Would the artifact be another one with other validation text?"),
+        Check("single-pass", "C4", "score", "Is every position scored exactly once, from left to right?", _ORDERS),
         Check(
-            "warm-up", "data", "Was something trained on validation tokens and thrown away?", ("validation_warm_up",)
+            "artifact-independence", "data", "score", "Would the artifact be another one with other validation text?"
         ),
-        Check("data-split", "data", "Is a validation document among the training documents?"),
-        Check("document-boundary", "boundary", "What does the end of a document do to the next one?"),
         Check(
-            "byte-accounting", "metric", "Do the bytes that the loss is divided by belong to the text that was scored?",
+            "warm-up",
+            "data",
+            "score",
+            "Was something trained on validation tokens and thrown away?",
+            ("validation_warm_up",),
+        ),
+        Check("data-split", "data", "score", "Is a validation document among the training documents?"),
+        Check("document-boundary", "boundary", "score", "What does the end of a document do to the next one?"),
+        Check(
+            "byte-accounting",
+            "metric",
+            "score",
+            "Do the bytes that the loss is divided by belong to the text that was scored?",
             ("letter_case",),
         ),
         Check(
-            "size-limit", "size", "Do code and model together fit the limit?", ("byte_convention", "files_not_counted")
+            "size-limit",
+            "size",
+            "limits",
+            "Do code and model together fit the limit?",
+            ("byte_convention", "files_not_counted"),
         ),
         Check(
-            "train-clock", "train_clock", "Did training end in time?", ("calibration_after_cap", "last_step_over_cap")
+            "train-clock",
+            "train_clock",
+            "limits",
+            "Did training end in time?",
+            ("calibration_after_cap", "last_step_over_cap"),
         ),
-        Check("eval-clock", "eval_clock", "Did evaluation end in time?", ("outside_the_timer",)),
-        Check("isolation", "isolation", "Is anything read or reached beyond the artifact and the submission's folder?"),
-        Check("claims", "claims", "Do the submission's claims agree with each other and with what was measured?"),
-        Check("significance", "records", "Is the record before beaten by more than chance?"),
-        Check("proof", "proof", "Does the text come back from a code of the claimed length?", on_request=True),
+        Check("eval-clock", "eval_clock", "limits", "Did evaluation end in time?", ("outside_the_timer",)),
+        Check(
+            "isolation",
+            "isolation",
+            "score",
+            "Is anything read or reached beyond the artifact and the submission's folder?",
+        ),
+        Check(
+            "claims", "claims", "claim", "Do the submission's claims agree with each other and with what was measured?"
+        ),
+        Check("significance", "records", "claim", "Is the record before beaten by more than chance?"),
+        Check("proof", "proof", "score", "Does the text come back from a code of the claimed length?", on_request=True),
     )
-}  # fmt: skip
+}
 
 
 def select(names: str, providers: Mapping[str, Provider[E]]) -> list[str]:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from harness.batch.children import environment, python
 from harness.batch.tasks import Task
-from harness.children import environment, python
 
 #: What the process printed, in the folder of the result.
 SAID = "said.txt"

@@ -17,7 +17,7 @@ from rich.text import Text
 from harness.batch.outcome import WORST, Outcome
 from harness.environment import harness_info
 from harness.files import write_atomically
-from harness.report.text import plain
+from harness.text import plain
 
 SCHEMA = "harness.batch/1"
 _STYLES = {0: "green", 1: "bold red", 2: "yellow", 3: "bold yellow", 4: "bold red"}

@@ -11,10 +11,10 @@ import click
 
 from harness.cli.options import FILE, RUNS
 from harness.errors import UsageError
+from harness.files import write_atomically
 from harness.record import Record
 from harness.report import board
 from harness.report.board import Entry
-from harness.report.page import write_text
 
 #: Where a checkout keeps the records of its reports.
 KEPT = Path("reports/records")
@@ -31,9 +31,9 @@ def command(records: tuple[Path, ...], out: Path, csv: Path | None) -> None:
     """
     paths = find(records or ((KEPT,) if KEPT.is_dir() else (RUNS,)))
     entries = [Entry(Record.load(path), link(path, out)) for path in paths]
-    write_text(out, board.render(entries))
+    write_atomically(out, board.render(entries).encode())
     if csv is not None:
-        write_text(csv, board.to_csv(entries))
+        write_atomically(csv, board.to_csv(entries).encode())
     click.echo(f"{out}: {len(entries)} {'record' if len(entries) == 1 else 'records'}")
 
 

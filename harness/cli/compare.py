@@ -8,9 +8,9 @@ import click
 from rich.console import Console
 
 from harness.cli.options import FILE
+from harness.files import write_atomically
 from harness.record import Record
 from harness.report import compare
-from harness.report.page import write_text
 
 
 @click.command("compare")
@@ -22,5 +22,5 @@ def command(first: Path, second: Path, out: Path | None) -> None:
     left, right = Record.load(first), Record.load(second)
     compare.show(left, right, Console())
     if out is not None:
-        write_text(out, compare.render(left, right))
+        write_atomically(out, compare.render(left, right).encode())
         click.echo(f"\npage      {out}")

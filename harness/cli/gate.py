@@ -15,7 +15,7 @@ from harness.gate.result import FailOn, GateResult, Tier
 from harness.gate.run import Request, gate
 from harness.gate.stages import Settings
 from harness.progress import Progress
-from harness.report.text import bpb, plain
+from harness.text import bpb, plain
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,8 @@ from harness.git import Repository
 from harness.progress import Progress
 from harness.record import SEVERITY, Record, RulesetInfo, Status
 from harness.report import view
-from harness.report.text import plain
 from harness.scripts import judging
+from harness.text import plain
 from harness.verdict import decide
 
 _QUIET = (Status.PASS, Status.NOT_APPLICABLE)

@@ -22,7 +22,6 @@ from harness.audit.check import Need, within
 from harness.corpus.dataset import DEFAULT, Dataset
 from harness.environment import harness_sha256
 from harness.errors import UsageError
-from harness.files import write_atomically
 from harness.folder import Folder, is_adapter, open_folder
 from harness.gate.export import Exported
 from harness.gate.keys import device, key
@@ -31,7 +30,7 @@ from harness.papers import linting
 from harness.papers.linting import lint, record_of
 from harness.progress import Progress
 from harness.record import Record, Status
-from harness.report import html
+from harness.report import formats
 from harness.rules import Ruleset
 from harness.sandbox.box import Sandbox
 from harness.scripts import judging
@@ -110,6 +109,7 @@ def papers(path: Path, settings: Settings, out: Path) -> Made:
         UsageError: the folder is empty.
     """
     record = record_of(lint(path, settings.ruleset), settings.ruleset)
+    record = record.placed(out / "record.json", path)
     _write(record, settings, out)
     return Made(record)
 
@@ -241,8 +241,7 @@ def _script(path: Path, settings: Settings, out: Path, stage: str, progress: Pro
 
 def _write(record: Record, settings: Settings, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / "record.json", record.to_json().encode())
-    html.write(record, out / "report.html", {name: rule.text for name, rule in settings.ruleset.rule.items()})
+    formats.save(record, out, settings.ruleset)
 
 
 def sha256(path: Path) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.report.text import bpb, finite, plain
+from harness.text import bpb, finite, plain
 
 #: Characters that GitHub takes in a comment (65,536), less what is put around the summary.
 COMMENT_LIMIT = 60_000

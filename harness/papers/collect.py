@@ -15,7 +15,7 @@ from harness.papers.headline import Headline, find
 from harness.papers.logs import Run, read_logs
 from harness.papers.metadata import Claims, read_claims
 from harness.papers.reading import Number, Papers, Quote, read
-from harness.record import Finding, Metric, Scalar, Status, Witness
+from harness.record import Finding, Scalar, Status, Value, Witness
 from harness.rules import Ruleset
 
 #: Quotations that a finding shows.
@@ -98,13 +98,12 @@ def if_claimed(case: Case, status: Status) -> Status:
 def finding(
     case: Case,
     check: str,
-    rule: str,
     status: Status,
     headline: str,
     *,
     quotes: Sequence[Quote | Number | None] = (),
-    metrics: Mapping[str, Metric] | None = None,
-    power: Mapping[str, Metric] | None = None,
+    metrics: Mapping[str, Value] | None = None,
+    power: Mapping[str, Value] | None = None,
     data: Mapping[str, Any] | None = None,
     not_covered: Sequence[str] = (),
 ) -> Finding:
@@ -117,7 +116,7 @@ def finding(
         shown = [{"file": one.file, "line": one.line, "text": one.text} for one in told]
         witness = Witness(kind="evidence", summary=headline, data={**(data or {}), "quotes": shown})
     return make(
-        case, check, rule, status, headline,
+        case, check, status, headline,
         metrics={**(metrics or {}), **({"evidence": lines} if lines else {})},
         witness=witness, power=power, not_covered=not_covered,
     )  # fmt: skip

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import __version__
-from harness.audit import check
+from harness.audit import check, recording
 from harness.audit.check import Provider
+from harness.audit.recording import Terms
 from harness.papers import byte_accounting, claims, clocks, data_split, significance, size_limit
 from harness.papers.collect import Case, open_case, same_code
 from harness.papers.metadata import Claims
-from harness.record import DataInfo, Finding, HarnessInfo, Record, RulesetInfo, Status, SubmissionInfo
+from harness.record import DataInfo, Finding, Record, Status, SubmissionInfo
 from harness.rules import Ruleset
-from harness.verdict import Decision, decide, question_of
+from harness.verdict import Decision, decide, in_papers
 
 _NOTHING = hashlib.sha256(b"").hexdigest()
 #: The checks of a folder's papers by id, in the order in which a report should be read.
@@ -113,13 +113,8 @@ def record_of(linted: Linted, ruleset: Ruleset, *, strict: bool = False, fail_on
     tokens = [int(run.val_tokens.value) for run in case.headline.runs if run.val_tokens]
     seeds = {int(run.seed.value) for run in case.headline.runs if run.seed}
     vocab = next((int(v) for run in case.runs if (v := run.settings.get("vocab_size", "")).isdigit()), 0)
-    return Record(
-        verdict=linted.verdict,
-        exit_code=linted.decision.exit_code(strict=strict, fail_on_incomplete=fail_on_incomplete),
-        answers=linted.decision.answers,
-        harness=HarnessInfo(version=__version__),
-        ruleset=RulesetInfo(name=ruleset.name, title=ruleset.title, sha256=ruleset.sha256),
-        submission=SubmissionInfo(
+    return recording.build(
+        SubmissionInfo(
             name=claimed.name or linted.path.resolve().name,
             path=linted.path.name,
             kind="evidence",
@@ -129,9 +124,9 @@ def record_of(linted: Linted, ruleset: Ruleset, *, strict: bool = False, fail_on
             claims=claimed.model_dump(mode="json", exclude_none=True),
             settings=linted.facts,
         ),
-        scale="record" if case.record else "non-record",
-        seeds=sorted(seeds),
-        data=DataInfo(
+        linted.findings,
+        Terms(ruleset, strict, fail_on_incomplete),
+        DataInfo(
             name="not opened; token counts are those of the logs",
             sha256=_NOTHING,
             vocab_size=vocab,
@@ -140,8 +135,9 @@ def record_of(linted: Linted, ruleset: Ruleset, *, strict: bool = False, fail_on
             scored_tokens=0,
             train_tokens=0,
         ),
-        findings=linted.findings,
-    ).sealed()
+        scale="record" if case.record else "non-record",
+        seeds=sorted(seeds),
+    )
 
 
 def facts_of(case: Case) -> dict[str, Any]:
@@ -178,4 +174,4 @@ def facts_of(case: Case) -> dict[str, Any]:
 
 def _of_papers(found: Finding) -> Finding:
     """The question that a finding from papers belongs to: what they do not show is missing evidence of the claim."""
-    return found.model_copy(update={"question": question_of(found.id, found.status, papers=True)})
+    return found.model_copy(update={"question": in_papers(found.question, found.status)})

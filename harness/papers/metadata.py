@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness.audit import claimed
 from harness.papers.reading import Number, Paper, Papers, Quote
-from harness.report.text import clean
 from harness.source import submission_json
+from harness.text import clean
 
 _MOST_SEEDS = 60
 

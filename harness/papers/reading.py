@@ -14,8 +14,8 @@ from pathlib import Path
 
 from harness.errors import UsageError
 from harness.files import start, walk
-from harness.report.text import clean
 from harness.source import submission_json
+from harness.text import clean
 
 #: Bytes that are read of one text file; the longest merged log has 0.2 MB, the longest in a pull request 7 MB.
 MOST_BYTES = 8_000_000

@@ -7,7 +7,7 @@ from markupsafe import Markup
 from harness.record import Record
 from harness.report import view
 from harness.report.svg import el
-from harness.report.text import bpb
+from harness.text import bpb
 
 #: Colours of each tone with enough contrast for white text.
 _COLOURS = {"bad": "#b0261c", "open": "#855300", "good": "#1c6a3b", "mute": "#5a5f67"}

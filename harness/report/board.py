@@ -20,7 +20,7 @@ from harness.report import view
 from harness.report.figures import draw
 from harness.report.page import MAX_BYTES, environment
 from harness.report.significant import beats, losses
-from harness.report.text import brief, clean, prose
+from harness.text import brief, clean, prose
 
 #: Rows of one table; a page holds some hundreds in all.
 _ROWS = 400

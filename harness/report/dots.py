@@ -8,7 +8,7 @@ from typing import Any
 from markupsafe import Markup
 
 from harness.report.svg import Axis, chart, el, num, short, text, ticks
-from harness.report.text import bpb, brief, clean, finite, number, real
+from harness.text import bpb, brief, clean, finite, number, real
 
 Figure = Mapping[str, Any]
 

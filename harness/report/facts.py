@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.report.text import clean, label, number
+from harness.text import clean, label, number
 
 #: Endings of names whose integers identify something and count nothing.
 _NAMES = ("seed", "token", "id", "year", "port", "pid")

@@ -12,7 +12,7 @@ from harness.report.dots import dots, parts
 from harness.report.facts import Fact, fact
 from harness.report.matrix import flips, timeline
 from harness.report.svg import BOTTOM, TOP, Axis, chart, el, legend, num, plot, short, text, ticks, x_axis, y_axis
-from harness.report.text import bpb, brief, clean, finite, number, real
+from harness.text import bpb, brief, clean, finite, number, real
 
 Figure = Mapping[str, Any]
 

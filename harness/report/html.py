@@ -8,21 +8,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
 from harness.errors import HarnessError
-from harness.record import Record
+from harness.record import PLACES, Record
 from harness.report import overview, view
 from harness.report.facts import Budget, fact
 from harness.report.figures import bars, draw
-from harness.report.page import MAX_BYTES, environment, write_text
+from harness.report.page import MAX_BYTES, environment
 from harness.report.sections import Section, anchors, figures, section
-from harness.report.text import bpb
+from harness.text import bpb
 
-__all__ = ["MAX_BYTES", "render", "write"]
+__all__ = ["MAX_BYTES", "render"]
 
 #: Budgets, and figures per finding, that are tried in turn until the page is small enough.
 _BUDGETS = ((Budget(), 12), (Budget(rows=12, text=160, depth=2), 3), (Budget(rows=4, text=80, depth=1), 0))
@@ -50,7 +49,7 @@ def render(record: Record, rules: Mapping[str, str] | None = None) -> str:
             break
     for budget, most in _BUDGETS:
         sections = [
-            section(finding, name, art[:most], rules or {}, budget)
+            section(record, finding, name, art[:most], rules or {}, budget)
             for finding, name, art in zip(findings, names, drawn, strict=True)
         ]
         page = _page(record, sections, budget, most)
@@ -60,20 +59,6 @@ def render(record: Record, rules: Mapping[str, str] | None = None) -> str:
         f"the report would exceed {MAX_BYTES:,} bytes: the record holds {len(record.findings):,} findings; "
         "report each submission on its own"
     )
-
-
-def write(record: Record, path: Path, rules: Mapping[str, str] | None = None) -> None:
-    """Renders a record to a file; an older report is gone first, and a half-written one never appears.
-
-    Raises:
-        HarnessError: the file cannot be written, or no page could show the record.
-    """
-    write_text(path, "")  # an older report is no longer true, whatever comes next
-    try:
-        write_text(path, render(record, rules))
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
 
 
 def _page(record: Record, sections: Sequence[Section], budget: Budget, most: int) -> str:
@@ -133,7 +118,7 @@ def _details(record: Record) -> list[tuple[str, Any]]:
         ("Claims of the submission", record.submission.claims),
         ("Settings", record.submission.settings),
         ("Clocks", record.clocks),
-        ("Environment", record.environment),
+        ("Environment", {name: value for name, value in record.environment.items() if name != PLACES}),
         ("Timing of the harness", record.timing),
         ("Harness", record.harness.model_dump()),
     ]

@@ -24,7 +24,7 @@ from harness.report.svg import (
     x_percent,
     y_axis,
 )
-from harness.report.text import clean, number, real
+from harness.text import clean, number, real
 
 Figure = Mapping[str, Any]
 

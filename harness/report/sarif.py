@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from harness.record import Finding, Record, Status
 from harness.report import view
-from harness.report.text import brief, clean, prose
+from harness.text import brief, clean, prose
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
@@ -94,6 +94,7 @@ def _result(record: Record, finding: Finding, index: int, file: str, line: int, 
             }
         ],
         "partialFingerprints": {"place/v1": mark[:32]},
+        "properties": {"replay": view.replay(record, finding)},
     }
 
 

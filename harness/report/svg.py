@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from harness.report.text import brief
+from harness.text import brief
 
 #: Plot area, as percentages of the chart's width.
 LEFT, WIDTH = 12.0, 86.0

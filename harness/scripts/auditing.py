@@ -13,18 +13,18 @@ from typing import Any
 import numpy as np
 
 from harness import rules
-from harness.environment import describe_host, harness_info, started
-from harness.files import write_atomically
+from harness.audit import recording
+from harness.audit.recording import Ran, Terms
 from harness.papers import linting
+from harness.papers.collect import Case
 from harness.progress import Progress
 from harness.record import (
     DataInfo,
     Finding,
     Record,
-    RulesetInfo,
     SubmissionInfo,
 )
-from harness.report import html
+from harness.report import formats
 from harness.rules import Ruleset
 from harness.sandbox.box import Limits, Sandbox
 from harness.scripts import claimed, judging, lines, streams
@@ -36,7 +36,6 @@ from harness.scripts.scale import Tiny, tiny
 from harness.scripts.settings import Settings, read_settings
 from harness.scripts.streams import Streams
 from harness.scripts.vocabulary import sentencepiece_model
-from harness.verdict import decide
 
 SCALE = "tiny"
 
@@ -89,6 +88,49 @@ class Audited:
     explanations: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A script that is read and made small, before anything of it is run.
+
+    Attributes:
+        script: what was opened.
+        case: what stands beside it; None for a bare file.
+        settings: submitted ones, or those asked for.
+        small: what of them was made small.
+        runner: plays it.
+    """
+
+    script: Script
+    case: Case | None
+    settings: Settings
+    small: Tiny
+    runner: Runner
+
+
+def prepare(path: Path, options: ScriptOptions, logs: Path, progress: Progress) -> Prepared:
+    """Read the script at `path` and make it small; what its runs will print goes into `logs`.
+
+    Raises:
+        UsageError: there is no script, or an override names a setting that it does not read.
+    """
+    script = open_script(path)
+    case = claimed.case_of(script, options.ruleset)
+    claim = claimed.find(case)
+    settings = read_settings(script, options.env, claim)
+    small = tiny(settings, script)
+    runner = Runner(
+        _playable(script, small),
+        streams.make(small.vocab_size, options.tokens, seed=options.seed),
+        options.limits,
+        options.sandbox,
+        logs,
+        options.ranks,
+        claimed=frozenset() if options.env else claim.labels,
+        note=lambda text: progress.note(text),
+    )
+    return Prepared(script, case, settings, small, runner)
+
+
 def audit_script(path: Path, options: ScriptOptions, out: Path, progress: Progress) -> Audited:
     """Audit the script at `path`; record.json, report.html, observed.npz and logs go into `out`.
 
@@ -98,40 +140,34 @@ def audit_script(path: Path, options: ScriptOptions, out: Path, progress: Progre
     """
     started = time.monotonic()
     progress.phase("read", "source, settings and evidence")
-    script = open_script(path)
-    case = claimed.case_of(script, options.ruleset)
-    claim = claimed.find(case)
-    settings = read_settings(script, options.env, claim)
-    small = tiny(settings, script)
+    prepared = prepare(path, options, out, progress)
+    script, case, settings, small = prepared.script, prepared.case, prepared.settings, prepared.small
+    made = prepared.runner.streams
     out.mkdir(parents=True, exist_ok=True)
     for stale in ("record.json", "report.html", "observed.npz"):
         (out / stale).unlink(missing_ok=True)
-    made = streams.make(small.vocab_size, options.tokens, seed=options.seed)
     static = linting.judge(case).findings if case is not None else []
     progress.done(f"{len(settings.submitted)} settings differ from the defaults, {len(small.changed)} made small")
     progress.phase("run", "the unmodified script at a tiny size")
-    runner = Runner(
-        _playable(script, small),
-        made,
-        options.limits,
-        options.sandbox,
-        out,
-        options.ranks,
-        claimed=frozenset() if options.env else claim.labels,
-        note=lambda text: progress.note(text),
+    gathered = gather(
+        prepared.runner, options.ruleset, seed=options.seed, flips=options.flips, adapted=len(small.changed)
     )
-    gathered = gather(runner, options.ruleset, seed=options.seed, flips=options.flips, adapted=len(small.changed))
     sources = sources_of(script)
     findings = [with_quotes(item, sources) for item in judging.judge(gathered.evidence, options.checks)]
     wanted = [item for item in static if options.checks is None or item.id in options.checks]
     findings = judging.merge(findings, wanted)
     record = _record(script, settings, small, made, gathered, findings, options, time.monotonic() - started)
+    record = record.placed(out / "record.json", script.path)
     arrays = gathered.observed.to_arrays()
     np.savez_compressed(out / "observed.npz", *arrays)
-    write_atomically(out / "record.json", record.to_json().encode())
-    html.write(record, out / "report.html", {name: rule.text for name, rule in options.ruleset.rule.items()})
+    formats.save(record, out, options.ruleset)
     progress.done(record.verdict.value)
     return Audited(record, tuple(line for item in findings for line in explain(item, sources)))
+
+
+def data_sha256(made: Streams) -> str:
+    """What names the text of a run in its record: sha256 over the validation stream and its flip."""
+    return hashlib.sha256(made.validation.tobytes() + made.flipped.tobytes()).hexdigest()
 
 
 def sources_of(script: Script) -> dict[str, str]:
@@ -163,21 +199,15 @@ def _record(
     options: ScriptOptions,
     seconds: float,
 ) -> Record:
-    decision = decide(findings, "script")
     evidence = gathered.evidence
     adapts = evidence.main is not None and bool(evidence.base.ledger(evidence.main).trained.any())
     claims = {name: value for name, value in script.claims.items() if _plain(value)}
     if script.claimed_bpb is not None:
         claims["val_bpb"] = script.claimed_bpb
-    return Record(
-        verdict=decision.verdict,
-        exit_code=decision.exit_code(strict=options.strict, fail_on_incomplete=options.fail_on_incomplete),
-        answers=decision.answers,
-        harness=harness_info(),
-        ruleset=RulesetInfo(name=options.ruleset.name, title=options.ruleset.title, sha256=options.ruleset.sha256),
-        submission=SubmissionInfo(
+    return recording.build(
+        SubmissionInfo(
             name=script.title or script.name,
-            path=_shown(script.path),
+            path=recording.shown(script.path),
             kind="script",
             track=None if evidence.main is None else "B" if adapts else "A",
             author=script.author,
@@ -186,11 +216,11 @@ def _record(
             claims=claims,
             settings=_settings(script, settings, small, options),
         ),
-        scale=SCALE,
-        seeds=[options.seed],
-        data=DataInfo(
+        findings,
+        Terms(options.ruleset, options.strict, options.fail_on_incomplete),
+        DataInfo(
             name="synthetic stream of unique tokens",
-            sha256=hashlib.sha256(made.validation.tobytes() + made.flipped.tobytes()).hexdigest(),
+            sha256=data_sha256(made),
             vocab_size=made.vocab_size,
             tokenizer_sha256=hashlib.sha256(sentencepiece_model(made.vocab_size)).hexdigest(),
             documents=len(made.bos_positions),
@@ -200,15 +230,16 @@ def _record(
             train_tokens=len(made.train),
             facts={"passes": _passes(gathered), **_facts(gathered)},
         ),
-        findings=findings,
-        clocks={},
-        environment={
-            **describe_host(),
-            "sandbox": dataclasses.asdict(gathered.level),
-            "peak_memory_bytes": {"base run": evidence.peak_bytes},
-        },
-        timing={"started": started(seconds), "seconds": round(seconds, 2), **evidence.seconds},
-    ).sealed()
+        scale=SCALE,
+        seeds=[options.seed],
+        ran=Ran(
+            gathered.level,
+            seconds,
+            {"base run": evidence.peak_bytes},
+            {"seconds": options.limits.wall_seconds, "memory_bytes": options.limits.memory_bytes},
+            timing=evidence.seconds,
+        ),
+    )
 
 
 def _settings(script: Script, settings: Settings, small: Tiny, options: ScriptOptions) -> dict[str, Any]:
@@ -282,10 +313,3 @@ def _plain(value: object) -> bool:
     if isinstance(value, list | tuple):
         return all(_plain(item) for item in value)
     return True
-
-
-def _shown(path: Path) -> str:
-    try:
-        return path.resolve().relative_to(Path.cwd()).as_posix()
-    except ValueError:
-        return path.name

@@ -12,13 +12,13 @@ import base64
 import binascii
 import bz2
 import codecs
-import importlib
 import lzma
 import zlib
 from collections.abc import Callable
 from typing import Any
 
 import brotli
+import zstandard
 
 #: Reads a file next to the script: relative name as written -> its bytes, or None.
 Sibling = Callable[[str], bytes | None]
@@ -78,7 +78,7 @@ class Literals:
             return self._value(node)
         except (ValueError, TypeError, LookupError, OverflowError, MemoryError, EOFError) as error:
             raise Unknown(f"it does not decode: {_short(error)}") from None
-        except (lzma.LZMAError, zlib.error, brotli.error, OSError) as error:
+        except (lzma.LZMAError, zlib.error, brotli.error, zstandard.ZstdError, OSError) as error:
             raise Unknown(f"it does not decompress: {_short(error)}") from None
         except RecursionError:
             raise Unknown("it is nested too deep") from None
@@ -251,10 +251,6 @@ def decompress(kind: str, arguments: list[Any], options: dict[str, Any], limit: 
             if not piece:
                 break
     else:
-        try:
-            zstandard = importlib.import_module("zstandard")
-        except ImportError:
-            raise Unknown("it is packed with zstandard, which is not installed here") from None
         out = zstandard.ZstdDecompressor().stream_reader(data).read(limit + 1)
     if len(out) > limit:
         raise Unknown(f"it unpacks to more than {limit:,} bytes")

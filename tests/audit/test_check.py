@@ -9,14 +9,10 @@ from typing import Any
 import pytest
 
 from harness import audit, rules
-from harness.audit.check import REGISTRY, Check, Need, Provider, explained, judge, needs, select, within
-from harness.audit.evidence import Evidence, finding
+from harness.audit.check import REGISTRY, Need, Provider, explained, judge, needs, select, within
 from harness.cli.explain import COLLECTORS
-from harness.corpus.dataset import Dataset
 from harness.errors import UsageError
-from harness.record import Finding, Status, Witness
-from harness.verdict import QUESTIONS, decide
-from tests.audit.evidence_builder import evidence
+from harness.record import Finding, Status
 
 DOCS = Path(__file__).parents[2] / "docs" / "checks"
 
@@ -48,26 +44,6 @@ def test_what_is_gathered_follows_from_what_is_asked() -> None:
     assert needs(["causality", "isolation"], audit.CHECKS) == {Need.SECOND_RUN, Need.FLIPS, Need.AT_HAND}
     assert "causality" not in within([Need.SECOND_RUN], audit.CHECKS)
     assert "determinism" in within([Need.SECOND_RUN], audit.CHECKS)
-
-
-def test_a_new_check_is_an_entry_a_question_and_a_provider(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What CONTRIBUTING says is all that it takes."""
-
-    def odd(evidence: Evidence) -> Finding:
-        length = len(evidence.dataset.validation)
-        status = Status.FAIL if length % 2 else Status.PASS
-        witness = Witness(kind="rule", summary="odd") if length % 2 else None
-        return finding(evidence, "evenness", "metric", status, f"{length:,} tokens", witness=witness)
-
-    monkeypatch.setitem(QUESTIONS, "evenness", "claim")
-    monkeypatch.setitem(REGISTRY, "evenness", Check("evenness", "metric", "Is the number of tokens even?"))
-    monkeypatch.setitem(audit.CHECKS, "evenness", Provider(odd))
-    assert "evenness" in audit.select("all") and audit.select("evenness") == ["evenness"]
-    (found,) = audit.judge(evidence(dataset), ["evenness"])
-    odd_length = len(dataset.validation) % 2
-    assert (found.question, found.status) == ("claim", Status.FAIL if odd_length else Status.PASS)
-    assert decide([found]).answers.claim.answer == ("CONTRADICTED" if odd_length else "SUPPORTED")
-    assert "Is the number of tokens even?" in explained("evenness", rules.load(), COLLECTORS)
 
 
 def test_a_check_that_breaks_is_an_error_and_the_others_go_on() -> None:

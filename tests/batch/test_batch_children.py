@@ -13,10 +13,10 @@ import pytest
 
 import harness
 from harness.batch import cluster
+from harness.batch.children import environment, python
 from harness.batch.outcome import settle
 from harness.batch.playing import Ended, Playing
 from harness.batch.tasks import Task, task_of
-from harness.children import environment, python
 from tests.batch.batches import linting, write_script
 
 #: A package and a module that would be found first if the working folder were searched.

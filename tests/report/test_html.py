@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 import harness.report
 from harness.errors import HarnessError
 from harness.record import Record, Status
-from harness.report.html import MAX_BYTES, render, write
+from harness.report.html import MAX_BYTES, render
 from harness.report.sections import anchors
 
 from . import records
@@ -109,8 +108,9 @@ def spoiled(tail: str) -> Record:
             free[f"{name}{tail}"] = free.pop(name)
     body["submission"]["claims"]["val_bpb"] = f"about 1.08{tail}"
     for finding in body["findings"]:
-        for part in ("metrics", "power", "figures"):
-            finding[part] = {f"{name}{tail}": value for name, value in finding[part].items()}
+        for part in ("metrics", "power"):
+            finding[part] = [{**one, "label": f"{one['label']}{tail}"} for one in finding[part]]
+        finding["figures"] = {f"{name}{tail}": value for name, value in finding["figures"].items()}
         if finding["witness"]:
             finding["witness"]["data"][f"more{tail}"] = tail
     return Record.model_validate(body)
@@ -221,7 +221,7 @@ def test_a_section_holds_rule_witness_replay_power_gaps_and_remedy() -> None:
 
 def test_the_key_number_is_the_first_that_is_no_limit() -> None:
     record = records.passing()
-    record.findings[7].metrics = {"limit, bytes": 16_000_000, "note": "x", "total_bytes": 7}
+    record.findings[7].metrics = records.numbers(limit_bytes=16_000_000, note="x", total_bytes=7)
     assert 'class="key">total bytes <b>7</b>' in render(record)
 
 
@@ -308,29 +308,6 @@ def test_anchors_are_check_ids_unique_and_never_the_pages_own() -> None:
     assert made[:3] == ["causality", "causality--2", "size-limit"]
     assert len(set(made)) == len(made)
     assert not any(name.startswith("page") for name in made)
-
-
-def test_writing_replaces_an_older_report(tmp_path: Path) -> None:
-    path = tmp_path / "report.html"
-    path.write_text("older")
-    write(records.passing(), path)
-    assert path.read_text() == render(records.passing())
-    assert os.listdir(tmp_path) == ["report.html"]
-
-
-def test_a_failed_report_leaves_no_older_one_behind(tmp_path: Path) -> None:
-    path = tmp_path / "report.html"
-    path.write_text("older")
-    record = records.passing()
-    record.findings = record.findings * 60
-    with pytest.raises(HarnessError):
-        write(record, path)
-    assert os.listdir(tmp_path) == []
-
-
-def test_an_unwritable_place_is_named_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(HarnessError, match=r"^cannot write the report .*missing.report\.html: No such file"):
-        write(records.passing(), tmp_path / "missing" / "report.html")
 
 
 def luminance(colour: str) -> float:

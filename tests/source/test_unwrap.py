@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import brotli
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,6 +57,10 @@ WRAPPERS: dict[str, Callable[[bytes], str]] = {
     "bz2 hex": lambda code: f"import bz2\nexec(bz2.decompress(bytes.fromhex({bz2.compress(code).hex()!r})))",
     "brotli": lambda code: (
         f"import base64\nimport brotli\nexec(brotli.decompress(base64.b85decode({_b85(brotli.compress(code))!r})))"
+    ),
+    "zstandard": lambda code: (
+        "import base64\nimport zstandard\n"
+        f"exec(zstandard.decompress(base64.b85decode({_b85(zstandard.compress(code))!r})))"
     ),
     "imported on the spot": lambda code: (
         f"exec(__import__('zlib').decompress(__import__('base64').b64decode({_b64(zlib.compress(code)).decode()!r})))"
@@ -115,12 +120,13 @@ def test_nothing_is_executed(tmp_path, monkeypatch) -> None:
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("compress", [zlib.compress, lzma.compress, bz2.compress, brotli.compress, gzip.compress])
+@pytest.mark.parametrize(
+    "compress", [zlib.compress, lzma.compress, bz2.compress, brotli.compress, gzip.compress, zstandard.compress]
+)
 def test_a_bomb_stops_at_the_limit(compress: Callable[[bytes], bytes]) -> None:
     bomb = compress(b"#" * 3_000_000)
-    module = {zlib.compress: "zlib", lzma.compress: "lzma", bz2.compress: "bz2", brotli.compress: "brotli"}.get(
-        compress, "gzip"
-    )
+    names = {zlib.compress: "zlib", lzma.compress: "lzma", bz2.compress: "bz2", gzip.compress: "gzip"}
+    module = (names | {brotli.compress: "brotli", zstandard.compress: "zstandard"})[compress]
     text = f"import {module}, base64\nexec({module}.decompress(base64.b64decode({base64.b64encode(bomb)!r})))"
     done = unwrap(text, limit=1_000_000)
     assert done.problem is not None and "1,000,000" in done.problem and done.source == text
@@ -132,8 +138,9 @@ def test_marshal_is_refused() -> None:
     assert done.problem is not None and "marshal" in done.problem
 
 
-def test_broken_payloads_say_so() -> None:
-    done = unwrap("import lzma\nexec(lzma.decompress(b'not lzma'))")
+@pytest.mark.parametrize("module", ["lzma", "zlib", "bz2", "gzip", "brotli", "zstandard"])
+def test_broken_payloads_say_so(module: str) -> None:
+    done = unwrap(f"import {module}\nexec({module}.decompress(b'not packed at all'))")
     assert done.problem is not None and "line 2" in done.problem
 
 

@@ -18,38 +18,6 @@ from typing import Any
 from harness.scripts.inside.standins.uses import MISSING, module, place, used
 
 
-class _Compressor:
-    """zstandard.ZstdCompressor, by zlib."""
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        pass
-
-    def compress(self, data: Any) -> bytes:
-        used("zstandard")
-        return zlib.compress(bytes(data), 9)
-
-
-class _Decompressor:
-    """zstandard.ZstdDecompressor, by zlib."""
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        pass
-
-    def decompress(self, data: Any, *_: Any, **__: Any) -> bytes:
-        return zlib.decompress(bytes(data))
-
-
-def _zstandard() -> types.ModuleType:
-    return module(
-        "zstandard",
-        ZstdCompressor=_Compressor,
-        ZstdDecompressor=_Decompressor,
-        compress=lambda data, *_, **__: _Compressor().compress(data),
-        decompress=lambda data, *_, **__: zlib.decompress(bytes(data)),
-        MAX_COMPRESSION_LEVEL=22,
-    )
-
-
 def _pack(name: str, pack: Callable[[bytes], bytes], unpack: Callable[[bytes], bytes]) -> types.ModuleType:
     def compress(data: Any, *_: Any, **__: Any) -> bytes:
         used(name)
@@ -91,10 +59,8 @@ def _psutil() -> types.ModuleType:
 
 
 _MADE: dict[str, Callable[[], Any]] = {
-    "zstandard": _zstandard,
     "zstd": lambda: _pack("zstd", zlib.compress, zlib.decompress),
     "lz4.frame": lambda: (module("lz4"), _pack("lz4.frame", zlib.compress, zlib.decompress)),
-    "brotli": lambda: _pack("brotli", lzma.compress, lzma.decompress),
     "brotlicffi": lambda: _pack("brotlicffi", lzma.compress, lzma.decompress),
     "pyppmd": lambda: _pack("pyppmd", bz2.compress, bz2.decompress),
     "python_minifier": _minifier,

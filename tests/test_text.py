@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.report.facts import Budget, fact
-from harness.report.text import bpb, brief, clean, finite, label, number, plain, prose
+from harness.text import bpb, brief, clean, finite, label, number, plain, prose
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=60)
 

@@ -1,0 +1,86 @@
+"""Every view of one record: how it is made, and what its file beside the record is called.
+
+A new format is a module with a function from record to text, and its entry here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import rules
+from harness.errors import HarnessError
+from harness.files import write_atomically
+from harness.record import Record
+from harness.report import badge, html, junit, markdown, sarif
+from harness.rules import Ruleset
+
+
+@dataclass(frozen=True)
+class View:
+    """One format.
+
+    Attributes:
+        render: from a record, and the texts of its rules by their ids, to the text of the file.
+        file: what it is called beside record.json.
+        what: what it is, as in "NAME is ...".
+    """
+
+    render: Callable[[Record, Mapping[str, str]], str]
+    file: str
+    what: str
+
+
+VIEWS: dict[str, View] = {
+    "html": View(html.render, "report.html", "the report"),
+    "md": View(lambda record, _: markdown.render(record), "summary.md", "a job's summary"),
+    "junit": View(lambda record, _: junit.render(record), "junit.xml", "test cases, one for each check"),
+    "sarif": View(lambda record, _: sarif.render(record), "results.sarif", "what has a file and a line"),
+    "badge": View(lambda record, _: badge.render(record), "badge.svg", "an SVG with verdict and score"),
+}
+
+
+def render(name: str, record: Record, ruleset: Ruleset | None = None) -> str:
+    """A view as text.
+
+    Args:
+        name: of the format, a key of `VIEWS`.
+        record: what it shows.
+        ruleset: that judged; without it, the shipped one of that name and content, where there is one.
+    """
+    return VIEWS[name].render(record, _texts(record, ruleset))
+
+
+def write(name: str, record: Record, path: Path, ruleset: Ruleset | None = None) -> None:
+    """A view as a file. An older one is gone first: it is no longer true, whatever comes next.
+
+    Raises:
+        HarnessError: the file cannot be written, or the view cannot show the record.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise HarnessError(f"cannot write {path}: {error.strerror or error}") from None
+    write_atomically(path, render(name, record, ruleset).encode())
+
+
+def save(record: Record, folder: Path, ruleset: Ruleset) -> None:
+    """The record and its report, as every command leaves them in the folder of a run.
+
+    Raises:
+        HarnessError: a file cannot be written, or no page could show the record.
+    """
+    write_atomically(folder / "record.json", record.to_json().encode())
+    write("html", record, folder / VIEWS["html"].file, ruleset)
+
+
+def _texts(record: Record, ruleset: Ruleset | None) -> dict[str, str]:
+    if ruleset is None:
+        try:
+            ruleset = rules.load(record.ruleset.name)
+        except HarnessError:
+            return {}
+        if ruleset.sha256 != record.ruleset.sha256:
+            return {}
+    return {name: rule.text for name, rule in ruleset.rule.items()}
