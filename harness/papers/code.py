@@ -16,7 +16,6 @@ _MOST_BYTES = 2_000_000
 _SHORT = 200
 #: A string of this length next to an `exec` is a packed program.
 _PACKED = 2_000
-_RUNS = ("exec", "run_path", "execv", "execvp", "Popen", "call", "run")
 #: Files that prepare data or a tokenizer before the contest's clocks start; the size rule does not count them.
 _PREPARES = ("prepare", "download", "tokeniz", "export_", "retokeni", "setup", "upload", "test_", "check_", "sweep")
 
@@ -127,7 +126,8 @@ def _named(tree: ast.Module, papers: Papers) -> list[Paper]:
 def _executed(tree: ast.Module, papers: Papers) -> list[Paper]:
     """Files of the folder that a short script runs in its own place: `exec(open(...))`, runpy, a subprocess."""
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    if len(calls) > _SHORT or not any(_call_name(call) in _RUNS for call in calls):
+    runs = any(_call_name(call) in ("exec", "run_path", "execv", "execvp", "Popen", "call", "run") for call in calls)
+    if len(calls) > _SHORT or not runs:
         return []
     return [paper for paper in _named(tree, papers) if paper.name.endswith(".py")]
 
