@@ -126,7 +126,8 @@ def _named(tree: ast.Module, papers: Papers) -> list[Paper]:
 def _executed(tree: ast.Module, papers: Papers) -> list[Paper]:
     """Files of the folder that a short script runs in its own place: `exec(open(...))`, runpy, a subprocess."""
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    if len(calls) > _SHORT or not any(_call_name(call) in _RUNS for call in calls):
+    runs = any(_call_name(call) in ("exec", "run_path", "execv", "execvp", "Popen", "call", "run") for call in calls)
+    if len(calls) > _SHORT or not runs:
         return []
     return [paper for paper in _named(tree, papers) if paper.name.endswith(".py")]
 

@@ -19,6 +19,7 @@ from harness.audit import statistics
 from harness.errors import UsageError
 from harness.papers import known
 from harness.papers.linting import CHECKS, Linted, lint, lint_all, record_of
+from harness.papers.replaying import replay_papers
 from harness.record import Finding, Record, Status
 from tests.papers.papers import SCRIPT, Log, folder, three
 
@@ -269,6 +270,8 @@ def test_significance_wants_seeds_and_beats_a_previous_record(tmp_path: Path) ->
     worse = lint(path, RULES, previous=("before", [score - 0.002 for score in bpb]))
     assert finding(better, "significance").status == Status.PASS
     assert finding(worse, "significance").status == Status.FAIL
+    again = replay_papers(record_of(worse, RULES), "significance", path, RULES)
+    assert again.reproduced and again.now == finding(worse, "significance")
 
 
 def test_a_single_previous_score_has_an_error_of_its_own(tmp_path: Path) -> None:
