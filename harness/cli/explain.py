@@ -13,7 +13,7 @@ from harness.audit.check import REGISTRY, Provider, explained
 from harness.cli.options import RulesetOptions, takes
 from harness.files import write_atomically
 from harness.papers import linting
-from harness.scripts import judging
+from harness.scripts.checks import judging
 
 #: Who makes checks, by what it is called in documents.
 COLLECTORS: dict[str, Mapping[str, Provider[Any]]] = {

@@ -11,7 +11,7 @@ import pytest
 from harness.errors import UsageError
 from harness.progress import Progress
 from harness.record import Record, Status
-from harness.scripts.auditing import ScriptOptions
+from harness.scripts.collect import ScriptOptions
 from harness.scripts.replaying import replay_script
 from tests.scripts.audits import SCRIPT, TOKENS, audit, finding, write_script
 
