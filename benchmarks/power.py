@@ -182,7 +182,7 @@ def _measure_smoke(home: Path, args: argparse.Namespace) -> None:
                 (found,) = audit.judge(evidence, options.checks)
                 run: Run = {"kind": "smoke", "name": name, "strength": share, "seed": seed}
                 run |= {"statuses": {"causality": found.status.value}, "loss": float(np.nanmean(evidence.trace.nll))}
-                run["rows"] = found.power["positions whose own row was compared"]
+                run["rows"] = found.value("own_rows_compared")
                 log.write(json.dumps(run) + "\n")
                 log.flush()
                 print(f"smoke {name} seed {seed}: {found.status}: {found.headline}", flush=True)

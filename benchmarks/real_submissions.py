@@ -228,7 +228,7 @@ def _rows(rows: list[tuple[Subject, Record]]) -> list[str]:
     for subject, record in rows:
         by_id = {item.id: item for item in record.findings}
         passes = record.data.facts.get("passes") or []
-        scored = by_id["single-pass"].metrics.get("scored", "–") if "single-pass" in by_id else "–"
+        scored = by_id["single-pass"].value("positions_scored") if "single-pass" in by_id else "–"
         match = _match(record)
         static = sorted(_failed(record) - set(CHECKS))
         cells: list[Any] = [
@@ -277,7 +277,7 @@ def _match(record: Record) -> float | None:
     """
     for item in record.findings:
         if item.id == "causality":
-            values = [item.metrics.get(f"relative difference{what}") for what in ("", " to the number read")]
+            values = [item.value(name) for name in ("difference_to_print", "difference_to_read")]
             found = [float(value) for value in values if isinstance(value, int | float)]
             return min(found) if values[0] is not None and found else None
     return None

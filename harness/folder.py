@@ -11,17 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import to_jsonable_python
 
 from harness.errors import UsageError
 from harness.files import Copy, digest, is_regular, read, start, walk
+from harness.source import submission_json
 
 #: Files that describe a submission rather than being part of what runs. The box does not see them.
 _PROSE = {"README.md", "submission.json", "LICENSE", "requirements.txt"}
 _LOGS = (".log",)
 #: Of these, the ones that a run does not depend on at all.
 _WORDS = {"README.md", "LICENSE"}
-_MAX_METADATA = 1 << 20
 _MAX_CODE = 8 << 20
 #: Blanks within a line only: what crosses lines is tried again from every one of them.
 _HARNESS = re.compile(rb"^[ \t]*(?:from|import)[ \t]+harness\b", re.MULTILINE)
@@ -139,6 +138,9 @@ def open_folder(path: Path) -> Folder:
         if name in _WORDS or name.endswith(_LOGS):
             sizes.append((name, found.size))
             continue  # what a README says changes neither the artifact nor a verdict
+        if name == "submission.json":
+            with _told_of(path / name):
+                submission_json.check_size(found.size)
         content = read(path, name)
         sizes.append((name, len(content)))
         contents[name] = content
@@ -153,29 +155,24 @@ def _counts(name: str) -> bool:
 
 
 def _metadata(path: Path, content: bytes) -> Metadata:
-    if len(content) > _MAX_METADATA:
-        raise UsageError(f"{path} has {len(content):,} bytes; that is no metadata file")
+    with _told_of(path):
+        said = submission_json.read(content)
+    if said.odd:
+        raise UsageError(f"{path} {said.odd[0]}")
     try:
-        data = json.loads(content, parse_constant=_no_constant)
-        json.dumps(data, allow_nan=False, ensure_ascii=False).encode()  # 1e999 and lone surrogates fit in no record
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is not JSON: {error}") from None
-    if not isinstance(data, dict):
-        raise UsageError(f"{path} must hold an object with name, author and github_id")
-    try:
-        metadata = Metadata.model_validate(data)
-        to_jsonable_python([[[[[[data]]]]]])  # a record holds it some levels down, and levels are limited
-        return metadata
+        return Metadata.model_validate(said.data)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UsageError(f"{path}: {where}: {_plain(first)}") from None
-    except (ValueError, RecursionError):
-        raise UsageError(f"{path} nests objects or lists too deep for metadata") from None
 
 
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a number that JSON knows")
+@contextlib.contextmanager
+def _told_of(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except submission_json.Unreadable as problem:
+        raise UsageError(f"{path} {problem}") from None
 
 
 def _plain(problem: Any) -> str:

@@ -9,11 +9,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 
+from harness import rules
+from harness.errors import UsageError
+from harness.rules import Ruleset
 from harness.verdict import SEVERITY as SEVERITY
 from harness.verdict import Answer, Answers, Question, decide, from_papers, in_papers, question_of
 from harness.verdict import Status as Status
@@ -28,16 +41,67 @@ FIRST: Literal["harness.record/1"] = "harness.record/1"
 #: Fields that describe the machine or the hour rather than the submission; the digest leaves them out.
 VOLATILE = ("digest", "environment", "clocks", "timing")
 
+#: In `environment`: paths of the record and its submission, from the folder in which the command was run.
+PLACES = "places"
+#: In `environment`: what one box was allowed, for a replay: "seconds" and "memory_bytes".
+ALLOWED = "limits"
+
 #: How much an audit tries; `options.PLANS` has the numbers.
 Depth = Literal["quick", "standard", "deep"]
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Scalar = None | bool | int | Number | str
-Metric = Scalar | list[Scalar] | list[list[Scalar]]
+Value = Scalar | list[Scalar] | list[list[Scalar]]
 
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="null")
+
+
+class Metric(_Model):
+    """A number of a finding.
+
+    Attributes:
+        id: stable; `harness/audit/measures.toml` has them all. Views and programs read a number by it.
+        value: the number, a text, or a list of them.
+        unit: "bytes", "nats", "nats/token", "bits/byte", "s", ...; "1" for counts and shares, "" for what has none.
+        label: its name for people.
+    """
+
+    id: str
+    value: Value
+    unit: str
+    label: str
+
+
+class _Measured(_Model):
+    """What has numbers. Where they came as a mapping, as they once did, they are written as one: digests hold."""
+
+    _mapped: set[str] = PrivateAttr(default_factory=set)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _lists(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        mapped = set()
+        if isinstance(data, dict):
+            mapped = {name for name in ("metrics", "power") if isinstance(data.get(name), dict)}
+            data = {**data, **{name: _of_mapping(data[name]) for name in mapped}}
+        made = handler(data)
+        made._mapped |= mapped
+        return made
+
+    def as_they_came(self, body: dict[str, Any]) -> None:
+        """Put the numbers of a written form of this back into mappings, where they came as such."""
+        for name in self._mapped:
+            body[name] = {one["label"]: one["value"] for one in body[name]}
+
+
+def _of_mapping(values: dict[str, Any]) -> list[dict[str, Any]]:
+    """Numbers by label, as records held them before they had ids."""
+    return [
+        {"id": "_".join(re.findall(r"\w+", str(label).lower())) or "_", "value": value, "unit": "", "label": label}
+        for label, value in values.items()
+    ]
 
 
 class Witness(_Model):
@@ -54,7 +118,7 @@ class Witness(_Model):
     data: dict[str, Any] = Field(default_factory=dict)
 
 
-class Part(_Model):
+class Part(_Measured):
     """What one source shows, where a check looks at more than one.
 
     Attributes:
@@ -71,10 +135,10 @@ class Part(_Model):
     question: Question
     status: Status
     headline: str
-    metrics: dict[str, Metric] = Field(default_factory=dict)
+    metrics: list[Metric] = Field(default_factory=list)
 
 
-class Finding(_Model):
+class Finding(_Measured):
     """The outcome of one check.
 
     Attributes:
@@ -84,7 +148,7 @@ class Finding(_Model):
         title: the check's name for people.
         status: what was concluded.
         headline: one sentence with the decisive number in it.
-        metrics: named numbers, in the order in which they should be read.
+        metrics: its numbers, in the order in which they should be read.
         witness: present on every FAIL.
         power: what the check would have caught: probes made, positions covered, smallest visible effect.
         not_covered: what this check did not look at, said plainly.
@@ -99,13 +163,17 @@ class Finding(_Model):
     title: str
     status: Status
     headline: str
-    metrics: dict[str, Metric] = Field(default_factory=dict)
+    metrics: list[Metric] = Field(default_factory=list)
     witness: Witness | None = None
-    power: dict[str, Metric] = Field(default_factory=dict)
+    power: list[Metric] = Field(default_factory=list)
     not_covered: list[str] = Field(default_factory=list)
     remedy: str | None = None
     figures: dict[str, Any] = Field(default_factory=dict)
     parts: list[Part] = Field(default_factory=list)
+
+    def value(self, name: str) -> Any:
+        """A number of its metrics or its power by id, None without it."""
+        return next((one.value for one in (*self.metrics, *self.power) if one.id == name), None)
 
 
 class HarnessInfo(_Model):
@@ -117,11 +185,47 @@ class HarnessInfo(_Model):
 
 
 class RulesetInfo(_Model):
-    """Which rules were applied."""
+    """Which rules were applied.
+
+    Attributes:
+        sha256: over the texts, one after the other.
+        texts: the rules themselves, as TOML: the text of the ruleset, before it that of the one that it extends. Empty
+            in records that are older than this field. The digest leaves them out: `sha256` is in it, and names them.
+    """
 
     name: str
     title: str
     sha256: str
+    texts: list[str] = Field(default_factory=list)
+
+    @classmethod
+    def of(cls, ruleset: Ruleset) -> RulesetInfo:
+        """What a record says of a ruleset."""
+        return cls(name=ruleset.name, title=ruleset.title, sha256=ruleset.sha256, texts=list(ruleset.texts))
+
+    @property
+    def intact(self) -> bool:
+        """Whether the texts, where there are any, are those whose digest is stated."""
+        return not self.texts or rules.digest(self.texts) == self.sha256
+
+    def load(self) -> Ruleset:
+        """The rules that were applied: those that the record holds, or of an older record the shipped ones.
+
+        Raises:
+            UsageError: they are neither in the record nor at hand, or are not those whose digest is stated.
+        """
+        if not self.intact:
+            raise UsageError(f"the rules in the record are not those that it names ({self.name}, sha256 {self.sha256})")
+        if self.texts:
+            return rules.parse(self.texts, self.name)
+        found = rules.load(self.name) if self.name in rules.available() else None
+        if found is None or found.sha256 != self.sha256:
+            now = f"; {self.name} is {found.sha256} now" if found else ""
+            raise UsageError(
+                f"the record does not hold its rules ({self.name}, sha256 {self.sha256}){now}; name the rules to judge "
+                "by with --ruleset"
+            )
+        return found
 
 
 class SubmissionInfo(_Model):
@@ -281,15 +385,22 @@ class Record(_Model):
     def _body(self, *, exclude: set[str] | None = None) -> dict[str, Any]:
         """As JSON data, in the record's own format."""
         body = self.model_dump(mode="json", by_alias=True, exclude=exclude)
+        if not self.ruleset.texts:
+            del body["ruleset"]["texts"]
+        for finding, written in zip(self.findings, body["findings"], strict=True):
+            finding.as_they_came(written)
+            for part, shown in zip(finding.parts, written["parts"], strict=True):
+                part.as_they_came(shown)
+            if self.schema_ == FIRST:
+                del written["question"], written["parts"]
         if self.schema_ == FIRST:
             del body["answers"]
-            for finding in body["findings"]:
-                del finding["question"], finding["parts"]
         return body
 
     def computed_digest(self) -> str:
         """sha256 over the canonical JSON of everything that does not depend on the machine or the hour."""
         body = self._body(exclude=set(VOLATILE))
+        body["ruleset"].pop("texts", None)
         if body["score"] and body["score"]["nll"] is None:
             del body["score"]["nll"]  # records that are older than this field keep their digest
         if body["audit"] is None:
@@ -303,6 +414,18 @@ class Record(_Model):
         """A copy whose `digest` field holds its own digest."""
         return self.model_copy(update={"digest": self.computed_digest()})
 
+    def placed(self, file: Path, submission: Path | None = None) -> Record:
+        """A copy that knows where it is written and where its submission lies, seen from the folder of this process.
+
+        That is what a replay is told, see `harness.report.view.replay`; the digest does not depend on it.
+        """
+        here = Path.cwd()
+        seen = {name: path for name, path in (("record", file), ("submission", submission)) if path is not None}
+        places = {name: os.path.relpath(path, here).encode(errors="replace").decode() for name, path in seen.items()}
+        known = self.environment.get(PLACES)
+        places = {**(known if isinstance(known, dict) else {}), **places}
+        return self.model_copy(update={"environment": {**self.environment, PLACES: places}})
+
     def to_json(self) -> str:
         """The record as it is written: indented, field order kept, newline at the end."""
         body = self._body()
@@ -315,8 +438,6 @@ class Record(_Model):
         Raises:
             UsageError: the file is missing, is not JSON, or does not fit the schema.
         """
-        from harness.errors import UsageError
-
         if path.is_dir():
             path = path / "record.json"
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 import unicodedata
 
 #: Longest text that a view shows unless it asks for another length, in characters.
@@ -64,6 +65,25 @@ def prose(text: object, limit: int = 4 * LIMIT) -> str:
 def plain(text: object, limit: int = LIMIT) -> str:
     """Like `prose`, for output that a CI runner reads: "::error" and "##[error]" no longer look like its commands."""
     return _COMMAND.sub(r"\g<0> ", prose(text, limit))
+
+
+def shell(word: str) -> str:
+    """A word of a command line, so that what any view shows of it can be pasted into bash.
+
+    Views change letters that are invisible or that mean something to a CI runner. A word that has any is written in
+    bash's $'...' form, which has none.
+    """
+    quoted = shlex.quote(word)
+    if plain(quoted, len(quoted)) == quoted:
+        return quoted
+    return "$'" + "".join(_escaped(char) for char in word) + "'"
+
+
+def _escaped(char: str) -> str:
+    code = ord(char)
+    if char.isascii() and (char.isalnum() or char in "/._-"):
+        return char
+    return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _visible(char: str) -> str:

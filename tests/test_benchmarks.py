@@ -11,10 +11,11 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from benchmarks import kept, measure, quantizer, results, trainer
+from benchmarks import kept, measure, papers, quantizer, results, trainer
 from harness.kit.config import ModelConfig, record_model
 from harness.kit.gptq import Gptq, gptq
 from harness.kit.model import GPT
+from tests.papers.papers import folder, three
 
 
 def _run(commit: str, median: float, **more: Any) -> dict[str, Any]:
@@ -133,3 +134,14 @@ def test_step_times_are_read_from_what_the_script_prints() -> None:
     assert trainer.step_seconds(["warming up", *lines], warm=2) == pytest.approx(1.0)
     with pytest.raises(RuntimeError, match="printed no step times"):
         trainer.step_seconds(["Traceback", "ValueError: no"], warm=2)
+
+
+def test_the_survey_counts_and_lists(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder(tmp_path / "17", name="fine")
+    folder(tmp_path / "18", three(text_bytes=176_332_748), name="inflated")
+    monkeypatch.setattr("sys.argv", ["papers", str(tmp_path)])
+    papers.main()
+    output = capsys.readouterr().out
+    assert "2 folders." in output and "| #18 inflated | byte-accounting FAIL |" in output and "#17 fine" not in output

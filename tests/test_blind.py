@@ -55,7 +55,7 @@ def test_who_behaves_once_split_is_convicted_with_a_witness_that_replays(dataset
     assert finding(record, "determinism").status == Status.INCONCLUSIVE
     assert found.status == Status.FAIL and "never split" in found.headline
     assert found.witness is not None and found.witness.data["split"] is False
-    assert int(str(found.metrics["probes that leak"])) >= 1
+    assert int(str(found.value("probes_that_leak"))) >= 1
     with Progress(quiet=True) as progress:
         again = replay(
             record, tmp_path / "out" / "artifact.bin", "causality", folder, dataset, Options(timeout=120.0), progress
@@ -71,7 +71,7 @@ def test_claims_are_bet_against_and_the_bets_replay(
     record = judge(folder, dataset, tmp_path / "out", checks=["normalization"], depth="standard")
     found = finding(record, "normalization")
     assert found.status == status, found.headline
-    assert int(str(found.power["tokens drawn"])) >= 24
+    assert int(str(found.value("tokens_drawn"))) >= 24
     if status == Status.PASS:
         return
     assert found.witness is not None and found.witness.kind == "draws"
@@ -97,9 +97,9 @@ def test_a_source_of_its_own_catches_a_peeker_that_saves_enough_and_clears_nobod
         record = judge(folder, dataset, tmp_path / f"{name}-out", checks=["null-stream"], null_source=source)
         found = finding(record, "null-stream")
         assert found.status == status, found.headline
-        bound = found.metrics["false-alarm bound"]
+        bound = found.value("false_alarm")
         assert (bound < 1e-9) == (status == Status.FAIL)  # such a source is too weak to clear anybody
-        assert found.power["smallest leak seen for certain, nats per token"] >= 0
-        assert {"bigram": "bigram", "permutation": "permutations"}[source] in str(found.metrics["source"])
+        assert found.value("smallest_leak") >= 0
+        assert {"bigram": "bigram", "permutation": "permutations"}[source] in str(found.value("source"))
         if found.witness:
             assert found.witness.data["null_source"] == source

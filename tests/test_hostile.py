@@ -92,7 +92,7 @@ def test_positions_never_scored_are_a_finding(dataset: Dataset, tmp_path: Path) 
     """
     record = judge(write_submission(tmp_path / "gap", body), dataset, tmp_path / "out", checks=FEW)
     found = finding(record, "single-pass")
-    assert found.status == Status.FAIL and found.metrics["never scored"] == 8 * 16
+    assert found.status == Status.FAIL and found.value("never_scored") == 8 * 16
 
 
 def test_unnormalised_log_probabilities_are_a_finding(dataset: Dataset, tmp_path: Path) -> None:

@@ -228,7 +228,7 @@ def test_a_shipped_offenders_smallest_witness_can_be_replayed(name: str, dataset
     assert result.found.catch.probe.kind == "swap" and result.found.catch.probe.position < 64
     record = Record.load(tmp_path / "run" / "hunt")
     (finding,) = record.findings
-    assert finding.id == "causality" and finding.power["flips of the hunt"] == result.found.flips
+    assert finding.id == "causality" and finding.value("hunt_probes") == result.found.flips
     with Progress(quiet=True) as progress:
         from harness.folder import open_folder
 

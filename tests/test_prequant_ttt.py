@@ -40,7 +40,7 @@ def test_the_slice_form_is_deterministic_and_does_not_depend_on_validation_data(
     # given validation data that it has no use for, it seals the same bytes as without any
     given, found = trained(SLICE, dataset, tmp_path / "given", reads_validation=True)
     settled(found, Status.PASS)
-    assert found.metrics["trainings compared"] == 2
+    assert found.value("trainings_compared") == 2
     none, _ = trained(SLICE, dataset, tmp_path / "none")
     assert none.sha256 == given.sha256
     log = (tmp_path / "none" / "train.log").read_text()
@@ -50,7 +50,7 @@ def test_the_slice_form_is_deterministic_and_does_not_depend_on_validation_data(
 def test_the_validation_form_is_caught(dataset: Dataset, tmp_path: Path) -> None:
     _, found = trained(VALIDATION, dataset, tmp_path, reads_validation=True)
     settled(found, Status.FAIL)
-    assert found.witness is not None and found.metrics["trainings compared"] == 4
+    assert found.witness is not None and found.value("trainings_compared") == 4
 
 
 def test_the_validation_form_gets_nothing_unless_it_is_declared(dataset: Dataset, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from harness.record import (
     DataInfo,
     Finding,
     HarnessInfo,
+    Metric,
     Record,
     RulesetInfo,
     Score,
@@ -39,6 +40,10 @@ SCHEMA_FILE = Path(harness.__file__).parent / "record.schema.json"
 
 def found(status: Status = Status.PASS, **fields: Any) -> Finding:
     return Finding(id="causality", rule="C1", title="Causal", status=status, headline="h", **fields)
+
+
+def number(name: str, value: Any) -> Metric:
+    return Metric(id=name, value=value, unit="1", label=name)
 
 
 def sample() -> Record:
@@ -60,7 +65,14 @@ def sample() -> Record:
             sha256="a", bytes=9, code={"wrapped": 3}, total={"wrapped": 12}, limit=16_000_000, convention="wrapped"
         ),
         audit=AuditInfo(seed=7, chosen=False, depth="standard"),
-        findings=[found(Status.FAIL, metrics={"rows": 3, "nats": 0.5, "pairs": [[1, 0.5]]}, witness=witness), found()],
+        findings=[
+            found(
+                Status.FAIL,
+                metrics=[number("rows", 3), number("nats", 0.5), number("pairs", [[1, 0.5]])],
+                witness=witness,
+            ),
+            found(),
+        ],
         clocks={"train": {"loop": 1.0}},
         environment={"cpus": 2},
         timing={"seconds": 3.0},
@@ -102,7 +114,7 @@ CHANGES: list[tuple[list[str | int], Any]] = [
     (["artifact", "total", "wrapped"], 13),
     (["audit", "seed"], 8),
     (["audit", "depth"], "deep"),
-    (["findings", 0, "metrics", "pairs", 0, 1], 0.25),
+    (["findings", 0, "metrics", 2, "value", 0, 1], 0.25),
     (["findings", 0, "witness", "data", "affected", 0, "before"], 0.25),
     (["findings", 1, "status"], "NOT_RUN"),
     (["findings", 1, "headline"], "H"),
@@ -142,17 +154,15 @@ def test_the_order_of_fields_is_part_of_the_format() -> None:
     assert names == list(json_schema()["properties"])
 
 
-@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
-def test_what_is_no_number_is_refused(number: float) -> None:
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_is_refused(value: float) -> None:
     with pytest.raises(ValidationError):
-        found(metrics={"x": number})
+        found(metrics=[Metric(id="x", value=value, unit="1", label="x")])
     with pytest.raises(ValidationError):
-        found(power={"x": [[number]]})
+        found(power=[Metric(id="x", value=[[value]], unit="1", label="x")])
     with pytest.raises(ValidationError):
-        SeedScore(seed=1, val_loss=number, val_bpb=1.0, artifact_sha256="", artifact_bytes=1)
-    hidden = sample().model_copy(
-        update={"findings": [found(witness=Witness(kind="k", summary="", data={"x": number}))]}
-    )
+        SeedScore(seed=1, val_loss=value, val_bpb=1.0, artifact_sha256="", artifact_bytes=1)
+    hidden = sample().model_copy(update={"findings": [found(witness=Witness(kind="k", summary="", data={"x": value}))]})
     written = json.loads(hidden.to_json(), parse_constant=pytest.fail)  # deep inside free data it is written as null
     assert written["findings"][0]["witness"]["data"] == {"x": None}
     assert len(hidden.computed_digest()) == 64

@@ -72,7 +72,7 @@ def test_an_artifact_that_depends_on_validation_data_fails_and_replays(dataset: 
     folder = write_submission(tmp_path / "reader", PRE_QUANT + STEP, reads_validation=True)
     record = judge(folder, dataset, tmp_path / "out", checks=[CHECK])
     found = settled(finding(record, CHECK), Status.FAIL)
-    assert found.witness is not None and found.metrics["trainings compared"] == 4 and record.artifact is not None
+    assert found.witness is not None and found.value("trainings_compared") == 4 and record.artifact is not None
     data = found.witness.data
     assert data["artifact_sha256"][0] == record.artifact.sha256 != data["artifact_sha256"][1]
     assert "tensor" in data["first_difference"] and len(set(data["validation_sha256"])) == 2
@@ -83,13 +83,13 @@ def test_an_artifact_that_depends_on_validation_data_fails_and_replays(dataset: 
 
 def test_a_declared_reader_that_only_reports_passes(dataset: Dataset, tmp_path: Path) -> None:
     found = settled(compared(PRE_QUANT, dataset, tmp_path), Status.PASS)
-    assert found.metrics["trainings compared"] == 2 and "by construction" not in found.headline
+    assert found.value("trainings_compared") == 2 and "by construction" not in found.headline
     assert any("in common" in line for line in found.not_covered)
 
 
 def test_calibrating_on_validation_text_is_training_on_it(dataset: Dataset, tmp_path: Path) -> None:
     found = settled(compared(CALIBRATED.format(source="validation"), dataset, tmp_path), Status.FAIL)
-    assert "tensor" in found.headline and found.metrics["trainings compared"] == 4
+    assert "tensor" in found.headline and found.value("trainings_compared") == 4
 
 
 def test_a_declared_reader_that_calibrates_on_its_own_text_passes(dataset: Dataset, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_calibration_has_to_be_declared_like_any_other_reading(dataset: Dataset,
 
 def test_a_training_that_is_not_reproducible_is_not_accused(dataset: Dataset, tmp_path: Path) -> None:
     found = settled(compared(RANDOM, dataset, tmp_path), Status.INCONCLUSIVE)
-    assert "not reproducible" in found.headline and found.metrics["trainings compared"] == 4
+    assert "not reproducible" in found.headline and found.value("trainings_compared") == 4
 
 
 def test_a_training_that_breaks_on_other_data_decides_nothing(dataset: Dataset, tmp_path: Path) -> None:

@@ -84,6 +84,6 @@ def test_one_that_goes_window_by_window_is(zoo: Zoo, form: tuple[str, str]) -> N
     found = findings["causality"]
     assert found.status == Status.PASS, found.headline
     assert not any(result.violated for result in evidence.probes)
-    assert found.power["probes with a positive control"] == found.power["probes made"] >= 20
+    assert found.value("probes_with_control") == found.value("probes_made") >= 20
     assert findings["score-before-update"].status == Status.UNRULED  # no ruling on context-only SLOT (#1336)
     assert findings["single-pass"].status == Status.PASS

@@ -137,7 +137,7 @@ def test_adaptation_that_crosses_ranks_is_legal_after_scoring_and_caught_before(
     evidence, found = judged(clean, data, sealed, 2)
     assert found["causality"].status == Status.PASS, found["causality"].headline
     assert found["determinism"].status == Status.PASS and found["score-before-update"].status != Status.FAIL
-    assert evidence.ranks == 2 and found["causality"].power["probes with a positive control"]
+    assert evidence.ranks == 2 and found["causality"].value("probes_with_control")
     assert any("several ranks" in line for line in found["causality"].not_covered)
 
     offender = write_submission(tmp_path / "bad" / "s", code=TINY + "class M(Tiny):" + ADAPTS.replace("EARLY", TELLS))

@@ -96,6 +96,7 @@ def run(
     evidence.trace.save(out / "trace.npz")
     findings = audit.judge(evidence, options.checks)
     record = record_of(folder, evidence.dataset, sealed, seed, evidence, findings, options, time.monotonic() - started)
+    record = record.placed(out / "record.json", folder.path)
     formats.save(record, out, options.ruleset)
     return record
 

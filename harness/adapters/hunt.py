@@ -13,11 +13,12 @@ from harness.adapters.options import Options, played
 from harness.adapters.recording import record_of
 from harness.adapters.scoring import EvaluationBox, Job
 from harness.adapters.training import Sealed
+from harness.audit.measures import metrics_of
 from harness.corpus.dataset import Dataset, dealt
 from harness.errors import UsageError
 from harness.folder import Folder
 from harness.progress import Progress
-from harness.record import Metric, Record, Status
+from harness.record import Record, Status, Value
 from harness.referee.bench import Bench
 from harness.referee.comparator import ROUNDING
 from harness.referee.plan import token_classes
@@ -99,21 +100,22 @@ def hunt(
     if finding.status != Status.FAIL:
         headline = f"a flip at {found.catch.probe.position:,} was caught and not seen again: {finding.headline}"
         return Hunted(Status.INCONCLUSIVE, headline, found)
-    finding = finding.model_copy(update={"power": {**finding.power, **power(found)}})
+    finding = finding.model_copy(update={"power": [*finding.power, *metrics_of(power(found))]})
     record = record_of(folder, dataset, sealed, seed, evidence, [finding], options, time.monotonic() - started)
+    record = record.placed(out / "record.json", folder.path)
     formats.save(record, out, options.ruleset)
     return Hunted(Status.FAIL, _caught(found), found, record)
 
 
-def power(found: Search) -> dict[str, Metric]:
+def power(found: Search) -> dict[str, Value]:
     """What the hunt tried, for a finding or a line of text."""
     return {
-        "flips of the hunt": found.flips,
-        "flips before the first catch": found.searched,
-        "positions flipped": found.positions,
-        "rows compared in the hunt": found.compared,
-        "flips with a positive control": found.controls,
-        "noise floor of the hunt, nats": found.noise,
+        "hunt_probes": found.flips,
+        "hunt_first_catch": found.searched,
+        "hunt_positions": found.positions,
+        "hunt_rows": found.compared,
+        "probes_with_control": found.controls,
+        "hunt_noise_floor": found.noise,
     }
 
 

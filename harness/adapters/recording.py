@@ -70,9 +70,7 @@ def record_of(
     cost = price(evidence.probes) if leaks and Rows.REALISED not in evidence.trace.kinds else None
     ruleset = options.ruleset
     adapts = any(
-        f.id == "score-before-update"
-        and (f.metrics.get("groups of updates") or f.metrics.get("changes of parameters or registered state"))
-        for f in findings
+        f.id == "score-before-update" and (f.value("update_groups") or f.value("state_changes")) for f in findings
     )
     return recording.build(
         SubmissionInfo(
@@ -114,6 +112,7 @@ def record_of(
             evidence.level,
             seconds,
             evidence.peak_bytes,
+            {"seconds": options.limits.wall_seconds, "memory_bytes": options.limits.memory_bytes},
             facts={
                 "data_spec": options.data_spec,
                 "resumed": sealed.resumed,

@@ -5,29 +5,20 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 from harness import audit
 from harness.adapters.collect import gather
 from harness.adapters.options import Options
 from harness.adapters.training import Sealed
+from harness.audit.evidence import PreviousRecord
+from harness.audit.replays import Again, Replay, outcome, unchanged, wanted
 from harness.corpus.dataset import Dataset
 from harness.errors import UsageError
 from harness.folder import Folder
 from harness.progress import Progress
-from harness.record import Finding, Record
+from harness.record import ALLOWED, Record, Witness
 from harness.referee.source import ALTERNATIVE, Probe
-
-
-@dataclass(frozen=True)
-class Replay:
-    """What a replay showed: the finding as recorded, the finding now, and whether the witness came out the same."""
-
-    recorded: Finding
-    now: Finding
-    reproduced: bool
-    why: str
 
 
 def replay(
@@ -47,34 +38,68 @@ def replay(
         finding_id: the check's id.
         folder: the submission as it is now; its sha256 must be the recorded one.
         dataset: the data as it is now; likewise.
-        options: ruleset, sandbox and limits; the check and the scale come from the record.
+        options: ruleset and sandbox; the check, the scale, the nonce and the limits come from the record.
         progress: told what happens.
 
     Raises:
         UsageError: no such finding, it has no witness, or something is not what the record is about.
     """
-    recorded = next((f for f in record.findings if f.id == finding_id), None)
-    if recorded is None:
-        known = ", ".join(f.id for f in record.findings)
-        raise UsageError(f"the record has no finding {finding_id!r}; it has {known}")
-    if recorded.witness is None:
-        raise UsageError(f"{finding_id} is {recorded.status} and has no witness; there is nothing to replay")
+    recorded, witness, again = wanted(record, finding_id)
     sealed = _unchanged(record, artifact, folder, dataset)
+    options = _as_recorded(record, witness, finding_id, options)
+    with tempfile.TemporaryDirectory(prefix="harness-replay-") as scratch:
+        evidence = gather(
+            folder,
+            dataset,
+            sealed,
+            record.seeds[0],
+            Path(scratch),
+            options,
+            progress,
+            probes=_probes(finding_id, witness, again),
+        )
+        (now,) = audit.judge(evidence, [finding_id])
+    return outcome(recorded, now)
+
+
+def _as_recorded(record: Record, witness: Witness, finding_id: str, options: Options) -> Options:
+    """The options of the recorded run, for one check."""
+    limits = record.environment.get(ALLOWED)
+    limits = limits if isinstance(limits, dict) else {}
+    before = record.score.per_seed if record.score else []
     options = dataclasses.replace(
         options,
         checks=[finding_id],
         scale=record.scale,
         ranks=int(str(record.environment.get("ranks", 1))),
         device="cuda" if record.environment.get("device") == "cuda" else "cpu",
+        timeout=float(limits["seconds"]) if "seconds" in limits else options.timeout,
+        memory_bytes=int(limits.get("memory_bytes", options.memory_bytes)),
+        earlier=tuple(score for score in before if score.seed != record.seeds[0]),
     )
     if record.audit:
         options = dataclasses.replace(options, audit_seed=record.audit.seed, depth=record.audit.depth)
-    data = recorded.witness.data
-    probes: list[Probe] | None = []
-    if recorded.witness.kind in ("suffix", "swap"):
-        probes = [
+    data = witness.data
+    if witness.kind == "null":
+        options = dataclasses.replace(options, null_source=data.get("null_source", "model"))
+    elif witness.kind == "seeds" and record.score:
+        # That the record to beat is of the same text was judged then; the witness says what it scored.
+        name, values = str(data["previous"]["name"]), [float(value) for value in data["previous"]["val_bpb"]]
+        previous = PreviousRecord(name, values, record.score.tokens, record.score.bytes, record.scale)
+        options = dataclasses.replace(options, previous=previous)
+    return options
+
+
+def _probes(finding_id: str, witness: Witness, again: Again) -> list[Probe] | None:
+    """The flips that a witness says; None for those that follow from the audit's nonce.
+
+    What the rules forbid about updates is said where flips moved nothing, so it takes all of them to say it again.
+    """
+    data = witness.data
+    if again is Again.FLIP:
+        return [
             Probe(
-                recorded.witness.kind,  # type: ignore[arg-type]  # narrowed by the line above
+                "swap" if witness.kind == "swap" else "suffix",
                 int(data["position"]),
                 token=int(data["new_token"]),
                 shift=int(data["shift"]),
@@ -83,25 +108,12 @@ def replay(
                 others=tuple((int(position), int(token)) for position, token in data.get("others", ())),
             )
         ]
-    elif recorded.witness.kind == "kraft":
-        probes = [
+    if again is Again.TOKENS:
+        return [
             Probe("swap", int(data["position"]), token=int(token), token_class=ALTERNATIVE) for token in data["tokens"]
         ]
-    elif recorded.witness.kind in ("whole row", "draws"):
-        probes = None  # places and tokens follow from the audit's nonce
-    elif recorded.witness.kind == "null":
-        options = dataclasses.replace(options, null_source=data.get("null_source", "model"))
-    with tempfile.TemporaryDirectory(prefix="harness-replay-") as scratch:
-        evidence = gather(folder, dataset, sealed, record.seeds[0], Path(scratch), options, progress, probes=probes)
-        (now,) = audit.judge(evidence, [finding_id])
-    same = now.witness is not None and now.witness.data == data and now.status == recorded.status
-    if same:
-        why = f"{recorded.witness.summary}: seen again, to the last digit"
-    elif now.witness is not None and now.status == recorded.status:
-        why = f"the same offence, with other numbers: {now.witness.summary}"
-    else:
-        why = f"not seen again: {now.headline}"
-    return Replay(recorded, now, same, why)
+    ruled = again is Again.RULED and finding_id == "score-before-update"
+    return None if again is Again.DRAWN or ruled else []
 
 
 def _unchanged(record: Record, artifact: Path, folder: Folder, dataset: Dataset) -> Sealed:
@@ -110,11 +122,10 @@ def _unchanged(record: Record, artifact: Path, folder: Folder, dataset: Dataset)
     content = artifact.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
     if sha256 != record.artifact.sha256:
-        raise UsageError(f"{artifact} is not the artifact that the record is about (sha256 {sha256[:12]}…)")
-    if folder.sha256 != record.submission.sha256:
         raise UsageError(
-            f"{folder.path} has changed since the record was made; give the judged version with --submission"
+            f"{artifact} is not the artifact that the record is about: sha256 {record.artifact.sha256} in the record, "
+            f"{sha256} there"
         )
-    if dataset.sha256 != record.data.sha256:
-        raise UsageError(f"the data is not what the record was made on ({record.data.name}); choose it with --data")
+    unchanged(str(folder.path), record.submission.sha256, folder.sha256, "give the judged version with --submission")
+    unchanged(f"the data ({record.data.name})", record.data.sha256, dataset.sha256, "choose the judged with --data")
     return Sealed(artifact.resolve(), sha256, len(content))

@@ -12,9 +12,9 @@ from harness.audit.evidence import Evidence, finding
 from harness.corpus.shards import split_documents
 from harness.corpus.tokenbytes import SPACE, document_bytes
 from harness.corpus.transformed import marks
-from harness.record import Finding, Metric, Status, Witness
+from harness.record import Finding, Status, Value, Witness
 
-CHECK, RULE = "byte-accounting", "metric"
+CHECK = "byte-accounting"
 
 #: Documents that are decoded and compared; all of them at smoke scale.
 MAX_DOCUMENTS = 5000
@@ -37,7 +37,7 @@ class Account:
     counted: NDArray[np.int64]
     chosen: NDArray[np.intp]
     texts: list[str]
-    metrics: dict[str, Metric]
+    metrics: dict[str, Value]
     not_covered: list[str]
 
     @property
@@ -57,15 +57,14 @@ class Account:
         return f"{total:,} bytes for {tokens:,} tokens ({total / tokens:.4f} per token)"
 
     def settle(
-        self, status: Status, headline: str, witness: Witness | None = None, power: Mapping[str, Metric] | None = None
+        self, status: Status, headline: str, witness: Witness | None = None, power: Mapping[str, Value] | None = None
     ) -> Finding:
         """A finding with everything that is known; `power` is what it would have seen, by default every byte."""
-        seen: dict[str, Metric] = {"documents compared": self.metrics["documents compared"]}
-        seen |= power or {"smallest visible error, bytes per document": 1}
+        seen: dict[str, Value] = {"documents_compared": self.metrics["documents_compared"]}
+        seen |= power or {"smallest_error_per_document": 1}
         return finding(
             self.evidence,
             CHECK,
-            RULE,
             status,
             headline,
             metrics=self.metrics,
@@ -90,20 +89,20 @@ def account_of(evidence: Evidence) -> Account:
     # A space that had to be spelled out in bytes decodes to SentencePiece's stand-in for it (issue #897).
     texts = [data.tokenizer.decode(documents[i]).replace(SPACE, " ") for i in chosen]
     total, tokens, whole = int(counted.sum()), len(stream) - 1, len(data.validation) - 1
-    metrics: dict[str, Metric] = {
-        "bytes per token": total / tokens,
-        "scored tokens": tokens,
+    metrics: dict[str, Value] = {
+        "bytes_per_token": total / tokens,
+        "positions_scored": tokens,
         "bytes": total,
-        "documents compared": len(chosen),
-        "documents with unknown tokens": int((~readable).sum()),
-        "bytes of the decoded text": sum(len(text.encode()) for text in texts),
-        "private-use characters": sum(map(marks, texts)),
-        "share of the validation set": tokens / whole,
+        "documents_compared": len(chosen),
+        "documents_unknown": int((~readable).sum()),
+        "bytes_decoded": sum(len(text.encode()) for text in texts),
+        "private_use": sum(map(marks, texts)),
+        "share_of_validation": tokens / whole,
     }
     by_table = counted if sidecar is None else document_bytes(data.table, stream, data.tokenizer.bos_id)
-    metrics["bytes by table"] = int(by_table[chosen].sum())
+    metrics["bytes_by_table"] = int(by_table[chosen].sum())
     if sidecar is not None:
-        metrics["bytes by side-car"] = int(counted[chosen].sum())
+        metrics["bytes_by_sidecar"] = int(counted[chosen].sum())
     not_covered = [f"{warning}" for warning in data.table.warnings]
     if tokens < whole:
         not_covered.append(f"the score covers the first {tokens:,} of {whole:,} validation tokens")

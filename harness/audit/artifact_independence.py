@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from harness.audit import reach
 from harness.audit.evidence import Evidence, Retraining, finding, not_run
-from harness.record import Finding, Metric, Status, Witness
+from harness.record import Finding, Status, Value, Witness
 
-CHECK, RULE = "artifact-independence", "data"
+CHECK = "artifact-independence"
 
 
 def check(evidence: Evidence) -> Finding:
@@ -24,7 +24,6 @@ def check(evidence: Evidence) -> Finding:
         return finding(
             evidence,
             CHECK,
-            RULE,
             Status.FAIL,
             f"the submission brings {share:.1%} of the validation text along, in {witness.data['file']}",
             metrics=reach.metrics(evidence.at_hand),
@@ -36,7 +35,7 @@ def check(evidence: Evidence) -> Finding:
         return _compared(evidence, evidence.retraining)
     if evidence.claims.get("reads_validation"):
         why = "its training read validation data, and was not done again with other data to compare"
-        return not_run(evidence, CHECK, RULE, why)
+        return not_run(evidence, CHECK, why)
     level = evidence.level
     closed = level.filesystem and level.network
     doubt = reach.doubt(evidence.at_hand) or reach.own_doubt(evidence.at_hand)
@@ -56,11 +55,10 @@ def check(evidence: Evidence) -> Finding:
     return finding(
         evidence,
         CHECK,
-        RULE,
         Status.PASS if closed and not doubt else Status.INCONCLUSIVE,
         headline,
-        metrics={"train box confined": closed, "sandbox": level.name, **reach.metrics(evidence.at_hand)},
-        power={"by construction": by_construction, **reach.power(evidence.at_hand)},
+        metrics={"train_confined": closed, "sandbox": level.name, **reach.metrics(evidence.at_hand)},
+        power={"by_construction": by_construction, **reach.power(evidence.at_hand)},
         not_covered=reach.NOT_COVERED,
     )
 
@@ -68,12 +66,12 @@ def check(evidence: Evidence) -> Finding:
 def _compared(evidence: Evidence, runs: Retraining) -> Finding:
     level = evidence.level
     closed = level.filesystem and level.network
-    metrics: dict[str, Metric] = {
-        "train box confined": closed,
+    metrics: dict[str, Value] = {
+        "train_confined": closed,
         "sandbox": level.name,
-        "validation tokens in the train box": runs.tokens,
-        "second validation set": runs.source,
-        "trainings compared": runs.trainings,
+        "validation_given": runs.tokens,
+        "second_validation": runs.source,
+        "trainings_compared": runs.trainings,
         **reach.metrics(evidence.at_hand),
     }
     doubt = reach.doubt(evidence.at_hand) or reach.own_doubt(evidence.at_hand)
@@ -110,14 +108,13 @@ def _compared(evidence: Evidence, runs: Retraining) -> Finding:
     return finding(
         evidence,
         CHECK,
-        RULE,
         status,
         headline,
         metrics=metrics,
         witness=witness,
         power={
-            "trainings compared": runs.trainings,
-            "smallest visible change of the artifact, bytes": 1,
+            "trainings_compared": runs.trainings,
+            "smallest_artifact_change": 1,
             **reach.power(evidence.at_hand),
         },
         not_covered=not_covered,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.audit import original_bytes
-from harness.audit.account import CHECK, RULE, Account, account_of
+from harness.audit.account import CHECK, Account, account_of
 from harness.audit.evidence import Evidence, finding
 from harness.corpus.transformed import MARK_BYTES, Kept
 from harness.record import Finding, Status, Witness
@@ -21,7 +21,7 @@ def check(evidence: Evidence) -> Finding:
     data = evidence.dataset
     if int(data.validation[0]) != data.tokenizer.bos_id:
         why = "the stream does not start with BOS, so no document could be compared with its text"
-        return finding(evidence, CHECK, RULE, Status.INCONCLUSIVE, why, not_covered=[why])
+        return finding(evidence, CHECK, Status.INCONCLUSIVE, why, not_covered=[why])
     account = account_of(evidence)
     if not len(account.chosen):
         return account.settle(Status.INCONCLUSIVE, "no document could be compared with its text")
@@ -38,7 +38,7 @@ def _wrong_table(account: Account, wrong: NDArray[np.intp]) -> Finding:
     index = int(wrong[0])
     counted, truth = account.counted[account.chosen], account.decoded
     true = int(truth[np.flatnonzero(account.chosen == index)[0]])
-    account.metrics["documents that differ"] = len(wrong)
+    account.metrics["documents_differ"] = len(wrong)
     witness = Witness(
         kind="bytes",
         summary=f"document {index}: the table counts {account.counted[index]} bytes, its text has {true}",
@@ -52,19 +52,19 @@ def _wrong_table(account: Account, wrong: NDArray[np.intp]) -> Finding:
 
 def _of_decoded_text(account: Account) -> Finding:
     """The table is right for the decoded text. Is that the documents' text?"""
-    account.metrics["documents that differ"] = 0
+    account.metrics["documents_differ"] = 0
     same = f"equal to the decoded text in all {len(account.chosen):,} documents compared"
     texts = account.evidence.dataset.texts
     if texts is None:
         account.not_covered.append(original_bytes.NO_DOCUMENTS)
         return account.settle(Status.PASS, f"{account.per_token}, {same}")
     raw = sum(len(text.encode()) for text in texts)
-    account.metrics["bytes of the raw documents"] = raw
+    account.metrics["bytes_raw"] = raw
     account.not_covered.append(
         f"the tokenizer's normalisation: {raw:,} raw bytes in the validation set; BPB is over the normalised text"
     )
     found = original_bytes.compared(account)
     if other := len(found.where(Kept.OTHER)):
-        account.metrics["documents that are other text"] = other
+        account.metrics["documents_other_text"] = other
         account.not_covered.append(f"{other:,} documents whose tokens are other text than the documents beside them")
     return original_bytes.with_case(account, found, Status.PASS, f"{account.per_token}, {same}")

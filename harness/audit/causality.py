@@ -18,12 +18,12 @@ import numpy as np
 
 from harness.audit import orders
 from harness.audit.evidence import Evidence, finding, not_run
-from harness.record import Finding, Metric, Status, Witness
+from harness.record import Finding, Status, Value, Witness
 from harness.referee import price
 from harness.referee.comparator import ProbeResult
 from harness.sandbox.protocol import Rows
 
-CHECK, RULE = "causality", "C1"
+CHECK = "causality"
 _CONTEXT = 12  # tokens of text shown on either side of a flip
 _AFFECTED = 20  # rows listed in a witness
 _SHOWN = 60  # swaps in whole evaluations that the figure shows
@@ -41,34 +41,34 @@ def check(evidence: Evidence) -> Finding:
     # A row that moved stays moved when the submission breaks afterwards.
     made = [result for result in evidence.probes if result.ran and (result.violated or result.error is None)]
     if not evidence.probes:
-        return not_run(evidence, CHECK, RULE, "no flip was made")
+        return not_run(evidence, CHECK, "no flip was made")
     leaking = [result for result in made if result.violated]
     cyclic = [] if evidence.trace.in_order else _cyclic(evidence, made)
     toothless = [result for result in made if not result.control]
     own = sorted({position for result in made for position in result.still})
-    power: dict[str, Metric] = {
-        "probes planned": len(evidence.probes),
-        "probes made": len(made),
-        "probes with a positive control": len(made) - len(toothless),
-        "rows compared": sum(result.compared for result in made),
-        "rows held by construction": sum(result.by_construction for result in made),
-        "noise floor, nats": evidence.flip_tolerance,
-        "positions whose own row was compared": len(own),
+    power: dict[str, Value] = {
+        "probes_planned": len(evidence.probes),
+        "probes_made": len(made),
+        "probes_with_control": len(made) - len(toothless),
+        "rows_compared": sum(result.compared for result in made),
+        "rows_held": sum(result.by_construction for result in made),
+        "noise_floor": evidence.flip_tolerance,
+        "own_rows_compared": len(own),
     }
     if own:
-        power["share of positions that a leak may use and stay unseen with probability one half"] = unseen(len(own))
+        power["unseen_share"] = unseen(len(own))
     whole = [result for result in made if not result.probe.split]
     if whole:
-        power["probes in evaluations that are never split"] = len(whole)
+        power["probes_in_whole_runs"] = len(whole)
     if leaking:
         return _leak(evidence, made, leaking, power)
     if cyclic:
         return _cycle(evidence, made, cyclic, power)
     broken = sum(result.error is not None for result in evidence.probes)
     unconfirmed = sum(result.unconfirmed for result in made)
-    metrics: dict[str, Metric] = {
-        "rows that moved before the flip": unconfirmed,
-        "probes that broke the submission": broken,
+    metrics: dict[str, Value] = {
+        "rows_moved_before": unconfirmed,
+        "probes_that_broke": broken,
     }
     skipped = len(evidence.probes) - len(made) - broken
     not_covered = list(_NOT_COVERED)
@@ -110,14 +110,13 @@ def check(evidence: Evidence) -> Finding:
     else:
         status = Status.PASS
         headline = (
-            f"in {len(made)} tests with other text no earlier prediction changed ({power['rows compared']:,} compared"
+            f"in {len(made)} tests with other text no earlier prediction changed ({power['rows_compared']:,} compared"
             + (f", those of {len(own)} replaced tokens among them" if own else "")
             + f"); in {len(made) - len(toothless)} of them later ones did, so the test works"
         )
     return finding(
         evidence,
         CHECK,
-        RULE,
         status,
         headline,
         metrics=metrics,
@@ -151,7 +150,7 @@ def _cyclic(evidence: Evidence, made: list[ProbeResult]) -> list[tuple[ProbeResu
 
 
 def _cycle(
-    evidence: Evidence, made: list[ProbeResult], cyclic: list[tuple[ProbeResult, int, str]], power: dict[str, Metric]
+    evidence: Evidence, made: list[ProbeResult], cyclic: list[tuple[ProbeResult, int, str]], power: dict[str, Value]
 ) -> Finding:
     result, position, why = max(cyclic, key=lambda one: dict(one[0].crossed)[one[1]])
     change = dict(result.crossed)[position]
@@ -160,11 +159,10 @@ def _cycle(
     return finding(
         evidence,
         CHECK,
-        RULE,
         Status.FAIL,
         f"replacing token {result.probe.position:,} moved the row for position {position:,}, which comes before it, by "
         f"{change:.3g} nats: {why}",
-        metrics={"flips that show it": len({id(one) for one, *_ in cyclic})},
+        metrics={"probes_that_leak": len({id(one) for one, *_ in cyclic})},
         witness=Witness(
             kind=result.probe.kind,
             summary=f"with another token at {result.probe.position}, the row for position {position} moved",
@@ -185,23 +183,23 @@ def _leak(evidence: Evidence, made: list[ProbeResult], leaking: list[ProbeResult
     withheld = sum(len(result.withheld) for result in leaking)
     compared = sum(result.compared for result in leaking)
     violated = sum(result.violated for result in leaking)
-    metrics: dict[str, Metric] = {
-        "probes that leak": len(leaking),
-        "rows that moved and must not": violated,
-        "of rows compared in these probes": compared,
-        "largest change of NLL, nats": _size(worst),
-        "earliest affected position": earliest,
-        "reach of the leak, tokens": reach,
+    metrics: dict[str, Value] = {
+        "probes_that_leak": len(leaking),
+        "rows_moved": violated,
+        "rows_compared_there": compared,
+        "largest_change": _size(worst),
+        "earliest": earliest,
+        "reach": reach,
     }
     if withheld:
-        metrics["of them rows that did not come"] = withheld
+        metrics["rows_withheld"] = withheld
     cost = price.price(evidence.probes) if Rows.REALISED not in evidence.trace.kinds else None
     if cost:
-        metrics["price, nats per token"] = cost.mean
-        metrics["price, 95 % interval, low"] = cost.low
-        metrics["price, 95 % interval, high"] = cost.high
-        metrics["positions priced"] = cost.positions
-        metrics["of them with a leak"] = cost.leaking
+        metrics["price"] = cost.mean
+        metrics["price_low"] = cost.low
+        metrics["price_high"] = cost.high
+        metrics["positions_priced"] = cost.positions
+        metrics["positions_leaking"] = cost.leaking
     what = "other text from" if worst.probe.kind == "suffix" else "another token at"
     on = " on" if worst.probe.kind == "suffix" else ""
     seen = f"in {len(leaking)} of {len(made)} tests"
@@ -219,7 +217,6 @@ def _leak(evidence: Evidence, made: list[ProbeResult], leaking: list[ProbeResult
     return finding(
         evidence,
         CHECK,
-        RULE,
         Status.FAIL,
         headline,
         metrics=metrics,

@@ -15,9 +15,9 @@ from typing import Any
 from harness.audit import claimed, clocks, score_before_update, size_limit, statistics
 from harness.audit.claimed import BPB, BPB_STD, LARGEST, LOSS, LOSS_STD, TOTAL, Quantity, quote
 from harness.audit.evidence import Evidence, finding
-from harness.record import Finding, Metric, Scalar, Status, Witness
+from harness.record import Finding, Scalar, Status, Value, Witness
 
-CHECK, RULE = "claims", "claims"
+CHECK = "claims"
 
 #: Bytes per token of the contest's validation text (151.07-151.08 MB over 62,021,632 / 45,508,608 / 40,540,160 /
 #: 47,851,520 tokens), of the first export of 17 March (155.77 MB over 63,779,840), and of a byte-level model.
@@ -79,11 +79,11 @@ def check(evidence: Evidence) -> Finding:
         book.apart.append(f"{name} is written in quotation marks; it was read as a number")
     compared = len(book.agreed) + len(book.contradictions) + len(book.questions)
     open_questions: list[Scalar] = [f"{one.field} = {one.claimed}: expected {one.expected}" for one in book.questions]
-    metrics: dict[str, Metric] = {
+    metrics: dict[str, Value] = {
         "compared": compared,
         "agree": len(book.agreed),
         "contradict": len(book.contradictions),
-        "to be explained": open_questions,
+        "to_be_explained": open_questions,
     }
     witness = None
     if book.contradictions:
@@ -110,7 +110,6 @@ def check(evidence: Evidence) -> Finding:
     return finding(
         evidence,
         CHECK,
-        RULE,
         status,
         headline,
         metrics=metrics,

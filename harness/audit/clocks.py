@@ -31,26 +31,23 @@ def _check(
 
     Seconds do not enter the finding where the hardware is not the reference's: they are in the record's clocks.
     """
-    rule = check.replace("-", "_")
     reference = evidence.ruleset.limits.hardware
     if not evidence.clocks.comparable:
         return finding(
             evidence,
             check,
-            rule,
             Status.NOT_APPLICABLE,
             f"the limit of {limit:g} s is for {reference}; this run was on other hardware, so its clocks say nothing",
-            metrics={"limit, s": limit},
+            metrics={"limit_seconds": limit},
             not_covered=[f"time on {reference}"],
         )
     loop, everything = clock["loop"], clock[strict]
-    metrics = {"limit, s": limit, "the loop alone, s": loop, f"{strict}, s": everything}
+    metrics = {"limit_seconds": limit, "loop": loop, strict.replace(" ", "_"): everything}
     if loop > limit:
         witness = Witness(kind="clock", summary=f"{loop:.3f} s against {limit:g} s", data={"seconds": loop})
         return finding(
             evidence,
             check,
-            rule,
             Status.FAIL,
             f"{loop:.1f} s are over the limit of {limit:g} s",
             metrics=metrics,
@@ -59,11 +56,10 @@ def _check(
     if everything > limit:
         note = f"the loop alone takes {loop:.1f} s of {limit:g} s, and {everything:.1f} s counted as {strict!r}"
         status, headline, shown = ruled(evidence.ruleset, [Seen(practice, note)])
-        return finding(evidence, check, rule, status, headline, metrics=metrics, witness=shown)
+        return finding(evidence, check, status, headline, metrics=metrics, witness=shown)
     return finding(
         evidence,
         check,
-        rule,
         Status.PASS,
         f"{everything:.1f} s of {limit:g} s by the strictest reading",
         metrics=metrics,

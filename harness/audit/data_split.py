@@ -9,7 +9,7 @@ from harness.corpus.overlap import RUN, word_runs
 from harness.corpus.shards import read_shard, split_documents
 from harness.record import Finding, Status, Witness
 
-CHECK, RULE = "data-split", "data"
+CHECK = "data-split"
 
 #: Training tokens that are looked at; all of them at smoke scale.
 MAX_TRAIN_TOKENS = 20_000_000
@@ -44,15 +44,15 @@ def check(evidence: Evidence) -> Finding:
                     worst, worst_share = index, share
     shared = sum(bool(mine & seen) for mine in runs)
     metrics = {
-        "validation documents that share a run of words": shared,
-        "largest share of one found in one training document": worst_share,
-        "validation documents": len(validation),
-        "training documents": train_documents,
-        "words in a run": RUN,
+        "documents_overlapping": shared,
+        "largest_overlap": worst_share,
+        "validation_documents": len(validation),
+        "train_documents": train_documents,
+        "run_words": RUN,
     }
     power = {
-        "share of training tokens compared": min(1.0, train_tokens / max(1, data.train_tokens)),
-        "smallest overlap seen, words": RUN,
+        "train_share": min(1.0, train_tokens / max(1, data.train_tokens)),
+        "smallest_overlap": RUN,
     }
     not_covered = ["paraphrases, and runs of fewer words"]
     if train_tokens < data.train_tokens:
@@ -65,16 +65,16 @@ def check(evidence: Evidence) -> Finding:
         )
         headline = f"validation document {worst} is in the training data ({worst_share:.0%} of its runs of {RUN} words)"
         return finding(
-            evidence, CHECK, RULE, Status.FAIL, headline, metrics=metrics, witness=witness, power=power,
+            evidence, CHECK, Status.FAIL, headline, metrics=metrics, witness=witness, power=power,
             not_covered=not_covered,
         )  # fmt: skip
     if not wanted or not train_documents:
         headline = "nothing could be compared: no run of words in the validation text, or no training document"
         return finding(
-            evidence, CHECK, RULE, Status.INCONCLUSIVE, headline, metrics=metrics, power=power, not_covered=not_covered
+            evidence, CHECK, Status.INCONCLUSIVE, headline, metrics=metrics, power=power, not_covered=not_covered
         )
     headline = (
         f"none of {len(validation):,} validation documents is among {train_documents:,} training documents; "
         f"{shared:,} share a run of {RUN} words"
     )
-    return finding(evidence, CHECK, RULE, Status.PASS, headline, metrics=metrics, power=power, not_covered=not_covered)
+    return finding(evidence, CHECK, Status.PASS, headline, metrics=metrics, power=power, not_covered=not_covered)

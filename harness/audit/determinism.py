@@ -5,19 +5,19 @@ from __future__ import annotations
 from harness.audit.evidence import Evidence, finding, not_run
 from harness.record import Finding, Status
 
-CHECK, RULE = "determinism", "noise"
+CHECK = "determinism"
 
 
 def check(evidence: Evidence) -> Finding:
     """PASS when every row agrees, within rounding; INCONCLUSIVE when rows differ, or only one run scored them."""
     difference = evidence.difference
     if difference is None:
-        return not_run(evidence, CHECK, RULE, "there was no second run to compare with")
+        return not_run(evidence, CHECK, "there was no second run to compare with")
     metrics = {
-        "rows that differ": difference.changed,
-        "positions compared": difference.positions,
-        "largest change of NLL, nats": difference.max_nll,
-        "positions scored in one run only": difference.missing,
+        "rows_that_differ": difference.changed,
+        "positions_compared": difference.positions,
+        "largest_change": difference.max_nll,
+        "positions_in_one_run": difference.missing,
     }
     exact = evidence.repeated and difference.changed == 0
     # What flips take for rounding is taken for rounding here.
@@ -38,10 +38,9 @@ def check(evidence: Evidence) -> Finding:
     return finding(
         evidence,
         CHECK,
-        RULE,
         Status.PASS if evidence.repeated else Status.INCONCLUSIVE,
         headline,
         metrics=metrics,
-        power={"smallest visible change, nats": 0.0, "rows compared": difference.positions},
+        power={"smallest_change": 0.0, "rows_compared": difference.positions},
         not_covered=["other machines, other numbers of threads, and other devices"],
     )

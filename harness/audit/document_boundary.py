@@ -11,7 +11,7 @@ from harness.audit.evidence import Evidence, finding, not_run
 from harness.record import Finding, Status, Witness
 from harness.referee.source import DOCUMENT_END
 
-CHECK, RULE = "document-boundary", "boundary"
+CHECK = "document-boundary"
 
 #: Rows of the next document that are looked at.
 ROWS = 16
@@ -23,13 +23,13 @@ def check(evidence: Evidence) -> Finding:
     made = [r for r in evidence.probes if r.probe.token_class == DOCUMENT_END and r.ran and r.error is None]
     tokens = np.asarray(evidence.dataset.validation[: evidence.trace.tokens])
     if not made and not (tokens[2:] == evidence.dataset.tokenizer.bos_id).any():
-        return finding(evidence, CHECK, RULE, Status.NOT_APPLICABLE, "the stream is one document")
+        return finding(evidence, CHECK, Status.NOT_APPLICABLE, "the stream is one document")
     claimed = next((name for name in _CLAIMS if evidence.claims.get(name) is True), None)
     if not made and evidence.unsplit and not claimed:
         why = f"not measured, and no rule asks for it: {evidence.unsplit}"
-        return finding(evidence, CHECK, RULE, Status.NOT_APPLICABLE, why, not_covered=[why])
+        return finding(evidence, CHECK, Status.NOT_APPLICABLE, why, not_covered=[why])
     if not made:
-        return not_run(evidence, CHECK, RULE, "no document's end was probed")
+        return not_run(evidence, CHECK, "no document's end was probed")
     moved = []
     for result in made:
         # The row for the BOS itself may well depend on how the document ended; isolation is about what follows it.
@@ -37,11 +37,11 @@ def check(evidence: Evidence) -> Finding:
         moved += [(size, p, result) for p, size in result.effects if first <= p < first + ROWS and size > 0]
     largest, position, worst = max(moved, key=lambda row: (row[0], -row[1]), default=(0.0, 0, None))
     metrics = {
-        "largest change in the next document's first rows, nats": largest,
-        "rows that moved": len(moved),
-        "documents' ends probed": len(made),
+        "largest_change_next": largest,
+        "rows_moved_next": len(moved),
+        "ends_probed": len(made),
     }
-    power = {"documents' ends probed": len(made), "rows looked at after each": ROWS}
+    power = {"ends_probed": len(made), "rows_after_each": ROWS}
     not_covered = ["state that crosses documents in other ways than from the last token"]
     if claimed and worst is not None:
         witness = Witness(
@@ -59,7 +59,7 @@ def check(evidence: Evidence) -> Finding:
         )
         headline = f"{claimed} is claimed, but a document's last token moves the next one's rows by {largest:.3g} nats"
         return finding(
-            evidence, CHECK, RULE, Status.FAIL, headline, metrics=metrics, witness=witness, power=power,
+            evidence, CHECK, Status.FAIL, headline, metrics=metrics, witness=witness, power=power,
             not_covered=not_covered,
         )  # fmt: skip
     headline = (
@@ -67,4 +67,4 @@ def check(evidence: Evidence) -> Finding:
         if moved
         else f"a document's last token moves none of the first {ROWS} rows of the next"
     )
-    return finding(evidence, CHECK, RULE, Status.PASS, headline, metrics=metrics, power=power, not_covered=not_covered)
+    return finding(evidence, CHECK, Status.PASS, headline, metrics=metrics, power=power, not_covered=not_covered)

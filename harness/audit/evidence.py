@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from harness.audit.check import REGISTRY
+from harness.audit.measures import metrics_of
 from harness.corpus.at_hand import AtHand
 from harness.corpus.dataset import Dataset
-from harness.record import Depth, Finding, Metric, SeedScore, Status, Witness
+from harness.record import Depth, Finding, SeedScore, Status, Value, Witness
 from harness.referee.comparator import ROUNDING, ProbeResult
 from harness.referee.null import Saving
 from harness.referee.trace import Difference, Trace
@@ -253,17 +254,20 @@ class Ruled(Protocol):
 def finding(
     evidence: Ruled,
     check: str,
-    rule: str,
     status: Status,
     headline: str,
     *,
-    metrics: Mapping[str, Metric] | None = None,
+    metrics: Mapping[str, Value] | None = None,
     witness: Witness | None = None,
-    power: Mapping[str, Metric] | None = None,
+    power: Mapping[str, Value] | None = None,
     not_covered: Sequence[str] = (),
     figures: Mapping[str, Any] | None = None,
 ) -> Finding:
-    """A finding with its rule's title, and the rule's remedy where something is to be mended."""
+    """A finding under its check's rule, with the rule's remedy where something is to be mended.
+
+    Metrics and power are values by their ids in measures.toml.
+    """
+    rule = REGISTRY[check].rule
     text = evidence.ruleset.rule[rule]
     return Finding(
         id=check,
@@ -272,15 +276,15 @@ def finding(
         title=text.title,
         status=status,
         headline=headline,
-        metrics=dict(metrics or {}),
+        metrics=metrics_of(metrics or {}),
         witness=witness,
-        power=dict(power or {}),
+        power=metrics_of(power or {}),
         not_covered=list(not_covered),
         remedy=text.remedy if status in (Status.FAIL, Status.UNRULED, Status.INCONCLUSIVE) else None,
         figures=dict(figures or {}),
     )
 
 
-def not_run(evidence: Evidence, check: str, rule: str, why: str) -> Finding:
+def not_run(evidence: Evidence, check: str, why: str) -> Finding:
     """The finding of a check that had nothing to look at; it never counts as a pass."""
-    return finding(evidence, check, rule, Status.NOT_RUN, why, not_covered=[why])
+    return finding(evidence, check, Status.NOT_RUN, why, not_covered=[why])

@@ -6,9 +6,9 @@ import re
 
 from harness.audit import reach
 from harness.audit.evidence import Evidence, finding
-from harness.record import Finding, Metric, Status, Witness
+from harness.record import Finding, Status, Value, Witness
 
-CHECK, RULE = "isolation", "isolation"
+CHECK = "isolation"
 
 _LOOPBACK = re.compile(r"'(127\.[0-9.]+|localhost|::1|0\.0\.0\.0)'")
 
@@ -19,19 +19,19 @@ def check(evidence: Evidence) -> Finding:
     notices = sorted(set(evidence.trace.notices))
     network = [notice for notice in notices if notice.startswith("network:") and not _LOOPBACK.search(notice)]
     reloaded = evidence.repeated
-    metrics: dict[str, Metric] = {
+    metrics: dict[str, Value] = {
         "sandbox": level.name,
-        "file system confined": level.filesystem,
-        "network cut off": level.network,
-        "processes confined": level.processes,
-        "privileges dropped": level.privileges,
-        "a second box scores the same": reloaded if difference is not None else None,
-        "attempts to use the network": len(network),
-        "other events": len(notices) - len(network),
+        "files_confined": level.filesystem,
+        "network_cut": level.network,
+        "processes_confined": level.processes,
+        "privileges_dropped": level.privileges,
+        "reload_agrees": reloaded if difference is not None else None,
+        "network_attempts": len(network),
+        "other_events": len(notices) - len(network),
         **reach.metrics(evidence.at_hand),
     }
-    power: dict[str, Metric] = {
-        "enforced from outside": level.filesystem and level.network,
+    power: dict[str, Value] = {
+        "enforced": level.filesystem and level.network,
         **reach.power(evidence.at_hand),
     }
     not_covered = [
@@ -57,7 +57,6 @@ def check(evidence: Evidence) -> Finding:
     return finding(
         evidence,
         CHECK,
-        RULE,
         status,
         headline,
         metrics=metrics,

@@ -20,13 +20,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.audit.evidence import Evidence, finding
-from harness.record import Finding, Metric, Status, Witness
+from harness.record import Finding, Status, Value, Witness
 from harness.referee.comparator import ROUNDING
 from harness.referee.null import CERTAIN
 from harness.referee.source import ALTERNATIVE, Probe
 from harness.referee.wholerow import LARGEST_VOCABULARY, WholeRow
 
-CHECK, RULE = "normalization", "C2"
+CHECK = "normalization"
 
 #: Claims are float32; a sum over 25 of them is off by far less.
 TOLERANCE = 1e-4
@@ -55,18 +55,18 @@ def check(evidence: Evidence) -> Finding:
     wealth = log_wealth(drawn)
     low = float(np.nanmin(trace.nll))
     largest = math.exp(min(-low, 700.0))
-    metrics: dict[str, Metric] = {
+    metrics: dict[str, Value] = {
         "rows": int((trace.order >= 0).sum()),
-        "largest probability claimed": largest,
+        "largest_claim": largest,
         **parts.metrics(),
     }
     if drawn:
-        metrics["log of the wealth won by betting on drawn tokens"] = wealth
-    power: dict[str, Metric] = {
-        "share of a row that was asked for": parts.share,
-        "positions asked": len(parts.sums),
-        "rows asked for in full": len(evidence.rows),
-        "tokens drawn": len(drawn),
+        metrics["log_wealth"] = wealth
+    power: dict[str, Value] = {
+        "share_asked": parts.share,
+        "positions_asked": len(parts.sums),
+        "rows_asked": len(evidence.rows),
+        "tokens_drawn": len(drawn),
     }
     not_covered = [
         "all other rows, and the rest of these: a partial sum is a lower bound (null-stream bounds the total)"
@@ -81,15 +81,15 @@ def check(evidence: Evidence) -> Finding:
         )
     else:
         metrics |= {
-            "sum of a whole row": row.total,
-            "claims in it": row.claims,
-            "claim for its real token, against the scored run's, nats": apart,
+            "whole_row_sum": row.total,
+            "whole_row_claims": row.claims,
+            "claim_difference": apart,
         }
         not_covered.append("the document start in the whole row: a scorer may know where documents begin")
 
     def conclude(status: Status, headline: str, witness: Witness | None = None) -> Finding:
         return finding(
-            evidence, CHECK, RULE, status, headline, metrics=metrics, witness=witness, power=power,
+            evidence, CHECK, status, headline, metrics=metrics, witness=witness, power=power,
             not_covered=not_covered,
         )  # fmt: skip
 
@@ -256,16 +256,16 @@ class _Parts:
         """The part of a row that was asked for."""
         return self.each / (self.others + 1) if self.asked else 0.0
 
-    def metrics(self) -> dict[str, Metric]:
+    def metrics(self) -> dict[str, Value]:
         """Numbers for the finding; none where nothing was asked."""
         if not self.asked:
             return {}
         return {
-            "positions asked": len(self.asked),
-            "alternatives claimed for": sum(map(len, self.asked.values())),
-            "largest partial sum": self.largest,
-            **({"mean estimate of a whole sum": float(np.mean(self.estimates))} if self.estimates else {}),
-            "largest estimate less four standard errors": self.surely,
+            "positions_asked": len(self.asked),
+            "alternatives": sum(map(len, self.asked.values())),
+            "largest_partial_sum": self.largest,
+            **({"mean_sum": float(np.mean(self.estimates))} if self.estimates else {}),
+            "surely_at_least": self.surely,
         }
 
     def witness(self) -> Witness:

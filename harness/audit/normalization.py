@@ -9,7 +9,7 @@ from harness.audit.evidence import Evidence, finding, not_run
 from harness.record import Finding, Status, Witness
 from harness.sandbox.protocol import Rows
 
-CHECK, RULE = "normalization", "C2"
+CHECK = "normalization"
 
 #: Nats. Log-probabilities in bfloat16 have 8 bits: rows sum to 1 within 1e-2. What a row sums to beyond 1 is charged to
 #: it, so that this room is worth nothing to anybody.
@@ -21,18 +21,17 @@ def check(evidence: Evidence) -> Finding:
     trace = evidence.trace
     scored = trace.scored
     if not len(scored):
-        return not_run(evidence, CHECK, RULE, "no row was committed")
+        return not_run(evidence, CHECK, "no row was committed")
     if Rows.REALISED in trace.kinds:
         return kraft.check(evidence)
     if trace.kinds == {Rows.LOGITS}:
         return finding(
             evidence,
             CHECK,
-            RULE,
             Status.PASS,
             f"all {len(scored):,} rows are logits over the whole vocabulary; the referee normalised each one itself",
             metrics={"rows": len(scored), "columns": evidence.dataset.vocab_size},
-            power={"rows checked": len(scored), "share of rows": 1.0},
+            power={"rows_checked": len(scored), "share_of_rows": 1.0},
             not_covered=["what the submission normalised before its logits: a mixture's experts, for instance"],
         )
     excess = trace.excess[scored]
@@ -42,12 +41,12 @@ def check(evidence: Evidence) -> Finding:
     under = int((excess < -TOLERANCE).sum())
     metrics = {
         "rows": len(scored),
-        "rows that sum to more than 1": over,
-        "rows that sum to less than 1": under,
-        "sum of the worst row": total,
-        "charged for the excess, nats": float(np.maximum(excess, 0).sum()),
+        "rows_above_one": over,
+        "rows_below_one": under,
+        "worst_sum": total,
+        "charged_for_excess": float(np.maximum(excess, 0).sum()),
     }
-    power = {"rows checked": len(scored), "share of rows": 1.0, "tolerance of a row's log-sum, nats": TOLERANCE}
+    power = {"rows_checked": len(scored), "share_of_rows": 1.0, "tolerance": TOLERANCE}
     not_covered = ["whether a row was fixed before its token was known (causality)"]
     if over:
         peak = int(scored[np.argmax(excess)])
@@ -61,7 +60,6 @@ def check(evidence: Evidence) -> Finding:
         return finding(
             evidence,
             CHECK,
-            RULE,
             Status.FAIL,
             headline,
             metrics=metrics,
@@ -70,7 +68,7 @@ def check(evidence: Evidence) -> Finding:
             not_covered=not_covered,
         )
     headline = f"all {len(scored):,} rows sum to at most 1 (the furthest from 1: {total:.6f})"
-    return finding(evidence, CHECK, RULE, Status.PASS, headline, metrics=metrics, power=power, not_covered=not_covered)
+    return finding(evidence, CHECK, Status.PASS, headline, metrics=metrics, power=power, not_covered=not_covered)
 
 
 def _sum(excess: float) -> float:

@@ -6,10 +6,10 @@ import math
 from typing import Any
 
 from harness.audit.evidence import Evidence, finding, not_run
-from harness.record import Finding, Metric, Status, Witness
+from harness.record import Finding, Status, Value, Witness
 from harness.referee.null import CERTAIN
 
-CHECK, RULE = "null-stream", "C1"
+CHECK = "null-stream"
 
 #: A record's margin, nats per token: a source that cannot show a leak of this size, and could be better, shows nothing.
 MARGIN = 0.005
@@ -26,24 +26,24 @@ def check(evidence: Evidence) -> Finding:
     """FAIL when the scorer saved more than a legal one can; the finding states what it would have seen."""
     null = evidence.null
     if null is None:
-        return not_run(evidence, CHECK, RULE, "no null stream was played")
+        return not_run(evidence, CHECK, "no null stream was played")
     saved = null.saving
     per_token = saved.nats / saved.tokens
-    metrics: dict[str, Metric] = {
-        "saving, nats": saved.nats,
+    metrics: dict[str, Value] = {
+        "saving": saved.nats,
         "source": null.source,
-        "tokens drawn": saved.tokens,
-        "entropy of the source, nats per token": null.entropy,
-        "saving, nats per token": per_token,
-        "log10 of the e-value": saved.nats / math.log(10),
-        "false-alarm bound": saved.false_alarm,
-        "drawn tokens without a row": saved.unscored,
+        "tokens_drawn": saved.tokens,
+        "entropy": null.entropy,
+        "saving_per_token": per_token,
+        "log10_e": saved.nats / math.log(10),
+        "false_alarm": saved.false_alarm,
+        "tokens_without_row": saved.unscored,
     }
     bound = f"1e-{max(0, math.floor(saved.nats / math.log(10)))}"
-    power: dict[str, Metric] = {
-        "smallest leak seen for certain, nats per token": saved.visible,
-        "tokens drawn": saved.tokens,
-        "a legal scorer fails with a probability below": math.exp(-CERTAIN),
+    power: dict[str, Value] = {
+        "smallest_leak": saved.visible,
+        "tokens_drawn": saved.tokens,
+        "false_alarm_bound": math.exp(-CERTAIN),
     }
     not_covered = [
         "leaks that save less than the submission loses against the source",
@@ -74,7 +74,6 @@ def check(evidence: Evidence) -> Finding:
         return finding(
             evidence,
             CHECK,
-            RULE,
             Status.FAIL,
             f"on random text from {null.source} it scored {saved.nats:,.1f} nats better than is possible without "
             f"seeing the answers ({saved.tokens:,} tokens; chance below {bound})",
@@ -92,7 +91,6 @@ def check(evidence: Evidence) -> Finding:
         return finding(
             evidence,
             CHECK,
-            RULE,
             Status.INCONCLUSIVE,
             f"{null.source} is no text to see a leak with ({null.entropy:.2f} nats per token, the real text costs "
             f"{real:.2f}): a leak below {saved.visible:.4f} would not have shown",
@@ -104,7 +102,6 @@ def check(evidence: Evidence) -> Finding:
     return finding(
         evidence,
         CHECK,
-        RULE,
         Status.PASS,
         f"on random text from {null.source} it scored no better than is possible without seeing the answers: "
         f"{-per_token:.4f} nats per token worse; a leak of {saved.visible:.4f} would have been certain to show"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from harness.audit.account import Account
 from harness.audit.practices import Seen, ruled
 from harness.corpus.transformed import MARK_BYTES, Kept, bounds, kept, marks
-from harness.record import Finding, Metric, Status, Witness
+from harness.record import Finding, Status, Value, Witness
 
 #: Errors up to this share of all bytes are named and not held against anybody. Correct counts of the contest's
 #: validation text differ by 0.007 % (151,072,458 to 151,083,091 bytes are in use); marks taken for text make 8.9 %.
@@ -63,24 +63,24 @@ def compared(account: Account) -> Compared:
 
 def judge(account: Account) -> Finding:
     """Compare with the documents where they are at hand, else with the decoded text without its marks."""
-    account.metrics["bytes of marks by table"] = MARK_BYTES * account.marks
+    account.metrics["bytes_of_marks"] = MARK_BYTES * account.marks
     beside = _beside(account)
     found = compared(account)
     same = np.flatnonzero([one is not Kept.OTHER for one in found.kept])
     if account.evidence.dataset.texts is not None:
-        account.metrics["documents that are other text"] = len(found.kept) - len(same)
+        account.metrics["documents_other_text"] = len(found.kept) - len(same)
     if not len(same):
         return _without_documents(account, beside)
     counted = account.counted[account.chosen][same]
     low, high = found.low[same], found.high[same]
     excess, missing = np.maximum(counted - high, 0), np.maximum(low - counted, 0)
     account.metrics |= {
-        "documents compared": len(same),
-        "bytes of the original documents, at most": int(high.sum()),
-        "bytes counted too much": int(excess.sum()),
-        "bytes not counted": int(missing.sum()),
+        "documents_compared": len(same),
+        "bytes_original": int(high.sum()),
+        "bytes_too_many": int(excess.sum()),
+        "bytes_not_counted": int(missing.sum()),
     }
-    seen = {"smallest visible error, share of the bytes": SLACK}
+    seen = {"smallest_error": SLACK}
     if excess.sum() > SLACK * high.sum():
         what = "side-car" if account.evidence.dataset.sidecar is not None else "table, which takes marks for text,"
         headline = (
@@ -102,11 +102,11 @@ def judge(account: Account) -> Finding:
 
 
 def with_case(
-    account: Account, found: Compared, status: Status, headline: str, power: Mapping[str, Metric] | None = None
+    account: Account, found: Compared, status: Status, headline: str, power: Mapping[str, Value] | None = None
 ) -> Finding:
     """The finding on right bytes, unless the documents' letter case is lost, which no ruling allows or forbids (B7)."""
     folded = found.where(Kept.FOLDED)
-    account.metrics["documents without their letter case"] = len(folded)
+    account.metrics["documents_without_case"] = len(folded)
     if len(folded):
         account.not_covered.append(f"{len(folded):,} documents that do not come back with their letter case")
     texts = account.evidence.dataset.texts
@@ -126,11 +126,11 @@ def with_case(
 
 def _beside(account: Account) -> str:
     """How table and side-car differ, in words."""
-    by_table, count = int(account.metrics["bytes by table"]), int(account.counted[account.chosen].sum())  # type: ignore[arg-type]
+    by_table, count = int(account.metrics["bytes_by_table"]), int(account.counted[account.chosen].sum())  # type: ignore[arg-type]
     if account.evidence.dataset.sidecar is None or by_table == count:
         return ""
     off = by_table / max(1, count) - 1
-    account.metrics["table over side-car"] = off
+    account.metrics["table_over_sidecar"] = off
     of_marks = f"{MARK_BYTES * account.marks:,} of them marks"
     return f"; the tokenizer's table would count {by_table:,} ({off:+.2%}), {of_marks}"
 
@@ -140,9 +140,9 @@ def _without_documents(account: Account, beside: str) -> Finding:
     account.not_covered.append(OTHER_DOCUMENTS if unlike else NO_DOCUMENTS)
     counted = int(account.counted[account.chosen].sum())
     stripped = int(account.decoded.sum()) - MARK_BYTES * account.marks
-    account.metrics["bytes of the decoded text without marks"] = stripped
+    account.metrics["bytes_without_marks"] = stripped
     off = counted / max(1, stripped) - 1
-    seen = {"smallest visible error, share of the bytes": SLACK}
+    seen = {"smallest_error": SLACK}
     if account.evidence.dataset.sidecar is None:
         headline = (
             f"{account.marks:,} private-use characters count {MARK_BYTES} bytes each ({off:+.2%}): if they mark letter "

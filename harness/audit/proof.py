@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from harness.audit.evidence import Evidence, ProofResult, finding, not_run
-from harness.record import Finding, Metric, Status, Witness
+from harness.record import Finding, Status, Value, Witness
 
-CHECK, RULE = "proof", "proof"
+CHECK = "proof"
 
 #: A code may be longer than the NLL by this share, and by END_BITS for its end. The tests measure what it really takes.
 SLACK = 0.01
@@ -18,34 +18,33 @@ def check(evidence: Evidence) -> Finding:
     """PASS when every token came back from a code as short as the score says; see `conclude` for the rest."""
     proof = evidence.proof
     if proof is None:
-        return not_run(evidence, CHECK, RULE, "no proof was asked for: `harness prove SUBMISSION` makes one")
+        return not_run(evidence, CHECK, "no proof was asked for: `harness prove SUBMISSION` makes one")
     status, headline = conclude(proof, evidence.tolerance)
     claimed = evidence.trace.nll[proof.begin + 1 : proof.begin + proof.tokens + 1]
     if status == Status.PASS and not math.isclose(float(claimed.sum()), proof.nll, rel_tol=1e-9, abs_tol=1e-9):
         status = Status.INCONCLUSIVE
         headline = "the segment decodes, but from other rows than those of the scored run: it is not that score's proof"
     bits = proof.nll / math.log(2)
-    metrics: dict[str, Metric] = {
-        "tokens of the segment": proof.tokens,
-        "its first position": proof.begin + 1,
-        "tokens that came back": proof.decoded,
-        "bytes of text": proof.text_bytes,
-        "bits of the code": proof.coded_bits,
-        "bits of the NLL": bits,
-        "code over NLL": proof.coded_bits / bits if bits else None,
-        "bits per byte of the code": proof.coded_bits / proof.text_bytes if proof.text_bytes else None,
-        "rows compared": proof.compared,
-        "first row that differs": proof.first_changed,
+    metrics: dict[str, Value] = {
+        "segment_tokens": proof.tokens,
+        "first_position": proof.begin + 1,
+        "tokens_back": proof.decoded,
+        "text_bytes": proof.text_bytes,
+        "code_bits": proof.coded_bits,
+        "nll_bits": bits,
+        "code_over_nll": proof.coded_bits / bits if bits else None,
+        "code_bpb": proof.coded_bits / proof.text_bytes if proof.text_bytes else None,
+        "rows_compared": proof.compared,
+        "first_difference": proof.first_changed,
     }
     return finding(
         evidence,
         CHECK,
-        RULE,
         status,
         headline,
         metrics=metrics,
         witness=_witness(proof) if status == Status.FAIL else None,
-        power={"tokens decoded without knowing them": proof.decoded, "of the scored": len(evidence.trace.scored)},
+        power={"tokens_decoded": proof.decoded, "share_of_scored": len(evidence.trace.scored)},
         not_covered=[
             f"all positions but {proof.begin + 1:,} to {proof.begin + proof.tokens:,}",
             "what the artifact knows of the validation text: a stored text decodes too",

@@ -15,6 +15,7 @@ from pathlib import Path
 from harness import __version__
 from harness.environment import describe_host, harness_info, started
 from harness.record import (
+    ALLOWED,
     ArtifactInfo,
     AuditInfo,
     DataInfo,
@@ -53,6 +54,7 @@ class Ran:
         level: the sandbox that was in force.
         seconds: wall time of the whole audit.
         peak_bytes: resident memory at its peak, by box.
+        allowed: seconds and memory that a box had; a replay gives it the same.
         facts: more on how it was run, beside `describe_host`.
         clocks: seconds of training and evaluation, by convention.
         timing: more of what took how long.
@@ -61,6 +63,7 @@ class Ran:
     level: Level
     seconds: float
     peak_bytes: Mapping[str, int]
+    allowed: Mapping[str, float | int | None] = field(default_factory=dict)
     facts: Mapping[str, object] = field(default_factory=dict)
     clocks: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     timing: Mapping[str, object] = field(default_factory=dict)
@@ -101,7 +104,7 @@ def build(
         exit_code=decision.exit_code(strict=terms.strict, fail_on_incomplete=terms.fail_on_incomplete),
         answers=decision.answers,
         harness=harness_info() if ran else HarnessInfo(version=__version__),
-        ruleset=RulesetInfo(name=rules.name, title=rules.title, sha256=rules.sha256),
+        ruleset=RulesetInfo.of(rules),
         submission=submission,
         scale=scale,
         seeds=list(seeds),
@@ -128,6 +131,7 @@ def _environment(ran: Ran) -> dict[str, object]:
     return {
         **describe_host(),
         "sandbox": dataclasses.asdict(ran.level),
+        ALLOWED: dict(ran.allowed),
         "peak_memory_bytes": dict(ran.peak_bytes),
         **ran.facts,
     }

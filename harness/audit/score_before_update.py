@@ -17,13 +17,13 @@ from typing import Any
 
 from harness.audit.evidence import Evidence, finding
 from harness.audit.practices import Seen, ruled, status_of
-from harness.record import Finding, Metric, Status, Witness
+from harness.record import Finding, Status, Value, Witness
 from harness.referee.comparator import ProbeResult
 from harness.referee.source import Probe
 from harness.referee.trace import Commit, Read, Trace, Update
 from harness.sandbox.protocol import STATE
 
-CHECK, RULE = "score-before-update", "C3"
+CHECK = "score-before-update"
 _EVENTS = 160
 
 #: Parts of the state that must not know an unscored token.
@@ -43,12 +43,12 @@ def check(evidence: Evidence) -> Finding:
     early = [event for event in updates if event.pending > 0]
     ahead, within = _kept(trace, early)
     steps = sum(max(event.steps, event.backwards) for event in updates)
-    metrics: dict[str, Metric] = {
-        "optimizer steps": sum(event.steps for event in updates),
-        "backward passes": sum(event.backwards for event in updates),
-        "groups of updates": len(updates),
-        "made with unscored tokens in hand": len(early),
-        "of them kept in the model's parameters": len(ahead),
+    metrics: dict[str, Value] = {
+        "optimizer_steps": sum(event.steps for event in updates),
+        "backward_passes": sum(event.backwards for event in updates),
+        "update_groups": len(updates),
+        "updates_early": len(early),
+        "updates_kept": len(ahead),
     }
     states = _States(evidence)
     metrics |= states.metrics
@@ -56,9 +56,9 @@ def check(evidence: Evidence) -> Finding:
     leaking = [result for result in evidence.probes if result.violated]
     aimed = sum(any(_inside(trace, event, result.probe.position) for result in made) for event in early)
     power = {
-        "events in the ledger": len(trace.events),
-        "flips that decide": len(made),
-        "batches scored after such an update in which a flip was made": aimed,
+        "events": len(trace.events),
+        "probes_that_decide": len(made),
+        "batches_tested": aimed,
         **states.power,
     }
     figures = {"ledger": _timeline(trace)}
@@ -67,7 +67,6 @@ def check(evidence: Evidence) -> Finding:
         return finding(
             evidence,
             CHECK,
-            RULE,
             status,
             headline,
             metrics=metrics,
@@ -123,6 +122,7 @@ def check(evidence: Evidence) -> Finding:
                 "shift": probe.shift,
                 "tolerance": evidence.flip_tolerance,
                 "affected": [{"position": p, "before": b, "after": a} for p, b, a, _ in leaking[0].violations[:20]],
+                **({"others": [list(other) for other in probe.others]} if probe.others else {}),
                 **({} if probe.split else {"split": False}),
             },
         )
@@ -217,14 +217,14 @@ class _States:
         first = min(found, key=lambda one: (one[0], one[3].probe.position), default=None)
         self.moved = None if first is None else (first[3], first[:3])
         told = sum(bool(result.state_moved) for result in made)
-        self.metrics: dict[str, Metric] = {
-            "changes of parameters or registered state": self.changes,
-            "flips that moved any state before its commit": told,
+        self.metrics: dict[str, Value] = {
+            "state_changes": self.changes,
+            "states_moved_early": told,
         }
-        self.power: dict[str, Metric] = {
-            "states compared under flips": self.compared,
-            "flips of tokens that were read only after all rows that must not know them": self.unread,
-            "identical runs agree on their states": self.agree,
+        self.power: dict[str, Value] = {
+            "states_compared": self.compared,
+            "probes_read_late": self.unread,
+            "states_repeat": self.agree,
         }
 
     def first_change(self) -> Witness:
@@ -265,6 +265,7 @@ def _state_witness(evidence: Evidence, result: ProbeResult, low: int, high: int,
             "token_class": probe.token_class,
             "state": parts,
             "before_rows": [low, high],
+            **({"others": [list(other) for other in probe.others]} if probe.others else {}),
             **({} if probe.split else {"split": False}),
         },
     )

@@ -14,9 +14,9 @@ from harness.audit import bars, statistics
 from harness.audit.bars import Result
 from harness.audit.claimed import claims_record
 from harness.audit.evidence import Evidence, PreviousRecord, finding, not_run
-from harness.record import Finding, Metric, Status, Witness
+from harness.record import Finding, Scalar, Status, Value, Witness
 
-CHECK, RULE = "significance", "records"
+CHECK = "significance"
 
 #: Two scores are of the same text when its bytes agree to this; the contest's own tokenizers agree to 0.006 %.
 _SAME_TEXT = 1e-3
@@ -36,24 +36,24 @@ def check(evidence: Evidence) -> Finding:
         headline = f"{previous.name} is a score of {previous.scale} scale, and this is one of {evidence.scale} scale"
         return _finding(evidence, Status.NOT_APPLICABLE, headline)
     if not seeds:
-        return not_run(evidence, CHECK, RULE, "no seed has a score")
+        return not_run(evidence, CHECK, "no seed has a score")
     losses = [seed.val_bpb for seed in seeds]
-    metrics: dict[str, Metric] = {"previous record": previous.name, "seeds": len(seeds)}
+    metrics: dict[str, Value] = {"previous_record": previous.name, "seeds": len(seeds)}
     try:
         width = _comparable(evidence, previous)
         before = statistics.mean(previous.val_bpb)
         mean = statistics.mean(losses)
         metrics |= {
-            "previous record, BPB": before,
-            "mean, BPB": mean,
-            "mean, nats per token": statistics.nats_per_token(mean, width),
-            "improvement, BPB": before - mean,
-            "improvement, nats per token": statistics.nats_per_token(before - mean, width),
-            "improvement, nats per byte": statistics.nats_per_byte(before - mean),
+            "previous_mean": before,
+            "mean_bpb": mean,
+            "mean_loss": statistics.nats_per_token(mean, width),
+            "improvement_bpb": before - mean,
+            "improvement_per_token": statistics.nats_per_token(before - mean, width),
+            "improvement_per_byte": statistics.nats_per_byte(before - mean),
         }
         if len(seeds) < 2:
             raise ValueError("a single seed has no spread, so nothing can be said about chance")
-        metrics["standard deviation, BPB"] = statistics.deviation(losses)
+        metrics["deviation"] = statistics.deviation(losses)
         results = bars.results(losses, previous.val_bpb, width, evidence.ruleset.significance, seeds=previous.seeds)
     except ValueError as error:
         return _finding(evidence, Status.INCONCLUSIVE, str(error), metrics=metrics)
@@ -61,7 +61,7 @@ def check(evidence: Evidence) -> Finding:
     decisive = bars.decisive(results, wanted)
     metrics |= _told(results)
     needed = decisive.margin + decisive.test.needed(decisive.bar.p_value)
-    metrics["smallest improvement that meets the bar at this spread, BPB"] = needed
+    metrics["smallest_improvement"] = needed
     figures = {"seeds": _figure(evidence, previous, decisive, mean, before)}
     p, bar = decisive.test.p_value, decisive.bar
     ask = f"an improvement{_over(decisive)} over {previous.name} at p < {bar.p_value:g}"
@@ -131,15 +131,12 @@ def _comparable(evidence: Evidence, previous: PreviousRecord) -> float:
     return width
 
 
-def _told(results: Sequence[Result]) -> dict[str, Metric]:
-    told: dict[str, Metric] = {}
+def _told(results: Sequence[Result]) -> dict[str, Value]:
+    rows: list[list[Scalar]] = []
     for one in results:
-        label = f"p of more than {one.bar.margin_nats:g} nats per {one.unit}" if one.margin else "p of any improvement"
-        told[label] = one.test.p_value
-        told[f"{label}: below {one.bar.p_value:g}"] = one.met
-        if one.margin:
-            told[f"{one.bar.margin_nats:g} nats per {one.unit}, BPB"] = one.margin
-    return told
+        asked = f"more than {one.bar.margin_nats:g} nats per {one.unit}" if one.margin else "any improvement"
+        rows.append([asked, one.test.p_value, one.bar.p_value, one.met, one.margin])
+    return {"bars": rows}
 
 
 def _over(result: Result) -> str:
@@ -171,7 +168,7 @@ def _finding(
     status: Status,
     headline: str,
     *,
-    metrics: Mapping[str, Metric] | None = None,
+    metrics: Mapping[str, Value] | None = None,
     witness: Witness | None = None,
     figures: Mapping[str, Any] | None = None,
 ) -> Finding:
@@ -180,9 +177,9 @@ def _finding(
         "choices that were tuned on the validation text",
         "the waiver for pure systems work (README), which people decide on",
     ]
-    power: dict[str, Metric] = {"seeds": len(evidence.seeds)}
+    power: dict[str, Value] = {"seeds": len(evidence.seeds)}
     if evidence.previous is not None:
-        power["seeds of the previous record"] = len(evidence.previous.val_bpb)
+        power["previous_seeds"] = len(evidence.previous.val_bpb)
         if len(evidence.previous.val_bpb) == 1:
             what = f"a mean of {k} seeds" if (k := evidence.previous.seeds) > 1 else "one number"
             not_covered.append(
@@ -194,7 +191,6 @@ def _finding(
     return finding(
         evidence,
         CHECK,
-        RULE,
         status,
         headline,
         metrics=metrics,

@@ -13,10 +13,10 @@ import numpy as np
 from harness.audit import orders, practices
 from harness.audit.evidence import Evidence, finding
 from harness.audit.orders import Scoring
-from harness.record import Finding, Metric, Status, Witness
+from harness.record import Finding, Status, Value, Witness
 from harness.rules import Ruleset
 
-CHECK, RULE = "single-pass", "C4"
+CHECK = "single-pass"
 _SHOWN = 20
 
 
@@ -42,12 +42,11 @@ def check(evidence: Evidence) -> Finding:
     return finding(
         evidence,
         CHECK,
-        RULE,
         status,
         headline,
-        metrics={**metrics(scoring), "longest window": length, "stride": stride},
+        metrics={**metrics(scoring), "longest_window": length, "stride": stride},
         witness=witness,
-        power={"positions checked": trace.tokens - 1, "commits checked": trace.committed},
+        power={"positions_checked": trace.tokens - 1, "commits_checked": trace.committed},
     )
 
 
@@ -66,17 +65,17 @@ def judge(scoring: Scoring, ruleset: Ruleset, who: str = "") -> tuple[Status, st
     return status, headline, None if status == Status.PASS else witness
 
 
-def metrics(scoring: Scoring) -> dict[str, Metric]:
+def metrics(scoring: Scoring) -> dict[str, Value]:
     """The numbers behind the judgement."""
-    found: Mapping[str, Metric] = {
+    found: Mapping[str, Value] = {
         "positions": scoring.tokens - 1,
-        "scored": int((scoring.order >= 0).sum()),
-        "never scored": len(scoring.never),
-        "scored again": int(np.maximum(scoring.times - 1, 0).sum()),
-        "steps back in the order": scoring.steps_back,
-        "steps back inside a document": len(scoring.inside),
+        "positions_scored": int((scoring.order >= 0).sum()),
+        "never_scored": len(scoring.never),
+        "scored_again": int(np.maximum(scoring.times - 1, 0).sum()),
+        "steps_back": scoring.steps_back,
+        "steps_back_inside": len(scoring.inside),
         "layout": orders.layout(scoring),
-        "order of documents": orders.document_order(scoring),
+        "document_order": orders.document_order(scoring),
     }
     return dict(found)
 

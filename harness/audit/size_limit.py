@@ -6,7 +6,7 @@ from harness.audit.evidence import Evidence, finding
 from harness.audit.practices import Seen, ruled
 from harness.record import Finding, Status, Witness
 
-CHECK, RULE = "size-limit", "size"
+CHECK = "size-limit"
 
 CONVENTIONS = {
     "shipped": "the submission's code files as they are",
@@ -21,10 +21,10 @@ def check(evidence: Evidence) -> Finding:
     sizes = evidence.sizes
     totals = {name: sizes.artifact + sizes.code[name] for name in CONVENTIONS}
     convention = evidence.ruleset.limits.size_convention
-    metrics = {f"total, {convention.replace('_', ' ')}, bytes": totals[convention], "limit, bytes": limit}
-    metrics |= {"artifact, bytes": sizes.artifact}
-    metrics |= {f"code, {name.replace('_', ' ')}, bytes": sizes.code[name] for name in CONVENTIONS}
-    metrics |= {f"total, {name.replace('_', ' ')}, bytes": total for name, total in totals.items()}
+    metrics = {f"total_{convention}": totals[convention], "limit_bytes": limit}
+    metrics |= {"artifact": sizes.artifact}
+    metrics |= {f"code_{name}": sizes.code[name] for name in CONVENTIONS}
+    metrics |= {f"total_{name}": total for name, total in totals.items()}
     figure = {
         "type": "bars",
         "title": "Artifact and code against the limit",
@@ -68,12 +68,11 @@ def check(evidence: Evidence) -> Finding:
     return finding(
         evidence,
         CHECK,
-        RULE,
         status,
         headline,
         metrics=metrics,
         witness=witness,
-        power={"smallest visible excess, bytes": 1},
+        power={"smallest_excess": 1},
         not_covered=[
             "the tokenizer file, which the contest does not count (issue #43)",
             "packages that the code imports",

@@ -135,7 +135,6 @@ def _of_record(task: Task, ended: Ended) -> Outcome | None:
     if task.data is not None and record.data.sha256 != task.data:
         problem = "the data on that machine is other data; give all machines the same --data and Python"
         return Outcome(label=task.label, outcome=CRASHED, exit_code=_CODES[CRASHED], headline=problem)
-    claimed = record.submission.claims.get("val_bpb")
     return Outcome(
         label=task.label,
         outcome=record.verdict.value,
@@ -149,7 +148,7 @@ def _of_record(task: Task, ended: Ended) -> Outcome | None:
         kind=record.submission.kind,
         name=record.submission.name,
         val_bpb=record.score.val_bpb if record.score else None,
-        claimed_bpb=claimed if isinstance(claimed, int | float) else None,
+        claimed_bpb=view.claimed_bpb(record),
     )
 
 

@@ -24,7 +24,7 @@ COMMANDS = {
     "run": "Train, quantize, seal, score and audit the submission in the folder PATH.",
     "audit": "Run checks on submissions; their sealed artifacts are taken where a run has left them.",
     "lint": "Check what the folders DIR... claim: submission.json, logs, README and file sizes against each other.",
-    "replay": "Reproduce the witness of FINDING from RECORD: same artifact, fresh boxes.",
+    "replay": "Reproduce the witness of FINDING from RECORD: only the runs that show it, in fresh boxes.",
     "hunt": "Search the evaluation of the submission in PATH for the smallest leak, with Hypothesis.",
     "prove": "Compress a segment of the text with the submission in PATH, and decompress it in a fresh box.",
     "unpack": "Decompress the text in ARCHIVE, which `harness prove` has made.",

@@ -14,6 +14,7 @@ from harness.folder import open_folder, safe_name
 from harness.progress import Progress
 from harness.record import exit_code_of
 from harness.referee.search import hypothesis
+from harness.report import view
 
 #: Seconds for a box that nobody has given another limit: paused processes live as long as the hunt.
 _PATIENCE = 3600.0
@@ -67,5 +68,5 @@ def command(
         assert witness is not None
         old, new = witness.data["old_text"], witness.data["new_text"]
         click.echo(f"  {witness.data['context_before']!r} [{old!r} -> {new!r}] {witness.data['context_after']!r}")
-        click.echo(f"  {target / 'report.html'}; again: harness replay {target} {check}")
+        click.echo(f"  {target / 'report.html'}; again: {view.replay(hunted.record, hunted.record.findings[0])}")
     raise SystemExit(exit_code_of(hunted.status))

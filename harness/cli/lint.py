@@ -12,9 +12,9 @@ from harness import rules
 from harness.cli.options import FILE, JudgingOptions, OutputOptions, takes
 from harness.files import write_atomically
 from harness.folder import safe_name
-from harness.papers import records, table
-from harness.papers.linting import lint, lint_all
-from harness.papers.recording import record_of
+from harness.papers import significance, table
+from harness.papers.linting import lint, lint_all, record_of
+from harness.report import terminal
 
 
 @click.command("lint")
@@ -37,16 +37,19 @@ def command(folders: tuple[Path, ...], previous: Path | None, judging: JudgingOp
     how = {"strict": judging.strict, "fail_on_incomplete": judging.fail_on_incomplete}
     made = [record_of(one, loaded, **how) for one in linted]
     if output.out is not None:
-        for name, record in zip(_names(folders), made, strict=True):
+        for index, (folder, name) in enumerate(zip(folders, _names(folders), strict=True)):
             home = output.out / name if len(made) > 1 else output.out
             home.mkdir(parents=True, exist_ok=True)
-            write_atomically(home / "record.json", record.to_json().encode())
+            made[index] = made[index].placed(home / "record.json", folder)
+            write_atomically(home / "record.json", made[index].to_json().encode())
     if output.as_json:
         output.print_json(made)
     else:
         console = Console()
-        for one in linted:
+        for one, record in zip(linted, made, strict=True):
             table.show(one, console)
+            if output.out is not None:
+                terminal.replays(record, console)
         if len(linted) > 1:
             table.overview(linted, console)
     codes = {one.decision.exit_code(**how) for one in linted}
@@ -57,7 +60,7 @@ def _previous(folder: Path | None, ruleset: rules.Ruleset) -> tuple[str, Sequenc
     if folder is None:
         return None
     before = lint(folder, ruleset)
-    scores = list(records.scores(before.case).values())
+    scores = list(significance.scores(before.case).values())
     claimed = before.claims.val_bpb
     if not scores and claimed is None:
         raise click.UsageError(f"{folder} holds no score to beat")

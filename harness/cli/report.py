@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.options import FILE
-from harness.record import Record
+from harness.record import PLACES, Record
 from harness.report import formats
 from harness.report.formats import VIEWS
 
@@ -24,6 +24,8 @@ def command(record: Path, view: str, out: Path | None) -> None:
     """Render RECORD, a record.json or the folder that holds one."""
     target = out or (record if record.is_dir() else record.parent) / VIEWS[view].file
     loaded = Record.load(record)
+    if PLACES in loaded.environment:  # the command in a view names the record where it is now
+        loaded = loaded.placed(record / "record.json" if record.is_dir() else record)
     if str(target) == "-":
         click.echo(formats.render(view, loaded), nl=False)
     else:

@@ -26,8 +26,7 @@ from harness.gate.export import Exported
 from harness.gate.keys import device, key
 from harness.gate.store import Store, mark, take
 from harness.papers import linting
-from harness.papers.linting import lint
-from harness.papers.recording import record_of
+from harness.papers.linting import lint, record_of
 from harness.progress import Progress
 from harness.record import Record, Status
 from harness.report import formats
@@ -109,6 +108,7 @@ def papers(path: Path, settings: Settings, out: Path) -> Made:
         UsageError: the folder is empty.
     """
     record = record_of(lint(path, settings.ruleset), settings.ruleset)
+    record = record.placed(out / "record.json", path)
     _write(record, settings, out)
     return Made(record)
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from harness.audit.clocks import CALIBRATION, OUTSIDE
 from harness.audit.practices import Seen, ruled
-from harness.papers.case import Case, finding, if_claimed
+from harness.papers.collect import Case, finding, if_claimed
 from harness.papers.logs import Metric as Evaluation
 from harness.papers.logs import Run
 from harness.papers.metadata import Claimed
 from harness.papers.reading import Number, Quote
-from harness.record import Finding, Metric, Status
+from harness.record import Finding, Status, Value
 
 #: The cap is looked at between steps, so the last step ends after it: 0.137 s in merged logs; 1.153 s was over (#1956).
 _STEPS = 1.5
@@ -24,27 +24,25 @@ _GPUS = 8
 
 def check_train(case: Case) -> Finding:
     """FAIL where the loop of a record ran past the limit by more than a step; calibration after it is a practice."""
-    check, rule, limit = "train-clock", "train_clock", case.ruleset.limits.train_seconds
+    check, limit = "train-clock", case.ruleset.limits.train_seconds
     timed = [run for run in case.carried if run.train_ms is not None]
     if not timed:
-        return _untold(case, check, rule, _number(case.claims.train_seconds), limit)
-    if (early := _apart(case, check, rule, timed, limit)) is not None:
+        return _untold(case, check, _number(case.claims.train_seconds), limit)
+    if (early := _apart(case, check, timed, limit)) is not None:
         return early
     loops = {id(run): run.train_ms.value / 1000 for run in timed if run.train_ms}
     worst = max(timed, key=lambda run: loops[id(run)] - _overshoot(run))
     slack, loop = _overshoot(worst), loops[id(worst)]
     after = max(timed, key=lambda run: loops[id(run)] + _calibration(run))
     touching = loops[id(after)] + _calibration(after)
-    metrics: dict[str, Metric] = {"limit, s": limit, "the loop alone, s": loop, "touches training data, s": touching}
+    metrics: dict[str, Value] = {"limit_seconds": limit, "loop": loop, "touches_training_data": touching}
     metrics["runs"] = len(timed)
     covered = ["compilation and warm-up steps before the timer, which no log times"]
     over = loop - limit
 
     def practised(practice: str, note: str, quotes: list[Number | Quote | None]) -> Finding:
         status, said, _ = ruled(case.ruleset, [Seen(practice, note)])
-        return finding(
-            case, check, rule, if_claimed(case, status), said, quotes=quotes, metrics=metrics, not_covered=covered
-        )
+        return finding(case, check, if_claimed(case, status), said, quotes=quotes, metrics=metrics, not_covered=covered)
 
     if slack < over <= max(_CALLED_OVER, slack):
         note = f"training took {loop:.3f} s by its own clock: {over:.2f} s over the cap, which is more than one step"
@@ -52,7 +50,7 @@ def check_train(case: Case) -> Finding:
     if over > slack:
         headline = f"training took {loop:.3f} s by its own clock, over {limit:g} s and the {slack:.2f} s of one step"
         return finding(
-            case, check, rule, _verdict(case, worst), headline, quotes=[worst.train_ms], metrics=metrics,
+            case, check, _verdict(case, worst), headline, quotes=[worst.train_ms], metrics=metrics,
             data={"seconds": loop, "limit": limit, "step": slack}, not_covered=covered,
         )  # fmt: skip
     quotes: list[Number | Quote | None] = [after.train_ms, after.hessians]
@@ -78,24 +76,24 @@ def check_train(case: Case) -> Finding:
         if loops[id(made[0])] + made[0].generated.value > limit + slack:
             return practised(CALIBRATION, note, quotes)
     headline = f"{touching:.1f} s of {limit:g} s by the strictest reading of {len(timed)} logs"
-    return finding(case, check, rule, Status.PASS, headline, quotes=quotes, metrics=metrics, not_covered=covered)
+    return finding(case, check, Status.PASS, headline, quotes=quotes, metrics=metrics, not_covered=covered)
 
 
 def check_eval(case: Case) -> Finding:
     """FAIL where the claimed pass of a record took longer than the limit; what precedes it is a practice."""
-    check, rule, limit = "eval-clock", "eval_clock", case.ruleset.limits.eval_seconds
+    check, limit = "eval-clock", case.ruleset.limits.eval_seconds
     timed = [(one.run, _pass_seconds(one.run, one.metric)) for one in case.headline.carried]
     known = [(run, seconds) for run, seconds in timed if seconds is not None]
     if not known:
-        return _untold(case, check, rule, _number(case.claims.eval_seconds), limit)
-    if (early := _apart(case, check, rule, [run for run, _ in known], limit)) is not None:
+        return _untold(case, check, _number(case.claims.eval_seconds), limit)
+    if (early := _apart(case, check, [run for run, _ in known], limit)) is not None:
         return early
     worst, seconds = max(known, key=lambda pair: pair[1])
     after, whole = max(((run, value + _ahead(run)) for run, value in known), key=lambda pair: pair[1])
-    metrics: dict[str, Metric] = {
-        "limit, s": limit,
-        "the final pass alone, s": seconds,
-        "with what precedes it, s": whole,
+    metrics: dict[str, Value] = {
+        "limit_seconds": limit,
+        "final_pass": seconds,
+        "with_what_precedes": whole,
     }
     metrics["runs"] = len(known)
     covered = ["decompression and loading of the artifact", "evaluations before the final pass, which are diagnostics"]
@@ -103,7 +101,7 @@ def check_eval(case: Case) -> Finding:
     if seconds > limit:
         headline = f"the evaluation that gives the score took {seconds:.1f} s by its own clock, over {limit:g} s"
         return finding(
-            case, check, rule, _verdict(case, worst), headline, quotes=[line], metrics=metrics,
+            case, check, _verdict(case, worst), headline, quotes=[line], metrics=metrics,
             data={"seconds": seconds, "limit": limit}, not_covered=covered,
         )  # fmt: skip
     quotes = [line, after.warmup, after.outside]
@@ -114,10 +112,10 @@ def check_eval(case: Case) -> Finding:
         )
         status, headline, _ = ruled(case.ruleset, [Seen(OUTSIDE, note)])
         return finding(
-            case, check, rule, if_claimed(case, status), headline, quotes=quotes, metrics=metrics, not_covered=covered
+            case, check, if_claimed(case, status), headline, quotes=quotes, metrics=metrics, not_covered=covered
         )
     headline = f"{whole:.1f} s of {limit:g} s by the strictest reading of {len(known)} logs"
-    return finding(case, check, rule, Status.PASS, headline, quotes=quotes, metrics=metrics, not_covered=covered)
+    return finding(case, check, Status.PASS, headline, quotes=quotes, metrics=metrics, not_covered=covered)
 
 
 def _verdict(case: Case, run: Run) -> Status:
@@ -125,27 +123,27 @@ def _verdict(case: Case, run: Run) -> Status:
     return if_claimed(case, Status.FAIL) if run.world_size is not None else Status.INCONCLUSIVE
 
 
-def _apart(case: Case, check: str, rule: str, runs: list[Run], limit: float) -> Finding | None:
+def _apart(case: Case, check: str, runs: list[Run], limit: float) -> Finding | None:
     """Where the limit does not bind: no record is claimed, or the run was on other hardware."""
     if not case.record:
         headline = f"no record is claimed, and the limit of {limit:g} s is for records"
-        return finding(case, check, rule, Status.NOT_APPLICABLE, headline)
+        return finding(case, check, Status.NOT_APPLICABLE, headline)
     small = [run.world_size for run in runs if run.world_size is not None and run.world_size.value != _GPUS]
     if small:
         headline = f"a log is of {small[0].value:.0f} GPUs, and {limit:g} s are for {case.ruleset.limits.hardware}"
-        return finding(case, check, rule, Status.INCONCLUSIVE, headline, quotes=small)
+        return finding(case, check, Status.INCONCLUSIVE, headline, quotes=small)
     return None
 
 
-def _untold(case: Case, check: str, rule: str, claimed: Number | None, limit: float) -> Finding:
+def _untold(case: Case, check: str, claimed: Number | None, limit: float) -> Finding:
     if not case.record:
         headline = f"no record is claimed, and the limit of {limit:g} s is for records"
-        return finding(case, check, rule, Status.NOT_APPLICABLE, headline)
+        return finding(case, check, Status.NOT_APPLICABLE, headline)
     if claimed is None:
-        return finding(case, check, rule, Status.NOT_RUN, "no log tells the time of this phase, and no claim does")
+        return finding(case, check, Status.NOT_RUN, "no log tells the time of this phase, and no claim does")
     over = claimed.value > limit + _LEAST_SECONDS
     headline = f"{claimed.value:g} s are claimed{', over ' if over else ' of '}{limit:g} s, and no log shows them"
-    return finding(case, check, rule, Status.INCONCLUSIVE, headline, quotes=[claimed])
+    return finding(case, check, Status.INCONCLUSIVE, headline, quotes=[claimed])
 
 
 def _number(claimed: Claimed | None) -> Number | None:

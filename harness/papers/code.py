@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import ast
 import hashlib
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 
 from harness.audit.wrapped import wrap
 from harness.papers.reading import Paper, Papers
-from harness.source.unwrap import unwrap
+from harness.source.unwrap import parse, unwrap
 
 _MOST_BYTES = 2_000_000
 #: A stub makes fewer calls than this, and a file's name has fewer letters.
@@ -99,12 +98,7 @@ def _parse(paper: Paper, *, unpack: bool = True) -> ast.Module | None:
     """The syntax tree of a file, of its innermost text where it unpacks itself; None where it has none."""
     if paper.size > _MOST_BYTES:
         return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # strangers' escape sequences
-            return ast.parse(unwrap(paper.content).source if unpack else paper.content)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
+    return parse(unwrap(paper.content).source if unpack else paper.content)
 
 
 def _named(tree: ast.Module, papers: Papers) -> list[Paper]:
@@ -132,10 +126,8 @@ def _named(tree: ast.Module, papers: Papers) -> list[Paper]:
 def _executed(tree: ast.Module, papers: Papers) -> list[Paper]:
     """Files of the folder that a short script runs in its own place: `exec(open(...))`, runpy, a subprocess."""
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    runs = [
-        call for call in calls if _call_name(call) in ("exec", "run_path", "execv", "execvp", "Popen", "call", "run")
-    ]
-    if not runs or len(calls) > _SHORT:
+    runs = any(_call_name(call) in ("exec", "run_path", "execv", "execvp", "Popen", "call", "run") for call in calls)
+    if len(calls) > _SHORT or not runs:
         return []
     return [paper for paper in _named(tree, papers) if paper.name.endswith(".py")]
 

@@ -1,35 +1,34 @@
-"""`harness lint`: from a folder to findings, and several folders against each other."""
+"""`harness lint`: from a folder to findings and a record, and several folders against each other."""
 
 from __future__ import annotations
 
 import dataclasses
-import re
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.audit import check
+from harness.audit import check, recording
 from harness.audit.check import Provider
-from harness.papers import clocks, consistency, data, headline, metric, records, sizes
-from harness.papers.case import Case
-from harness.papers.code import read_code
-from harness.papers.logs import read_logs
-from harness.papers.metadata import Claims, read_claims
-from harness.papers.reading import read
-from harness.record import Finding, Status
+from harness.audit.recording import Terms
+from harness.papers import byte_accounting, claims, clocks, data_split, significance, size_limit
+from harness.papers.collect import Case, open_case, same_code
+from harness.papers.metadata import Claims
+from harness.record import DataInfo, Finding, Record, Status, SubmissionInfo
 from harness.rules import Ruleset
 from harness.verdict import Decision, decide, in_papers
 
+_NOTHING = hashlib.sha256(b"").hexdigest()
 #: The checks of a folder's papers by id, in the order in which a report should be read.
 CHECKS: dict[str, Provider[Case]] = {
-    "claims": Provider(consistency.check),
-    "byte-accounting": Provider(metric.check),
-    "size-limit": Provider(sizes.check),
+    "claims": Provider(claims.check),
+    "byte-accounting": Provider(byte_accounting.check),
+    "size-limit": Provider(size_limit.check),
     "train-clock": Provider(clocks.check_train),
     "eval-clock": Provider(clocks.check_eval),
-    "data-split": Provider(data.check),
-    "significance": Provider(records.check),
+    "data-split": Provider(data_split.check),
+    "significance": Provider(significance.check),
 }
 
 
@@ -83,19 +82,6 @@ def lint(
     return judge(dataclasses.replace(case, copies=dict(copies or {}), previous=previous))
 
 
-def open_case(folder: Path, ruleset: Ruleset) -> Case:
-    """Read a folder.
-
-    Raises:
-        UsageError: there is no such folder, or it is empty.
-    """
-    papers = read(folder)
-    claims = read_claims(papers)
-    runs = read_logs(papers.logs)
-    found = headline.find(claims, runs)
-    return Case(papers, claims, runs, found, read_code(papers), ruleset, _claims_record(folder, claims))
-
-
 def judge(case: Case) -> Linted:
     """All checks on what was read. One that breaks is an ERROR, and the others go on."""
     findings = [_of_papers(found) for found in check.judge(case, list(CHECKS), CHECKS)]
@@ -118,20 +104,40 @@ def lint_all(
     ]
 
 
-def same_code(cases: Sequence[Case]) -> list[dict[str, str]]:
-    """For each case the others with the same script: "byte for byte", or "but for comments and layout"."""
-    found = []
-    for case in cases:
-        others: dict[str, str] = {}
-        for other in cases:
-            if other is case or not case.code.sha256:
-                continue
-            if other.code.sha256 == case.code.sha256:
-                others[other.papers.path.name] = "byte for byte"
-            elif case.code.same and other.code.same == case.code.same:
-                others[other.papers.path.name] = "but for comments and layout"
-        found.append(others)
-    return found
+def record_of(linted: Linted, ruleset: Ruleset, *, strict: bool = False, fail_on_incomplete: bool = False) -> Record:
+    """The record, of kind "evidence": the schema of a run's, with nothing measured in it.
+
+    Its score is None and its data section says that nothing was opened: all numbers are claims.
+    """
+    claimed, case = linted.claims, linted.case
+    tokens = [int(run.val_tokens.value) for run in case.headline.runs if run.val_tokens]
+    seeds = {int(run.seed.value) for run in case.headline.runs if run.seed}
+    vocab = next((int(v) for run in case.runs if (v := run.settings.get("vocab_size", "")).isdigit()), 0)
+    return recording.build(
+        SubmissionInfo(
+            name=claimed.name or linted.path.resolve().name,
+            path=linted.path.name,
+            kind="evidence",
+            author=claimed.author or None,
+            github_id=claimed.github_id or None,
+            sha256=case.papers.sha256,
+            claims=claimed.model_dump(mode="json", exclude_none=True),
+            settings=linted.facts,
+        ),
+        linted.findings,
+        Terms(ruleset, strict, fail_on_incomplete),
+        DataInfo(
+            name="not opened; token counts are those of the logs",
+            sha256=_NOTHING,
+            vocab_size=vocab,
+            tokenizer_sha256=_NOTHING,
+            tokens=max(tokens, default=0),
+            scored_tokens=0,
+            train_tokens=0,
+        ),
+        scale="record" if case.record else "non-record",
+        seeds=sorted(seeds),
+    )
 
 
 def facts_of(case: Case) -> dict[str, Any]:
@@ -164,14 +170,6 @@ def facts_of(case: Case) -> dict[str, Any]:
         },
         "settings": case.headline.runs[0].settings if case.headline.runs else {},
     }
-
-
-def _claims_record(folder: Path, claims: Claims) -> bool:
-    """A record of the ten-minute track is claimed: by the track's name in the file or in the folder's path."""
-    parts = " ".join(folder.resolve().parts[-3:])
-    if claims.non_record or re.search(r"non[-_]?record", parts, re.I):
-        return False
-    return "10min" in claims.track.lower() or "track_10min" in parts or not claims.track
 
 
 def _of_papers(found: Finding) -> Finding:

@@ -1,4 +1,10 @@
-"""Logs as runs: what each run says of its seed, data, clock, bytes and scores, every number with its line."""
+"""Logs as runs: what each run says of its seed, data, clock, bytes and scores, every number with its line.
+
+The grammar comes first: one expression per kind of line, anchored at the line's start. Two generations of scripts print
+two grammars (`step:K/M val_loss:F val_bpb:F train_time:Tms` until March, `K/M val_loss: F val_bpb: F` from April on),
+and the pull requests a few hundred dialects of them. Logs embed the script's own source, f-strings included; an
+expression that wants a digit right after the label does not match those.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +13,88 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from harness.papers import lines
 from harness.papers.reading import Number, Paper, Quote
 
-_MOST_METRICS = 400
+#: What launchers and loggers put in front of a line: rank tags, timestamps, levels.
+PREFIX = re.compile(
+    r"^\s*(?:(?:\[(?:default|rank|gpu|train|modal|\d)[^\]]{0,40}\]:?"
+    r"|\d{4}-\d\d-\d\d[T ][0-9:.,]{5,15}Z?(?:\s*-\s*INFO\s*-)?"
+    r"|\[\d{4}-\d\d-\d\d[T ][^\]]{5,20}\]|\[\d\d:\d\d:\d\d\]|\d{10}(?:\.\d+)?(?=\s)|(?:rank|Rank) ?\d+:)\s*)+"
+)
+_NUM = r"[+-]?\d++(?:\.\d++)?+(?:[eE][+-]?\d++)?+"
+
+#: The same for numbers that may be grouped by commas.
+_BYTES = r"\d[\d,]*"
+
+METRIC = re.compile(
+    rf"^(?P<label>[A-Za-z][\w .()+/@*=-]{{0,70}}?)?[:, ]{{0,20}}+(?:stride:\d+ )?(?:mode:\w+ )?"
+    rf"(?:val_loss|vl)[:=] ?(?P<loss>{_NUM}),? (?:val_)?bpb[:=] ?(?P<bpb>{_NUM})(?P<rest>.*)$"
+)
+#: A score without a loss beside it; byte mixers print the bytes that they coded.
+SCORE = re.compile(
+    rf"^\[?(?P<label>[A-Za-z][\w.()+/-]*(?: [\w.()+/-]+){{0,3}}?)\]?[: ](?:.*[ =])??"
+    rf"(?:val_bpb|cond_mix_bpb|mix_bpb|mix|bpb|BPB)[:=]\s*(?P<bpb>{_NUM})(?P<rest>.*)$"
+)
+#: Words of lines that report on the way, not at the end.
+UNDERWAY = re.compile(
+    r"chunk|running|run_bpb|progress|\bstep|rank|epoch|search|batch|\d/\d|window\b.{0,100}%|train_|delta|evolve|snapshot|"
+    r"checkpoint|phase=|Pass |\braw model|best_|limit|target|baseline",
+    re.I,
+)
+CODED = re.compile(r"\bbytes=(?P<bytes>\d{4,})\b")
+#: A validation during training, in either grammar: its label is a step, and it is no result.
+STEP = re.compile(
+    rf"^(?P<label>(?:(?:step|s)[:= ] ?)?\d+/\d+)\s+(?:val_loss|vl): ?(?P<loss>{_NUM}) "
+    rf"(?:val_)?bpb: ?(?P<bpb>{_NUM})(?P<rest>.*)$"
+)
+PROGRESS = re.compile(r"^(?:step[:= ] ?)?(?P<step>\d+)/\d+ .*train_time: ?(?P<time>\d+(?:\.\d+)?)(?P<unit>ms|m|s)\b")
+STOP = re.compile(rf"^stopping_early: ?wallclock_cap train_time: ?(?P<ms>{_NUM})ms step: ?(?P<step>\d+)/(?P<of>\d+)")
+SEED = re.compile(r"^\s*seed: ?(?P<value>\d+)\s*$")
+WORLD = re.compile(r"^\s*world_size: ?(?P<value>\d+)\b")
+VAL_TOKENS = re.compile(r"^(?:val_loader:.*\btokens:|val_tokens: ?|Validation tokens: )(?P<value>\d[\d,]*)\b")
+TRAIN_SHARDS = re.compile(r"^(?:train_loader:.*\btrain_shards:|train_shards: ?)(?P<value>\d+)\b")
+#: Headers that only the beginning of a run prints.
+BEGINS = re.compile(r"^(?:Hyperparameters:\s*$|val_bpb:enabled tokenizer_kind=)")
+SETTING = re.compile(r"^  (?P<name>[a-z][a-z0-9_]{1,40}): (?P<value>.{0,200})$")
+
+MODEL = re.compile(rf"^Serialized model (?P<format>[\w+.-]+): (?P<bytes>{_BYTES}) bytes")
+CODE = re.compile(rf"^Code size(?P<kind> \((?:un)?compressed\))?: (?P<bytes>{_BYTES})(?: bytes)?")
+TOTAL = re.compile(
+    rf"^(?:Total (?:\w+ )?submission(?: size)?(?P<format> [\w+.-]+)?|Artifact(?: size)?): (?P<bytes>{_BYTES}) bytes"
+)
+
+EVAL_TOTAL = re.compile(rf"^total_eval_time: ?(?P<s>{_NUM})s")
+EVAL_TIME = re.compile(rf"\beval_time: ?(?P<value>{_NUM})(?P<unit>ms|s)\b")
+WARMUP = re.compile(rf"^ttt_lora:compile warmup done \((?P<s>{_NUM})s\)")
+OUTSIDE = re.compile(rf"^ngram_tilt:precompute_outside_timer_done elapsed=(?P<s>{_NUM})s")
+HESSIANS = re.compile(rf"^GPTQ:collected \d+ Hessians.* in (?P<s>{_NUM})s")
+CALIBRATES = re.compile(r"^gptq:(?:calibrating|collecting hessians).*(?:train(?:ing)? data)", re.I)
+GENERATED = re.compile(rf"^gptq: ?generated \d+ sequences in (?P<s>{_NUM})s")
+#: Adaptation before quantization that is counted in epochs; in every script that prints it, on the validation tokens.
+PRE_QUANT = re.compile(
+    r"^(?:ttt_adamw|dttt|prequant_ttt|ppttt|preq_ttt|pre_?quant_?ttt)[:_ ]?(?:epoch|start|done|e\d)[ :=]"
+)
+
 _DIAGNOSTIC = re.compile(r"diagnostic|pre[-_ ]?quant|post[-_ ]?ema|before|baseline_|warmup", re.I)
+_MOST_METRICS = 400
+
+
+def bare(line: str) -> str:
+    """A log line without what the launcher put in front of it; leading blanks stay where nothing else was."""
+    match = PREFIX.match(line)
+    return line[match.end() :] if match and match.end() < len(line) else line
+
+
+def integer(text: str) -> int:
+    """Digits that may be grouped by commas."""
+    return int(text.replace(",", "")[:30])
+
+
+def half_unit(written: str) -> float:
+    """Half a unit of the last digit that is written."""
+    mantissa, _, exponent = written.lower().partition("e")
+    decimals = len(mantissa.partition(".")[2])
+    return 0.5 * 10.0 ** (min(int(exponent or 0), 30) - decimals)
 
 
 @dataclass(frozen=True)
@@ -126,8 +209,8 @@ def read_log(paper: Paper) -> list[Run]:
     for index, raw in enumerate(paper.lines):
         if len(raw) > 2000 or not raw.strip():
             continue
-        line = lines.bare(raw)
-        if lines.BEGINS.match(line) and run.ended:
+        line = bare(raw)
+        if BEGINS.match(line) and run.ended:
             runs.append(run)
             run = Run(paper.name)
         _take(run, line, paper, index)
@@ -138,49 +221,49 @@ def _take(run: Run, line: str, paper: Paper, index: int) -> None:
     """Read one line into the run."""
 
     def number(value: float, written: str) -> Number:
-        return Number(value, lines.half_unit(written), paper.quote(index))
+        return Number(value, half_unit(written), paper.quote(index))
 
-    if match := lines.SETTING.match(line):
+    if match := SETTING.match(line):
         name = match["name"]
         run.settings.setdefault(name, match["value"].strip())
         run.setting_lines.setdefault(name, paper.quote(index))
-    if match := lines.SEED.match(line):
-        run.seed = run.seed or number(lines.integer(match["value"]), match["value"])
+    if match := SEED.match(line):
+        run.seed = run.seed or number(integer(match["value"]), match["value"])
         return
-    if match := lines.WORLD.match(line):
-        run.world_size = run.world_size or number(lines.integer(match["value"]), match["value"])
+    if match := WORLD.match(line):
+        run.world_size = run.world_size or number(integer(match["value"]), match["value"])
         return
     line = line.strip()
-    for pattern, name in ((lines.VAL_TOKENS, "val_tokens"), (lines.TRAIN_SHARDS, "train_shards")):
+    for pattern, name in ((VAL_TOKENS, "val_tokens"), (TRAIN_SHARDS, "train_shards")):
         if match := pattern.match(line):
-            setattr(run, name, getattr(run, name) or number(lines.integer(match["value"]), match["value"]))
-    if match := lines.STOP.match(line):
+            setattr(run, name, getattr(run, name) or number(integer(match["value"]), match["value"]))
+    if match := STOP.match(line):
         run.stop = number(float(match["ms"]), match["ms"])
-        run.steps_done = lines.integer(match["step"])
-    elif match := lines.PROGRESS.match(line):
+        run.steps_done = integer(match["step"])
+    elif match := PROGRESS.match(line):
         unit = {"ms": 1.0, "s": 1e3, "m": 6e4}[match["unit"]]
         read = number(float(match["time"]) * unit, match["time"])
         run.last_time = Number(read.value, read.half * unit, read.quote)
     if "bpb" in line.lower() and (match := _score(line)):
         _metric(run, match, line, number)
-    elif match := lines.MODEL.match(line):
-        run.models[match["format"]] = number(lines.integer(match["bytes"]), "0")
-    elif match := lines.CODE.match(line):
-        run.code[(match["kind"] or "").strip(" ()")] = number(lines.integer(match["bytes"]), "0")
-    elif match := lines.TOTAL.match(line):
-        run.totals.append(Total((match["format"] or "").strip(), number(lines.integer(match["bytes"]), "0")))
+    elif match := MODEL.match(line):
+        run.models[match["format"]] = number(integer(match["bytes"]), "0")
+    elif match := CODE.match(line):
+        run.code[(match["kind"] or "").strip(" ()")] = number(integer(match["bytes"]), "0")
+    elif match := TOTAL.match(line):
+        run.totals.append(Total((match["format"] or "").strip(), number(integer(match["bytes"]), "0")))
     for pattern, name in (
-        (lines.EVAL_TOTAL, "eval_total"),
-        (lines.WARMUP, "warmup"),
-        (lines.OUTSIDE, "outside"),
-        (lines.HESSIANS, "hessians"),
-        (lines.GENERATED, "generated"),
+        (EVAL_TOTAL, "eval_total"),
+        (WARMUP, "warmup"),
+        (OUTSIDE, "outside"),
+        (HESSIANS, "hessians"),
+        (GENERATED, "generated"),
     ):
         if match := pattern.match(line):
             setattr(run, name, number(float(match["s"]), match["s"]))
     for pattern, mark in (
-        (lines.PRE_QUANT, "pre-quantization adaptation"),
-        (lines.CALIBRATES, "calibrates on training data"),
+        (PRE_QUANT, "pre-quantization adaptation"),
+        (CALIBRATES, "calibrates on training data"),
     ):
         if pattern.match(line):
             kept = run.marks.setdefault(mark, [])
@@ -189,17 +272,17 @@ def _take(run: Run, line: str, paper: Paper, index: int) -> None:
 
 
 def _score(line: str) -> re.Match[str] | None:
-    return lines.STEP.match(line) or lines.METRIC.match(line) or lines.SCORE.match(line)
+    return STEP.match(line) or METRIC.match(line) or SCORE.match(line)
 
 
 def _metric(run: Run, match: re.Match[str], line: str, number: Callable[[float, str], Number]) -> None:
-    alone = match.re is lines.SCORE
-    if alone and lines.UNDERWAY.search(line):
+    alone = match.re is SCORE
+    if alone and UNDERWAY.search(line):
         return
     bpb, loss = float(match["bpb"]), None if alone else float(match["loss"])
     if not (math.isfinite(bpb) and bpb > 0) or (loss is not None and not (math.isfinite(loss) and loss > 0)):
         return
-    time, coded = lines.EVAL_TIME.search(match["rest"]), lines.CODED.search(line)
+    time, coded = EVAL_TIME.search(match["rest"]), CODED.search(line)
     metric = Metric(
         label=(match["label"] or "").strip(" :,"),
         loss=None if loss is None else number(loss, match["loss"]),
@@ -207,7 +290,7 @@ def _metric(run: Run, match: re.Match[str], line: str, number: Callable[[float, 
         seconds=float(time["value"]) / (1000 if time["unit"] == "ms" else 1) if time else None,
         bytes=int(coded["bytes"][:15]) if coded and alone else None,
     )
-    kept = run.steps if match.re is lines.STEP else run.metrics
+    kept = run.steps if match.re is STEP else run.metrics
     if len(kept) < _MOST_METRICS:
         kept.append(metric)
 

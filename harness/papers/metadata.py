@@ -6,7 +6,6 @@ Those that recur are read; the rest is left alone. Every number keeps the field 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,9 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from harness.audit import claimed
 from harness.papers.reading import Number, Paper, Papers, Quote
+from harness.source import submission_json
 from harness.text import clean
 
-_MOST_BYTES, _MOST_DEPTH, _MOST_SEEDS = 1_000_000, 40, 60
+_MOST_SEEDS = 60
 
 _BPB = (
     *claimed.BPB,
@@ -41,6 +41,8 @@ _EVAL = ("eval_time_s", "eval_time_seconds", "eval_seconds", "eval_s", "eval_tim
 _STEPS = ("steps", "step_stop", "stop_step", "train_steps")
 _PER_SEED = ("seed_results", "seeds", "per_seed", "results", "per_seed_results", "results_per_seed", "seed_metrics")
 _PER_SEED_BPB = ("val_bpb_seeds", "val_bpb_per_seed", "per_seed_val_bpb", "seed_bpb", "seed_bpbs", "val_bpb_by_seed")
+#: `{"val_bpb": {"mean": 1.1, "std": 0.001}}` is one of them.
+_PLACES = ("results", "metrics", "summary", "val_bpb")
 _HARDWARE = ("hardware", "gpu", "gpu_type", "platform")
 
 
@@ -79,7 +81,7 @@ class Claims(BaseModel):
 
     Attributes:
         file: the file's name, None where there is none.
-        problem: why it could not be read, None where it could.
+        problem: why it could not be read, or what is odd about it; None without.
         val_bpb, val_bpb_std: bits per byte. val_loss: nats per token.
         bytes_total, bytes_model, bytes_code: decimal bytes.
         train_seconds, eval_seconds: seconds, whatever the unit in the file.
@@ -118,15 +120,24 @@ def read_claims(papers: Papers) -> Claims:
     if not papers.metadata:
         return Claims(problem="there is no submission.json")
     paper = papers.metadata[0]
-    if paper.size > _MOST_BYTES:
-        return Claims(file=paper.name, problem=f"{paper.name} has {paper.size:,} bytes; that is no metadata file")
     try:
-        data = json.loads(paper.content.decode("utf-8-sig", errors="replace"), parse_constant=lambda _: None)
-    except (ValueError, RecursionError) as error:
-        return Claims(file=paper.name, problem=f"{paper.name} is not JSON: {clean(error, 120)}")
-    if not isinstance(data, dict):
-        return Claims(file=paper.name, problem=f"{paper.name} holds no object")
-    return _Reader(paper, data).claims()
+        submission_json.check_size(paper.size)
+        said = submission_json.read(paper.content)
+    except submission_json.Unreadable as problem:
+        return Claims(file=paper.name, problem=f"{paper.name} {problem}")
+    claims = _Reader(paper, said.data).claims()
+    return claims.model_copy(update={"problem": f"{paper.name} {said.odd[0]}"}) if said.odd else claims
+
+
+def claimed_bpb(data: Mapping[str, Any]) -> float | None:
+    """The score that is claimed, bits per byte, by the first field that holds one; None without."""
+    found = (claimed.quantity(name, place.get(name)) for place in _places(data) for name in _BPB)
+    return next((one.value for one in found if one is not None and 0 < one.value < 100), None)
+
+
+def _places(data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Where the numbers of the whole submission stand: at the top, or in an object of results there."""
+    return [data, *(data[name] for name in _PLACES if isinstance(data.get(name), Mapping))]
 
 
 class _Reader:
@@ -137,14 +148,15 @@ class _Reader:
 
     def claims(self) -> Claims:
         data = self.data
-        nested = [data[name] for name in ("results", "metrics", "summary") if isinstance(data.get(name), Mapping)]
-        places = [data, *nested]
+        places = _places(data)
         seeds = list(self._seeds())
         results = claimed.promises(data)
         listed = claimed.listed_seeds(data) or [one.seed for one in seeds]
         return Claims(
             file=self.paper.name,
-            **{name: self._text(name) for name in ("name", "author", "github_id", "track", "date")},
+            author=clean(submission_json.author(data) or "", 200),
+            github_id=clean(submission_json.github_id(data) or "", 200),
+            **{name: self._text(name) for name in ("name", "track", "date")},
             hardware=next((text for name in _HARDWARE if (text := self._text(name))), ""),
             val_bpb=self._first(places, _BPB),
             val_loss=self._first(places, _LOSS),

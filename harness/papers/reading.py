@@ -14,6 +14,7 @@ from pathlib import Path
 
 from harness.errors import UsageError
 from harness.files import start, walk
+from harness.source import submission_json
 from harness.text import clean
 
 #: Bytes that are read of one text file; the longest merged log has 0.2 MB, the longest in a pull request 7 MB.
@@ -100,8 +101,8 @@ class Papers:
     @cached_property
     def metadata(self) -> list[Paper]:
         """submission.json, or files that are called nearly so, the nearest to the top first."""
-        found = [p for p in self.files if re.fullmatch(r"submission[\w.-]*\.json", p.name.rsplit("/", 1)[-1], re.I)]
-        return sorted(found, key=lambda p: (p.name != "submission.json", p.name.count("/"), p.name))
+        by_name = {paper.name: paper for paper in self.files}
+        return [by_name[name] for name in submission_json.find(by_name)]
 
     @cached_property
     def logs(self) -> list[Paper]:

@@ -74,10 +74,10 @@ def _told(finding: Finding) -> Text:
     text = Text(clean(finding.headline, 600))
     if finding.status in (Status.PASS, Status.NOT_APPLICABLE):
         return text
-    lines = finding.metrics.get("evidence")
+    lines = finding.value("evidence")
     for line in (lines if isinstance(lines, list) else [])[:_MOST_LINES]:
         text.append(f"\n{clean(line, 240)}", "dim")
-    more = finding.metrics.get("to be explained")
+    more = finding.value("to_be_explained")
     for question in (more if isinstance(more, list) else [])[:6]:
         if question != finding.headline and str(question) not in finding.headline:
             text.append(f"\nalso: {clean(question, 300)}")

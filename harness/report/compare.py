@@ -75,7 +75,7 @@ def compare(left: Record, right: Record) -> Comparison:
         Row(f"{pair.id}: {label(name)}", _value(a), _value(b))
         for pair in pairs
         if pair.left and pair.right
-        for name, a, b in _differing(pair.left.metrics, pair.right.metrics)
+        for name, a, b in _differing(view.numbers(pair.left.metrics), view.numbers(pair.right.metrics))
         if a is not None and b is not None
     ]
     facts = [Row(label(name), _value(a), _value(b)) for name, a, b in _differing(_facts(left), _facts(right))]

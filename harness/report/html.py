@@ -13,7 +13,7 @@ from typing import Any
 from markupsafe import Markup
 
 from harness.errors import HarnessError
-from harness.record import Record
+from harness.record import PLACES, Record
 from harness.report import overview, view
 from harness.report.facts import Budget, fact
 from harness.report.figures import bars, draw
@@ -49,7 +49,7 @@ def render(record: Record, rules: Mapping[str, str] | None = None) -> str:
             break
     for budget, most in _BUDGETS:
         sections = [
-            section(finding, name, art[:most], rules or {}, budget)
+            section(record, finding, name, art[:most], rules or {}, budget)
             for finding, name, art in zip(findings, names, drawn, strict=True)
         ]
         page = _page(record, sections, budget, most)
@@ -118,7 +118,7 @@ def _details(record: Record) -> list[tuple[str, Any]]:
         ("Claims of the submission", record.submission.claims),
         ("Settings", record.submission.settings),
         ("Clocks", record.clocks),
-        ("Environment", record.environment),
+        ("Environment", {name: value for name, value in record.environment.items() if name != PLACES}),
         ("Timing of the harness", record.timing),
         ("Harness", record.harness.model_dump()),
     ]

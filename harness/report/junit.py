@@ -11,7 +11,7 @@ import xml.etree.ElementTree as ET
 
 from harness.record import Finding, Record, Status
 from harness.report import view
-from harness.text import brief, clean, finite, label, number, prose
+from harness.text import brief, clean, finite, number, prose
 
 _ELEMENTS = {
     Status.FAIL: "failure",
@@ -73,7 +73,7 @@ def _case(suite: ET.Element, record: Record, finding: Finding) -> None:
         made = ET.SubElement(case, element, {"message": said})
         if element != "skipped":
             made.set("type", finding.status.value)
-        made.text = "\n".join(_evidence(finding))
+        made.text = "\n".join(_evidence(record, finding))
     elif finding.status == Status.UNRULED:
         ET.SubElement(case, "system-out").text = f"UNRULED: {said}"
 
@@ -84,11 +84,11 @@ def _element(record: Record, finding: Finding) -> str | None:
     return "skipped" if gap and finding.status == Status.INCONCLUSIVE else _ELEMENTS.get(finding.status)
 
 
-def _evidence(finding: Finding) -> list[str]:
-    lines = [f"{label(name)}: {_flat(value)}" for name, value in list(finding.metrics.items())[:30]]
+def _evidence(record: Record, finding: Finding) -> list[str]:
+    lines = [f"{view.called(one)}: {_flat(one.value)}" for one in finding.metrics[:30]]
     if finding.witness:
         lines.append(f"witness: {prose(finding.witness.summary)}")
-        lines.append(f"replay: harness replay record.json {clean(finding.id, 80)}")
+        lines.append(f"replay: {view.replay(record, finding)}")
     lines += [f"not covered: {prose(item, 300)}" for item in finding.not_covered[:10]]
     return [*lines, f"what to do: {prose(finding.remedy)}"] if finding.remedy else lines
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from harness.record import Finding, Record, Status
 from harness.report import view
-from harness.text import bpb, brief, clean, number, plain, prose
+from harness.text import bpb, brief, clean, number, prose
 
 #: What GitHub takes as a step's summary, in bytes.
 MAX_BYTES = 1 << 20
@@ -74,7 +74,7 @@ def _render(record: Record, rows: int, sections: int) -> str:
         _table(findings[:rows], len(findings)),
     ]
     open_ones = [finding for finding in findings if finding.status not in (Status.PASS, Status.NOT_APPLICABLE)]
-    blocks += [_section(finding) for finding in open_ones[:sections]]
+    blocks += [_section(record, finding) for finding in open_ones[:sections]]
     if len(open_ones) > sections:
         blocks.append(f"{len(open_ones) - sections:,} more findings have their evidence in record.json.")
     blocks.append("### Reproduce\n\n" + code(view.command(record), 1000))
@@ -122,7 +122,7 @@ def _table(findings: Sequence[Finding], total: int) -> str:
     return "\n".join(lines) + more
 
 
-def _section(finding: Finding) -> str:
+def _section(record: Record, finding: Finding) -> str:
     look = view.LOOKS[finding.status]
     lines = [f"### {_SYMBOLS[look.tone]} {code(brief(finding.id, 60))}", escape(finding.headline)]
     if witness := finding.witness:
@@ -131,7 +131,8 @@ def _section(finding: Finding) -> str:
             old, new = (code(brief(witness.data.get(name, ""), 60)) for name in ("old_text", "new_text"))
             before = code(str(witness.data.get("context_before", ""))[-80:], 80)
             lines.append(f"After {before}, {old} became {new}.")
-        lines.append("Replay it: " + code(f"harness replay record.json {plain(finding.id, 60)}"))
+        if command := view.replay(record, finding):
+            lines.append(f"Replay it, in {view.replay_in(record)}: " + code(command, len(command)))
     if finding.not_covered:
         lines.append("\n".join(["Not covered:", "", *(f"- {escape(item, 300)}" for item in finding.not_covered[:6])]))
     if finding.remedy:

@@ -124,8 +124,8 @@ def clocks(record: Record) -> dict[str, Any] | None:
     bars = []
     for stage, check in (("train", "train-clock"), ("evaluation", "eval-clock")):
         clock = record.clocks.get(stage)
-        limit = next((f.metrics.get("limit, s") for f in record.findings if f.id == check), None)
-        comparable = any(f.id == check and "the loop alone, s" in f.metrics for f in record.findings)
+        limit = next((f.value("limit_seconds") for f in record.findings if f.id == check), None)
+        comparable = any(f.id == check and f.value("loop") is not None for f in record.findings)
         for name, seconds in clock.items() if isinstance(clock, Mapping) else ():
             if name in ("loop", "touches training data", "from process start") and finite(seconds) is not None:
                 bar: dict[str, Any] = {"label": f"{stage}: {label(name)}", "value": seconds, "limit": finite(limit)}
@@ -138,16 +138,16 @@ def power(record: Record) -> list[tuple[Finding, list[tuple[str, str]]]]:
     """What each check would have seen: the first numbers of its power, the smallest visible effects first."""
     rows = []
     for finding in view.worst_first(record):
-        told = [(name, value) for name, value in finding.power.items() if not isinstance(value, list)]
-        told.sort(key=lambda item: not item[0].startswith("smallest"))
+        told = [one for one in finding.power if not isinstance(one.value, list)]
+        told.sort(key=lambda one: not one.id.startswith("smallest"))
         if told:
-            rows.append((finding, [(label(name), number(value)) for name, value in told[:_TOLD]]))
+            rows.append((finding, [(view.called(one), number(one.value)) for one in told[:_TOLD]]))
     return rows
 
 
 def _caption(name: str, record: Record) -> str:
     if name == "Clocks":
-        comparable = any(f.id.endswith("-clock") and "the loop alone, s" in f.metrics for f in record.findings)
+        comparable = any(f.id.endswith("-clock") and f.value("loop") is not None for f in record.findings)
         return name + (
             " against their limits"
             if comparable

@@ -94,6 +94,7 @@ def _result(record: Record, finding: Finding, index: int, file: str, line: int, 
             }
         ],
         "partialFingerprints": {"place/v1": mark[:32]},
+        "properties": {"replay": view.replay(record, finding)},
     }
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from harness.record import Finding, Witness
+from harness.record import Finding, Record, Witness
 from harness.report import view
 from harness.report.facts import Budget, Fact, fact
 from harness.report.figures import draw
@@ -48,11 +47,13 @@ class Section:
     affected_left_out: int
     rest: Fact | None
     replay: str
+    replay_in: str
     figures: tuple[tuple[str, Markup], ...]
     figures_left_out: int
 
 
 def section(
+    record: Record,
     finding: Finding,
     anchor: str,
     drawn: Sequence[tuple[str, Markup]],
@@ -62,6 +63,7 @@ def section(
     """Lays one finding out.
 
     Args:
+        record: the one that holds the finding.
         finding: what a check concluded.
         anchor: the section's id on the page.
         drawn: the figures to show, (caption, markup).
@@ -83,14 +85,15 @@ def section(
         look=view.LOOKS[finding.status],
         key=view.key_number(finding),
         rule_text=prose(rules.get(finding.rule, "")),
-        metrics=fact(finding.metrics, budget),
-        power=fact(finding.power, budget),
+        metrics=fact(view.numbers(finding.metrics), budget),
+        power=fact(view.numbers(finding.power), budget),
         position=number(witness.data["position"]) if witness and "position" in witness.data else "",
         swap=_swap(witness) if witness else None,
         affected=rows,
         affected_left_out=max(0, len(affected) - _AFFECTED) if rows else 0,
         rest=fact(rest, budget) if rest else None,
-        replay=f"harness replay record.json {shlex.quote(clean(finding.id, 80))}",
+        replay=view.replay(record, finding) or "",
+        replay_in=view.replay_in(record),
         figures=tuple(drawn),
         figures_left_out=max(0, len(finding.figures) - len(drawn)),
     )

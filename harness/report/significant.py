@@ -45,7 +45,8 @@ def beats(new: Record, previous: Record) -> Beaten:
     if not same_text(new, previous) or new.score is None:
         return Beaten(None, "not of the same text and scale")
     try:
-        wanted = rules.load(new.ruleset.name).significance
+        ruleset = new.ruleset.load() if new.ruleset.texts else rules.load(new.ruleset.name)
+        wanted = ruleset.significance
     except HarnessError:
         return Beaten(None, f"ruleset {clean(new.ruleset.name, 60)} is not at hand")
     seeds, before = losses(new), losses(previous)

@@ -41,10 +41,20 @@ def summary(record: Record, console: Console, *, report: Path | None) -> None:
     _print(console, Text("run       "), Text(_context(record)))
     console.print()
     _findings(record, console)
+    replays(record, console)
     if report is not None:
         console.print()
         # Not wrapped: a path broken over two lines can be neither clicked nor copied.
         console.print(Text(f"report    {plain(report, 4000)}"), soft_wrap=True)
+
+
+def replays(record: Record, console: Console) -> None:
+    """Prints the command that replays each finding with a witness; not wrapped, so that it can be copied."""
+    commands = [made for finding in view.worst_first(record) if (made := view.replay(record, finding)) is not None]
+    if commands:
+        console.print()
+    for command in commands:
+        console.print(Text(f"replay    {command}"), soft_wrap=True)
 
 
 def _findings(record: Record, console: Console) -> None:

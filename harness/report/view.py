@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.record import FIRST, SEVERITY, Finding, Record, Status
-from harness.text import clean, finite, label, number, prose
+from harness.record import FIRST, PLACES, SEVERITY, Finding, Metric, Record, Status, Value
+from harness.text import clean, finite, label, number, prose, shell
 from harness.verdict import VIOLATED, Answer, Question, Word, decide, exit_code_of, worst_of
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}(T|$)")
@@ -170,12 +170,20 @@ def tally(record: Record) -> list[tuple[Status, int]]:
 
 def key_number(finding: Finding) -> tuple[str, str] | None:
     """The first number among the metrics that is not a limit, as (name, number), or None."""
-    for name, value in finding.metrics.items():
-        if name.startswith("limit"):
-            continue
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return label(name), number(value)
+    for one in finding.metrics:
+        if isinstance(one.value, int | float) and not isinstance(one.value, bool) and not one.id.startswith("limit"):
+            return called(one), number(one.value)
     return None
+
+
+def called(metric: Metric) -> str:
+    """A number's label with its unit: "price of the leak, nats/token"."""
+    return label(metric.label if metric.unit in ("", "1") else f"{metric.label}, {metric.unit}")
+
+
+def numbers(metrics: Sequence[Metric]) -> dict[str, Value]:
+    """A finding's numbers by what they are called."""
+    return {called(one): one.value for one in metrics}
 
 
 def claimed_bpb(record: Record) -> float | None:
@@ -226,6 +234,33 @@ def command(record: Record) -> str:
     return "harness " + " ".join(shlex.quote(word) for word in words)
 
 
+def replay(record: Record, finding: Finding) -> str | None:
+    """The command that does the witness of a finding again, for a shell; None where there is no witness.
+
+    It is to be run in the folder in which the record was made, or where the record is older and does not say where it
+    is, beside it. The record holds the rest: data, settings, limits and rules.
+    """
+    if finding.witness is None:
+        return None
+    place = _placed(record) or "record.json"
+    words = [f"./{place}" if place.startswith("-") else place, finding.id]
+    level = record.environment.get("sandbox")
+    if isinstance(level, Mapping) and level.get("name") == "none":
+        words += ["--sandbox", "none"]  # it was run without a box, which nobody gets unasked
+    return "harness replay " + " ".join(shell(word) for word in words)
+
+
+def replay_in(record: Record) -> str:
+    """The folder to replay in, in words."""
+    return "the folder in which the harness was run" if _placed(record) else "the folder of the record"
+
+
+def _placed(record: Record) -> str | None:
+    places = record.environment.get(PLACES)
+    place = places.get("record") if isinstance(places, Mapping) else None
+    return place if isinstance(place, str) and place else None
+
+
 def yardsticks(record: Record) -> list[Yardstick]:
     """Every BPB that the record knows about, in reading order."""
     reference = record.data.reference_bpb
@@ -258,6 +293,8 @@ def doubts(record: Record) -> list[str]:
         found.append("This record was never sealed: it carries no digest.")
     elif not intact:
         found.append("The digest in this record does not match its content: it was changed after it was written.")
+    if not record.ruleset.intact:
+        found.append("The rules in this record are not those whose digest it states.")
     decision, both = decide(record.findings, record.submission.kind), (False, True)
     if record.schema_ == FIRST:  # its verdict was the worst of everything
         verdict = worst_of(record.findings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -127,7 +128,12 @@ class Significance(_Table):
 
 
 class Ruleset(_Table):
-    """A whole ruleset: limits, rules by id, and practices by name."""
+    """A whole ruleset: limits, rules by id, and practices by name.
+
+    Attributes:
+        sha256: over `texts`, one after the other.
+        texts: the TOML that it was read from: its own, and before that the one that it extends, if it extends one.
+    """
 
     name: str = Field(min_length=1)
     title: str = Field(min_length=1)
@@ -136,6 +142,7 @@ class Ruleset(_Table):
     rule: dict[str, Rule]
     practice: dict[str, Practice]
     sha256: str = ""
+    texts: tuple[str, ...] = ()
 
     def taking(self, ruling: Ruling, *practices: str) -> Ruleset:
         """The same rules with another ruling on some practices."""
@@ -152,18 +159,38 @@ def load(name: str = DEFAULT) -> Ruleset:
         UsageError: no such ruleset, or the file does not fit the schema, or lacks a rule that a check cites or a
             practice that one may come upon.
     """
-    content, data = _read(name)
-    if (base := data.pop("extends", None)) is not None:
-        if base not in available():
-            raise UsageError(f"ruleset {name}: extends: {base!r} is none of {', '.join(available())}")
-        under, below = _read(base)
+    own, data = _read(name)
+    base = data.get("extends")
+    if base is None:
+        return parse((own,), name)
+    if base not in available():
+        raise UsageError(f"ruleset {name}: extends: {base!r} is none of {', '.join(available())}")
+    return parse((_read(base)[0], own), name)
+
+
+def parse(texts: Sequence[str], name: str) -> Ruleset:
+    """A ruleset from its text, or from the text of the one that it extends and its own.
+
+    Args:
+        texts: TOML, as `Ruleset.texts` has it.
+        name: what an error calls it.
+
+    Raises:
+        UsageError: as of `load`.
+    """
+    *under, data = (_parsed(text, name) for text in texts)
+    base = data.pop("extends", None)
+    if (base is not None) != bool(under) or len(under) > 1:
+        raise UsageError(f"ruleset {name}: {len(texts)} texts, where extends is {base!r}")
+    for below in under:
         if "extends" in below:
             raise UsageError(f"ruleset {name}: extends: {base!r} extends another itself")
-        content, data = under + content, _over(below, data)
-    if "sha256" in data:
-        raise UsageError(f"ruleset {name}: sha256: no such field; the harness computes it")
+        data = _over(below, data)
+    for field in ("sha256", "texts"):
+        if field in data:
+            raise UsageError(f"ruleset {name}: {field}: no such field; the harness makes it")
     try:
-        ruleset = Ruleset.model_validate({**data, "sha256": hashlib.sha256(content).hexdigest()})
+        ruleset = Ruleset.model_validate({**data, "sha256": digest(texts), "texts": tuple(texts)})
     except ValidationError as error:
         raise UsageError(f"ruleset {name}: {_plain(error.errors()[0])}") from None
     if missing := [rule for rule in CITED if rule not in ruleset.rule]:
@@ -187,7 +214,12 @@ def load(name: str = DEFAULT) -> Ruleset:
     return ruleset
 
 
-def _read(name: str) -> tuple[bytes, dict[str, Any]]:
+def digest(texts: Sequence[str]) -> str:
+    """What names the rules in a record: sha256 over their texts."""
+    return hashlib.sha256("".join(texts).encode()).hexdigest()
+
+
+def _read(name: str) -> tuple[str, dict[str, Any]]:
     known = available()
     shipped = resources.files(__name__) / f"{name}.toml"
     try:
@@ -195,8 +227,16 @@ def _read(name: str) -> tuple[bytes, dict[str, Any]]:
     except (OSError, ValueError):
         raise UsageError(f"no ruleset {name!r}; the harness ships {', '.join(known)}, or give a .toml file") from None
     try:
-        return content, tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"ruleset {name} is not TOML: {error}") from None
+    return text, _parsed(text, name)
+
+
+def _parsed(text: str, name: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise UsageError(f"ruleset {name} is not TOML: {error}") from None
 
 

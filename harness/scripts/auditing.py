@@ -16,6 +16,7 @@ from harness import rules
 from harness.audit import recording
 from harness.audit.recording import Ran, Terms
 from harness.papers import linting
+from harness.papers.collect import Case
 from harness.progress import Progress
 from harness.record import (
     DataInfo,
@@ -87,6 +88,49 @@ class Audited:
     explanations: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A script that is read and made small, before anything of it is run.
+
+    Attributes:
+        script: what was opened.
+        case: what stands beside it; None for a bare file.
+        settings: submitted ones, or those asked for.
+        small: what of them was made small.
+        runner: plays it.
+    """
+
+    script: Script
+    case: Case | None
+    settings: Settings
+    small: Tiny
+    runner: Runner
+
+
+def prepare(path: Path, options: ScriptOptions, logs: Path, progress: Progress) -> Prepared:
+    """Read the script at `path` and make it small; what its runs will print goes into `logs`.
+
+    Raises:
+        UsageError: there is no script, or an override names a setting that it does not read.
+    """
+    script = open_script(path)
+    case = claimed.case_of(script, options.ruleset)
+    claim = claimed.find(case)
+    settings = read_settings(script, options.env, claim)
+    small = tiny(settings, script)
+    runner = Runner(
+        _playable(script, small),
+        streams.make(small.vocab_size, options.tokens, seed=options.seed),
+        options.limits,
+        options.sandbox,
+        logs,
+        options.ranks,
+        claimed=frozenset() if options.env else claim.labels,
+        note=lambda text: progress.note(text),
+    )
+    return Prepared(script, case, settings, small, runner)
+
+
 def audit_script(path: Path, options: ScriptOptions, out: Path, progress: Progress) -> Audited:
     """Audit the script at `path`; record.json, report.html, observed.npz and logs go into `out`.
 
@@ -96,39 +140,34 @@ def audit_script(path: Path, options: ScriptOptions, out: Path, progress: Progre
     """
     started = time.monotonic()
     progress.phase("read", "source, settings and evidence")
-    script = open_script(path)
-    case = claimed.case_of(script, options.ruleset)
-    claim = claimed.find(case)
-    settings = read_settings(script, options.env, claim)
-    small = tiny(settings, script)
+    prepared = prepare(path, options, out, progress)
+    script, case, settings, small = prepared.script, prepared.case, prepared.settings, prepared.small
+    made = prepared.runner.streams
     out.mkdir(parents=True, exist_ok=True)
     for stale in ("record.json", "report.html", "observed.npz"):
         (out / stale).unlink(missing_ok=True)
-    made = streams.make(small.vocab_size, options.tokens, seed=options.seed)
     static = linting.judge(case).findings if case is not None else []
     progress.done(f"{len(settings.submitted)} settings differ from the defaults, {len(small.changed)} made small")
     progress.phase("run", "the unmodified script at a tiny size")
-    runner = Runner(
-        _playable(script, small),
-        made,
-        options.limits,
-        options.sandbox,
-        out,
-        options.ranks,
-        claimed=frozenset() if options.env else claim.labels,
-        note=lambda text: progress.note(text),
+    gathered = gather(
+        prepared.runner, options.ruleset, seed=options.seed, flips=options.flips, adapted=len(small.changed)
     )
-    gathered = gather(runner, options.ruleset, seed=options.seed, flips=options.flips, adapted=len(small.changed))
     sources = sources_of(script)
     findings = [with_quotes(item, sources) for item in judging.judge(gathered.evidence, options.checks)]
     wanted = [item for item in static if options.checks is None or item.id in options.checks]
     findings = judging.merge(findings, wanted)
     record = _record(script, settings, small, made, gathered, findings, options, time.monotonic() - started)
+    record = record.placed(out / "record.json", script.path)
     arrays = gathered.observed.to_arrays()
     np.savez_compressed(out / "observed.npz", *arrays)
     formats.save(record, out, options.ruleset)
     progress.done(record.verdict.value)
     return Audited(record, tuple(line for item in findings for line in explain(item, sources)))
+
+
+def data_sha256(made: Streams) -> str:
+    """What names the text of a run in its record: sha256 over the validation stream and its flip."""
+    return hashlib.sha256(made.validation.tobytes() + made.flipped.tobytes()).hexdigest()
 
 
 def sources_of(script: Script) -> dict[str, str]:
@@ -181,7 +220,7 @@ def _record(
         Terms(options.ruleset, options.strict, options.fail_on_incomplete),
         DataInfo(
             name="synthetic stream of unique tokens",
-            sha256=hashlib.sha256(made.validation.tobytes() + made.flipped.tobytes()).hexdigest(),
+            sha256=data_sha256(made),
             vocab_size=made.vocab_size,
             tokenizer_sha256=hashlib.sha256(sentencepiece_model(made.vocab_size)).hexdigest(),
             documents=len(made.bos_positions),
@@ -193,7 +232,13 @@ def _record(
         ),
         scale=SCALE,
         seeds=[options.seed],
-        ran=Ran(gathered.level, seconds, {"base run": evidence.peak_bytes}, timing=evidence.seconds),
+        ran=Ran(
+            gathered.level,
+            seconds,
+            {"base run": evidence.peak_bytes},
+            {"seconds": options.limits.wall_seconds, "memory_bytes": options.limits.memory_bytes},
+            timing=evidence.seconds,
+        ),
     )
 
 

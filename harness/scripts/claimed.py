@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.papers.case import Case
-from harness.papers.linting import open_case
+from harness.papers.collect import Case, open_case
 from harness.rules import Ruleset
 from harness.scripts.lines import plain
 from harness.scripts.opening import Script

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from harness.audit import check
 from harness.audit.check import Need, Provider
-from harness.record import Finding, Part, Status
+from harness.audit.measures import metrics_of
+from harness.record import Finding, Metric, Part, Status
 from harness.scripts.checks import (
     artifact_independence,
     byte_accounting,
@@ -79,7 +80,10 @@ def _if_claimed(found: Finding, evidence: ScriptEvidence) -> Finding:
             "status": Status.INCONCLUSIVE,
             "headline": f"{found.headline}; but {why}",
             "witness": None,
-            "metrics": {**found.metrics, "seen": found.witness.summary if found.witness else found.headline},
+            "metrics": [
+                *found.metrics,
+                *metrics_of({"seen": found.witness.summary if found.witness else found.headline}),
+            ],
             "not_covered": [*found.not_covered, "the evaluation that is claimed (give its settings with --env)"],
             "remedy": None,
         }
@@ -110,10 +114,16 @@ def joined(run: Finding, papers: Finding) -> Finding:
         update={
             "question": run.question,
             "headline": f"{names[id(first)]}, {first.headline}; {names[id(second)]}, {second.headline}",
-            "metrics": {**first.metrics, **{f"{names[id(second)]}, {k}": v for k, v in second.metrics.items()}},
-            "power": {**second.power, **first.power},
+            "metrics": [*first.metrics, *_further(first.metrics, second.metrics)],
+            "power": [*first.power, *_further(first.power, second.power)],
             "not_covered": [*first.not_covered, *second.not_covered],
             "figures": {**second.figures, **first.figures},
             "parts": parts,
         }
     )
+
+
+def _further(first: Sequence[Metric], second: Sequence[Metric]) -> list[Metric]:
+    """What the second has and the first does not; numbers that both have are in the parts."""
+    known = {one.id for one in first}
+    return [one for one in second if one.id not in known]

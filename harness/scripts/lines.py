@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from harness.papers import lines as grammar
+from harness.papers import logs as grammar
 
 _NUMBER = r"([0-9]+\.[0-9]+(?:e[-+]?[0-9]+)?)"
 _LOSS = re.compile(r"(?<![a-z])(?:val_|eval_|test_)?(?:loss|nll)\s*+(?:[:=]\s*+)?" + _NUMBER, re.I)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,8 @@ from typing import Any, Literal
 from harness.errors import UsageError
 from harness.files import Copy, digest, read, walk
 from harness.folder import is_adapter, safe_name
+from harness.papers.metadata import claimed_bpb
+from harness.source import submission_json
 from harness.source.fstrings import lower
 from harness.source.unwrap import Unwrapped, parse, unwrap
 
@@ -161,10 +162,9 @@ def open_script(path: Path) -> Script:
         path=absolute, folder=folder, name=folder.name if absolute.is_dir() else absolute.stem, entry=entry,
         source=source, shipped=shipped, unwrapped=unwrapped, side=side, logs=tuple(logs), readmes=tuple(readmes),
         commands=tuple(commands), files=files, sha256=digest(judged), claims=claims,
-        metadata_file=metadata_file, author=_person(claims, ("author",), ("name", "author")),
-        github_id=_person(claims, ("github_id", "github"), ("github_id", "github", "login")),
-        title=_word(claims.get("name") or claims.get("title") or claims.get("submission_name")),
-        claimed_bpb=_bpb(claims), notes=tuple(notes), contents=contents,
+        metadata_file=metadata_file, author=submission_json.author(claims),
+        github_id=submission_json.github_id(claims), title=submission_json.title(claims),
+        claimed_bpb=claimed_bpb(claims), notes=tuple(notes), contents=contents,
     )  # fmt: skip
 
 
@@ -276,49 +276,15 @@ def _is_called_log(name: str) -> bool:
 
 
 def _claims(contents: Mapping[str, bytes], notes: list[str]) -> tuple[str | None, dict[str, Any]]:
-    """submission.json, or the one JSON file at the top that is named like it."""
-    found = [name for name in contents if name == "submission.json"]
-    found += [name for name in contents if re.fullmatch(r"submission[\w.-]*\.json", name) and name not in found]
-    if not found:
+    """The name of submission.json, or of what is called nearly so, and what it says."""
+    name = next(iter(submission_json.find(contents)), None)
+    if name is None:
         notes.append("there is no submission.json")
         return None, {}
-    content = contents[found[0]]
     try:
-        if len(content) > 1 << 20:
-            raise ValueError(f"{len(content):,} bytes")
-        data = json.loads(content.decode("utf-8-sig"), parse_constant=lambda text: text)
-        json.dumps(data, allow_nan=False, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:
-        notes.append(f"{found[0]} is not JSON: {str(error).splitlines()[0][:100]}")
-        return found[0], {}
-    if not isinstance(data, dict):
-        notes.append(f"{found[0]} does not hold an object")
-        return found[0], {}
-    return found[0], data
-
-
-def _person(claims: dict[str, Any], outside: tuple[str, ...], inside: tuple[str, ...]) -> str | None:
-    """A name: plain, or inside an object or list of authors."""
-    people = claims.get("author") or claims.get("authors")
-    first = people[0] if isinstance(people, list) and people else people
-    if "author" in outside and _word(first):
-        return _word(first)
-    plain = [claims.get(name) for name in outside]
-    nested = [first.get(name) for name in inside] if isinstance(first, dict) else []
-    return next((found for value in (*plain, *nested) if (found := _word(value))), None)
-
-
-def _word(value: object) -> str | None:
-    return value.strip()[:200] if isinstance(value, str) and value.strip() else None
-
-
-def _bpb(claims: dict[str, Any]) -> float | None:
-    for name in ("val_bpb", "mean_val_bpb", "val_bpb_mean", "mean_bpb", "bpb", "score"):
-        value = claims.get(name)
-        if isinstance(value, dict):
-            value = value.get("mean")
-        with contextlib.suppress(TypeError, ValueError, OverflowError):
-            number = float(value) if not isinstance(value, bool) else -1.0  # type: ignore[arg-type]
-            if 0 < number < 100:
-                return number
-    return None
+        said = submission_json.read(contents[name])
+    except submission_json.Unreadable as problem:
+        notes.append(f"{name} {problem}")
+        return name, {}
+    notes += [f"{name} {odd}" for odd in said.odd]
+    return name, said.data

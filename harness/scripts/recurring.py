@@ -54,7 +54,9 @@ def counts(script: Playable) -> bool:
     return sum(len(_COUNTS.findall(text)) for text in texts) >= _OFTEN
 
 
-def gather(play: Play, evidence: ScriptEvidence, base: Played, streams: Streams, seed: int) -> Recurring | None:
+def gather(
+    play: Play, evidence: ScriptEvidence, base: Played, streams: Streams, seed: int, only: data.Ints | None = None
+) -> Recurring | None:
     """The runs; None where the script took another path on recurring text, so that positions could not be told.
 
     Args:
@@ -63,6 +65,7 @@ def gather(play: Play, evidence: ScriptEvidence, base: Played, streams: Streams,
         base: the base run as it was played, whose positions the others get.
         streams: its data.
         seed: of the text and of the places.
+        only: int64 [k], sorted: make that one run alone which replaces the tokens at these places, for a replay.
     """
     tokens = len(streams.validation)
     text, _ = data.repeated(streams, seed)
@@ -76,6 +79,8 @@ def gather(play: Play, evidence: ScriptEvidence, base: Played, streams: Streams,
     scored = dataclasses.replace(scored, alternative=np.full(len(drawn_nll), np.nan))
     found = Recurring(text, scored, drawn_nll, (), first.seconds)
     chosen = [dealt for at in places(found, streams, seed) if len((dealt := deal(found, at, seed)).places)]
+    if only is not None:
+        chosen = [dealt for dealt in chosen if np.array_equal(dealt.places, only)]
     if not chosen:
         return found
 

@@ -1,46 +1,216 @@
-"""The witness of a recorded finding, made again: the audit of the same script, as the record says."""
+"""The witness of a recorded finding of a script, made again: the runs that show it, and no others.
+
+The base run is always among them: it says where the pass that counts begins, and it is what everything is compared
+with. A witness from the papers runs nothing.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
-from harness.errors import UsageError
+import numpy as np
+
+from harness.audit.replays import Again, Replay, outcome, unchanged, wanted
+from harness.papers.replaying import replay_papers
 from harness.progress import Progress
-from harness.record import Record
-from harness.scripts.auditing import ScriptOptions, audit_script
-from harness.scripts.opening import open_script
+from harness.record import ALLOWED, Finding, Record, Witness
+from harness.referee.comparator import ROUNDING
+from harness.scripts import judging, recurring, trace
+from harness.scripts import streams as data
+from harness.scripts.auditing import Prepared, ScriptOptions, data_sha256, prepare, sources_of
+from harness.scripts.checks.evidence import RECURS, Flip, ScriptEvidence
+from harness.scripts.explaining import with_quotes
+from harness.scripts.gathering import SLOW, Gathered, Runner, fork_event, gather
+from harness.scripts.running import ForkPoint, Played, same_variant, set_variant
+from harness.scripts.streams import null as draw
+from harness.scripts.truths import drawn_null, true_bytes
+from harness.scripts.variants import SAME, Variant
 
 
-def replay_script(
-    record: Record, finding_id: str, path: Path, options: ScriptOptions, progress: Progress
-) -> tuple[bool, str]:
-    """Audit again as the record says, and compare one finding's witness: (reproduced, why).
+@dataclass(frozen=True)
+class _Keeping(Runner):
+    """A runner that keeps what it has played, by name."""
+
+    made: dict[str, Played] = field(default_factory=dict)
+
+    def play(self, name: str, *args: Any, **more: Any) -> Played:
+        """As `Runner.play`."""
+        self.made[name] = super().play(name, *args, **more)
+        return self.made[name]
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """What a witness is made again on: the runner, what the base run left, the seed, and what is to be seen again."""
+
+    runner: _Keeping
+    gathered: Gathered
+    seed: int
+    finding: Finding
+    witness: Witness
+
+    @property
+    def evidence(self) -> ScriptEvidence:
+        """What the checks look at."""
+        return self.gathered.evidence
+
+    @property
+    def base(self) -> Played:
+        """The base run as it was played."""
+        return self.runner.made["base"]
+
+
+def replay_script(record: Record, finding_id: str, path: Path, options: ScriptOptions, progress: Progress) -> Replay:
+    """Make one finding's witness again as the record says, and compare.
+
+    Args:
+        record: the record that holds the finding.
+        finding_id: the check's id.
+        path: the script or its folder; its sha256 must be the recorded one.
+        options: ruleset and sandbox; settings, seed, ranks, length and limits come from the record.
+        progress: told what happens.
 
     Raises:
         UsageError: no such finding, no witness, or the script has changed.
+        SandboxError: no box can be built here.
     """
-    recorded = next((item for item in record.findings if item.id == finding_id), None)
-    if recorded is None:
-        known = ", ".join(item.id for item in record.findings)
-        raise UsageError(f"the record has no finding {finding_id!r}; it has {known}")
-    if recorded.witness is None:
-        raise UsageError(f"{finding_id} is {recorded.status} and has no witness; there is nothing to replay")
-    if open_script(path).sha256 != record.submission.sha256:
-        raise UsageError(f"{path} has changed since the record was made; give the judged version with --submission")
-    overrides = record.submission.settings.get("overrides") or {}
-    options = dataclasses.replace(
-        options,
-        env=dict(overrides),
-        seed=record.seeds[0] if record.seeds else 0,
-        ranks=int(record.submission.settings.get("ranks") or 1),
-    )
+    recorded, witness, again = wanted(record, finding_id)
+    if again is Again.PAPERS:
+        return replay_papers(record, finding_id, path, options.ruleset)
+    options = _as_recorded(record, options)
     with tempfile.TemporaryDirectory(prefix="harness-replay-") as scratch:
-        again = audit_script(path, options, Path(scratch), progress).record
-    now = next((item for item in again.findings if item.id == finding_id), None)
-    if now is None or now.witness is None or now.status != recorded.status:
-        return False, f"not seen again: {now.headline if now else 'the check did not report'}"
-    if now.witness.data == recorded.witness.data:
-        return True, f"{recorded.witness.summary}: seen again, to the last digit"
-    return False, f"the same offence, with other numbers: {now.witness.summary}"
+        progress.phase("read", "source and settings")
+        prepared = prepare(path, options, Path(scratch), progress)
+        remedy = "give the judged version with --submission"
+        unchanged(str(path), record.submission.sha256, prepared.script.sha256, remedy)
+        made = data_sha256(prepared.runner.streams)
+        unchanged("the text that the harness makes", record.data.sha256, made, "replay with the harness that judged")
+        progress.done(f"{len(prepared.settings.submitted)} settings differ from the defaults")
+        progress.phase("run", again.value)
+        now = _played(prepared, options, again, recorded, witness)
+        progress.done(now.status.value if now else "nothing")
+    return outcome(recorded, now)
+
+
+def _as_recorded(record: Record, options: ScriptOptions) -> ScriptOptions:
+    """The options of the recorded audit."""
+    settings, limits = record.submission.settings, record.environment.get(ALLOWED)
+    limits = limits if isinstance(limits, dict) else {}
+    return dataclasses.replace(
+        options,
+        env=dict(settings.get("overrides") or {}),
+        seed=record.seeds[0] if record.seeds else 0,
+        tokens=record.data.tokens,
+        ranks=int(settings.get("ranks") or 1),
+        timeout=float(limits["seconds"]) if "seconds" in limits else options.timeout,
+        memory_bytes=int(limits.get("memory_bytes", options.memory_bytes)),
+    )
+
+
+def _played(
+    prepared: Prepared, options: ScriptOptions, again: Again, recorded: Finding, witness: Witness
+) -> Finding | None:
+    """The finding now, after the runs that show its witness."""
+    runner = _Keeping(**{item.name: getattr(prepared.runner, item.name) for item in dataclasses.fields(Runner)})
+    adapted = len(prepared.small.changed)
+
+    def judged(evidence: ScriptEvidence) -> Finding | None:
+        found = judging.judge(evidence, [recorded.id])
+        return with_quotes(found[0], sources_of(prepared.script)) if found else None
+
+    base = gather(runner, options.ruleset, seed=options.seed, flips=False, adapted=adapted)
+    bench = _Bench(runner, base, options.seed, recorded, witness)
+    if again is Again.RULED:
+        now = judged(base.evidence)
+        if outcome(recorded, now).reproduced:
+            return now
+        return judged(gather(runner, options.ruleset, seed=options.seed, adapted=adapted).evidence)
+    _MORE[again](bench)
+    return judged(base.evidence)
+
+
+def _flip(bench: _Bench) -> None:
+    """The tokens of the witness replaced, in a fork at the pass that counts or in a whole run, as they were then."""
+    evidence, witness, runner = bench.evidence, bench.witness, bench.runner
+    if evidence.main is None:
+        return
+    replaced = np.concatenate([np.arange(first, end) for first, end in witness.data["replaced"]]).astype(np.int64)
+    if witness.data.get("text") == RECURS:
+        evidence.recurring = recurring.gather(
+            runner.play, evidence, bench.base, runner.streams, bench.seed, only=replaced
+        )
+        return
+    kind: Literal["suffix", "swap"] = "swap" if witness.kind == "swap" else "suffix"
+    variant = Variant(kind, int(witness.data["position"]), replaced)
+    whole = witness.data["scope"] == "run"
+    noisy = float(witness.data["tolerance"]) > ROUNDING
+    flips: list[Flip] = []
+    if runner.ranks > 1:
+        if noisy:
+            evidence.again = trace.read(runner.play("again", runner.streams).observed, evidence.base.tokens)
+    elif not whole or noisy or bench.finding.id == "artifact-independence":
+        # Noise is what unchanged runs and forks differ by; that a cause lies before the pass, a clean fork shows.
+        slow = int(bench.gathered.observed.facts.get("operations", 0)) > SLOW
+        flips += _forked(bench, [*([SAME] if noisy and not slow else []), variant])
+    if whole:
+        changed = runner.play("changed", data.with_validation(runner.streams, runner.streams.at(variant.replaced)))
+        flips.append(Flip(variant, "run", trace.read(changed.observed, evidence.base.tokens)))
+    evidence.flips = flips
+
+
+def _forked(bench: _Bench, variants: list[Variant]) -> list[Flip]:
+    """A second run, forked where the pass that counts begins."""
+    evidence, runner, observed = bench.evidence, bench.runner, bench.gathered.observed
+    assert evidence.main is not None
+    later = np.flatnonzero(observed.event_seq > evidence.main.seq)
+    edits = [
+        set_variant(runner.streams, one.replaced, str(index)) if len(one.replaced) else same_variant(str(index))
+        for index, one in enumerate(variants)
+    ]
+    point = ForkPoint(fork_event(observed, evidence.base), edits, int(later[0]) if len(later) else None)
+    played = runner.play("forked", runner.streams, [point], peak_bytes=evidence.peak_bytes)
+    evidence.again = trace.read(played.observed, evidence.base.tokens)
+    flips = []
+    for variant, child in zip(variants, played.forked, strict=True):
+        read = trace.read(child.observed, evidence.base.tokens) if child.observed is not None else None
+        edited = child.observed.facts.get("edited") if child.observed is not None and len(variant.replaced) else None
+        tokens = int(edited.get("tokens", 0)) if isinstance(edited, dict) else None
+        flips.append(Flip(variant, "pass", read, edited=tokens, error=child.problem or None))
+    return flips
+
+
+def _null(bench: _Bench) -> None:
+    """The text that was drawn: that of the base run itself, or another."""
+    evidence, runner = bench.evidence, bench.runner
+    if any(null.source == bench.witness.data["source"] for null in evidence.nulls):
+        return
+    drawn = draw(runner.streams, bench.seed)
+    streams = data.with_validation(runner.streams, drawn.tokens)
+    read = trace.read(runner.play("null", streams).observed, evidence.base.tokens, runner.claimed)
+    made = drawn_null(read, drawn, true_bytes(streams), bench.seed)
+    evidence.nulls = [made] if made else []
+
+
+def _recurring(bench: _Bench) -> None:
+    """The same text in which phrases recur, and the same lots."""
+    bench.evidence.recurring = recurring.gather(
+        bench.runner.play, bench.evidence, bench.base, bench.runner.streams, bench.seed
+    )
+
+
+def _nothing(bench: _Bench) -> None:
+    """The base run shows it."""
+
+
+#: What is played beyond the base run.
+_MORE: dict[Again, Callable[[_Bench], None]] = {
+    Again.RUN: _nothing,
+    Again.FLIP: _flip,
+    Again.NULL: _null,
+    Again.RECURRING: _recurring,
+}

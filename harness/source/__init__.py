@@ -1,1 +1,1 @@
-"""The text of a script, read and never run: wrappers opened, syntax rewritten for this Python."""
+"""What a submission ships as text, read and never run: scripts unwrapped and parsed, submission.json decoded."""

@@ -79,11 +79,11 @@ def unwrap(text: str | bytes, *, limit: int = LIMIT, sibling: Sibling | None = N
     return replace(done, problem=f"there are more than {_DEPTH} wrappers inside each other")
 
 
-def parse(source: str) -> ast.Module | None:
-    """The syntax tree of a text, or None where it has none (broken, or nested too deep)."""
+def parse(source: str | bytes) -> ast.Module | None:
+    """The syntax tree of a text or file, or None where it has none (broken, or nested too deep)."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore")  # strangers' escape sequences
             return ast.parse(source)
     except _BREAKING:
         return None

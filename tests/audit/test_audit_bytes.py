@@ -25,14 +25,14 @@ def text(dataset: Dataset) -> Dataset:
 
 def test_the_contests_table_is_right(dataset: Dataset) -> None:
     found = settled(byte_accounting.check(evidence(dataset)), Status.PASS)
-    assert found.metrics["documents compared"] == dataset.documents
-    assert found.metrics["bytes"] == found.metrics["bytes of the decoded text"]
+    assert found.value("documents_compared") == dataset.documents
+    assert found.value("bytes") == found.value("bytes_decoded")
 
 
 def test_it_is_right_for_text_that_is_spelled_out_in_bytes(text: Dataset) -> None:
     assert any(text.tokenizer.processor.is_byte(int(token)) for token in text.validation)
     found = settled(byte_accounting.check(evidence(text)), Status.PASS)
-    assert found.metrics["bytes"] == sum(len(t.encode()) for t in TEXTS)
+    assert found.value("bytes") == sum(len(t.encode()) for t in TEXTS)
 
 
 def double_space(table: ByteTable) -> ByteTable:
@@ -81,12 +81,12 @@ def test_a_missing_boundary_fails_where_a_document_starts_with_a_space(text: Dat
     spaced = changed(text, validation=np.array([bos, space, space, bos, space], np.uint16), texts=None)
     settled(byte_accounting.check(evidence(spaced)), Status.PASS)
     found = byte_accounting.check(evidence(changed(spaced, table=no_boundary(text.table))))
-    assert settled(found, Status.FAIL).metrics["documents that differ"] == 2
+    assert settled(found, Status.FAIL).value("documents_differ") == 2
 
 
 def test_the_difference_is_counted_in_bytes(text: Dataset) -> None:
     found = settled(byte_accounting.check(evidence(changed(text, table=lost_space(text.table)))), Status.FAIL)
-    off = found.metrics["bytes by table"] - found.metrics["bytes of the decoded text"]  # type: ignore[operator]
+    off = found.value("bytes_by_table") - found.value("bytes_decoded")  # type: ignore[operator]
     assert off < 0 and f"{off:+,} bytes in all" in found.headline
 
 
@@ -94,7 +94,7 @@ def test_unknown_tokens_are_left_out_and_named(text: Dataset) -> None:
     unknown = text.tokenizer.processor.unk_id()
     stream = np.concatenate([text.validation, np.array([text.tokenizer.bos_id, unknown], np.uint16)])
     found = settled(byte_accounting.check(evidence(changed(text, validation=stream))), Status.PASS)
-    assert found.metrics["documents with unknown tokens"] == 1 and found.metrics["documents compared"] == len(TEXTS)
+    assert found.value("documents_unknown") == 1 and found.value("documents_compared") == len(TEXTS)
     assert any("unknown" in line for line in found.not_covered)
 
 
@@ -114,11 +114,11 @@ def test_a_document_that_the_stream_cuts_short_is_left_out(text: Dataset) -> Non
         i for i in range(len(text.validation)) if text.tokenizer.decode(text.validation[: i + 1]).endswith("\ufffd")
     )
     found = settled(byte_accounting.check(evidence(text, clean_trace(smile + 1))), Status.PASS)  # half a character
-    assert found.metrics["documents compared"] == 1 and any("cuts short" in line for line in found.not_covered)
+    assert found.value("documents_compared") == 1 and any("cuts short" in line for line in found.not_covered)
     assert any("the score covers the first" in line for line in found.not_covered)
 
 
 def test_a_stream_cut_between_documents_is_compared_whole(text: Dataset) -> None:
     second = int(np.flatnonzero(text.validation == text.tokenizer.bos_id)[1])
     found = settled(byte_accounting.check(evidence(text, clean_trace(second))), Status.PASS)
-    assert found.metrics["documents compared"] == 1 and not any("cuts short" in line for line in found.not_covered)
+    assert found.value("documents_compared") == 1 and not any("cuts short" in line for line in found.not_covered)

@@ -28,8 +28,8 @@ def noise(size: float) -> Difference:
 
 def test_clean_probes_pass_and_say_what_they_looked_at(dataset: Dataset) -> None:
     found = settled(causality.check(evidence(dataset, probes=[probe_result(50), probe_result(90)])), Status.PASS)
-    assert found.power["probes made"] == 2 and found.power["rows compared"] == 40 + 80
-    assert found.metrics["rows that moved before the flip"] == 0 and found.not_covered
+    assert found.value("probes_made") == 2 and found.value("rows_compared") == 40 + 80
+    assert found.value("rows_moved_before") == 0 and found.not_covered
     flips = found.figures["flips"]["probes"]
     assert [p["status"] for p in flips] == ["clean", "clean"] and flips[0]["changed"] == [[51, 0.5]]
 
@@ -42,8 +42,8 @@ def test_one_leak_among_many_probes_fails_with_a_witness(dataset: Dataset) -> No
     assert data["position"] == 60 and data["shift"] == 17
     assert data["token"] == dataset.validation[60] and data["new_token"] == dataset.validation[77]
     assert data["affected"][0] == {"position": 60, "before": 2.0, "after": 1.0}  # the largest first
-    assert found.metrics["earliest affected position"] == 53 and found.metrics["reach of the leak, tokens"] == 7
-    assert found.metrics["probes that leak"] == 1 and "in 1 of 3 tests" in found.headline
+    assert found.value("earliest") == 53 and found.value("reach") == 7
+    assert found.value("probes_that_leak") == 1 and "in 1 of 3 tests" in found.headline
 
 
 def test_the_witness_of_a_swap_names_both_tokens_as_text(dataset: Dataset) -> None:
@@ -68,7 +68,7 @@ def test_the_largest_of_many_leaks_is_the_witness(dataset: Dataset) -> None:
     small = probe_result(30, violations=[(30, 2.0, 2.001, 0.0)], violated=1)
     found = settled(causality.check(evidence(dataset, probes=[small, leak(60)])), Status.FAIL)
     assert found.witness is not None and found.witness.data["position"] == 60
-    assert found.metrics["earliest affected position"] == 30
+    assert found.value("earliest") == 30
 
 
 def test_no_probes_is_not_run(dataset: Dataset) -> None:
@@ -126,19 +126,19 @@ def adapted_before(tokens: int) -> Trace:
 
 def test_no_update_is_a_fixed_predictor(dataset: Dataset) -> None:
     found = settled(score_before_update.check(evidence(dataset)), Status.PASS)
-    assert "Track A" in found.headline and found.metrics["groups of updates"] == 0
+    assert "Track A" in found.headline and found.value("update_groups") == 0
 
 
 def test_updates_after_the_commit_pass(dataset: Dataset) -> None:
     trace = trained_after(len(dataset.validation))
     found = settled(score_before_update.check(evidence(dataset, trace, probes=[leak()])), Status.PASS)
-    assert "Track B" in found.headline and found.metrics["made with unscored tokens in hand"] == 0
+    assert "Track B" in found.headline and found.value("updates_early") == 0
 
 
 def test_updates_before_the_commit_with_clean_flips_are_unruled(dataset: Dataset) -> None:
     trace = adapted_before(len(dataset.validation))
     found = settled(score_before_update.check(evidence(dataset, trace)), Status.UNRULED)
-    assert found.metrics["made with unscored tokens in hand"] == found.metrics["groups of updates"]
+    assert found.value("updates_early") == found.value("update_groups")
     assert "#1336" in found.headline
 
 

@@ -23,7 +23,7 @@ from tests.audit.evidence_builder import OPEN, clean_trace, evidence, probe_resu
 
 def test_a_clean_split_passes(dataset: Dataset) -> None:
     found = settled(data_split.check(evidence(dataset)), Status.PASS)
-    assert found.metrics["training documents"] > 10 and found.power["share of training tokens compared"] == 1.0
+    assert found.value("train_documents") > 10 and found.value("train_share") == 1.0
 
 
 def test_a_validation_document_in_the_training_data_is_found(dataset: Dataset, tmp_path: Path) -> None:
@@ -49,9 +49,9 @@ def _boundary(effects: list[tuple[int, float]]):
 def test_document_boundaries_are_information(dataset: Dataset) -> None:
     settled(document_boundary.check(evidence(dataset)), Status.NOT_RUN)
     moved = settled(document_boundary.check(evidence(dataset, probes=[_boundary([(53, 0.25)])])), Status.PASS)
-    assert moved.metrics["largest change in the next document's first rows, nats"] == 0.25
+    assert moved.value("largest_change_next") == 0.25
     only_bos = settled(document_boundary.check(evidence(dataset, probes=[_boundary([(51, 0.25)])])), Status.PASS)
-    assert only_bos.metrics["rows that moved"] == 0
+    assert only_bos.value("rows_moved_next") == 0
 
 
 def test_a_claim_of_isolation_is_held_to(dataset: Dataset) -> None:
@@ -68,7 +68,7 @@ def test_the_entropy_bound(dataset: Dataset, nats: float, status: Status) -> Non
     run = NullRun("a source", 2.1, Saving(nats, 5000, 0), seed=1, own=True)
     found = settled(null_stream.check(evidence(dataset, null=run)), status)
     expected = max(0.0, CERTAIN - nats) / 5000
-    assert found.power["smallest leak seen for certain, nats per token"] == pytest.approx(expected)
+    assert found.value("smallest_leak") == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_claims_that_sum_to_more_than_one_are_found(dataset: Dataset) -> None:
     settled(normalization.check(suspicious), Status.INCONCLUSIVE)
     some = [1.0, *[12.0] * 19]
     peaked = evidence(dataset, trace, probes=_asked(50, some), rows=[row])  # a distribution, though 20 of 320 say 6
-    assert settled(normalization.check(peaked), Status.PASS).metrics["mean estimate of a whole sum"] > 2
+    assert settled(normalization.check(peaked), Status.PASS).value("mean_sum") > 2
     settled(normalization.check(evidence(dataset, trace)), Status.INCONCLUSIVE)
 
 

@@ -50,9 +50,9 @@ def with_marks_counted(data: Dataset) -> Dataset:
 
 def test_a_right_side_car_passes_and_is_what_the_score_is_divided_by(case_ops: Dataset) -> None:
     found = settled(byte_accounting.check(evidence(case_ops)), Status.PASS)
-    assert found.metrics["bytes"] == case_ops.validation_bytes == TRUE
-    assert found.metrics["bytes by table"] == TRUE + 3 * MARKS
-    assert found.metrics["documents compared"] == len(DOCUMENTS)
+    assert found.value("bytes") == case_ops.validation_bytes == TRUE
+    assert found.value("bytes_by_table") == TRUE + 3 * MARKS
+    assert found.value("documents_compared") == len(DOCUMENTS)
     assert f"{TRUE + 3 * MARKS:,}" in found.headline and f"{3 * MARKS:,} of them marks" in found.headline
     trace = clean_trace(len(case_ops.validation))
     loss, bpb, count, size = score_of(trace, case_ops)
@@ -76,14 +76,14 @@ def test_the_table_on_marked_text_is_not_passed_without_documents(case_ops: Data
 def test_a_side_car_that_counts_marks_fails_or_is_left_open(case_ops: Dataset) -> None:
     wrong = with_marks_counted(case_ops)
     found = settled(byte_accounting.check(evidence(wrong)), Status.FAIL)
-    assert found.metrics["bytes counted too much"] == 3 * MARKS and "side-car counts more" in found.headline
+    assert found.value("bytes_too_many") == 3 * MARKS and "side-car counts more" in found.headline
     alone = settled(byte_accounting.check(evidence(changed(wrong, texts=None))), Status.INCONCLUSIVE)
     assert "no documents could decide" in alone.headline
 
 
 def test_a_right_side_car_without_documents_passes_with_what_was_not_seen(case_ops: Dataset) -> None:
     found = settled(byte_accounting.check(evidence(changed(case_ops, texts=None))), Status.PASS)
-    assert NO_DOCUMENTS in found.not_covered and found.power["smallest visible error, share of the bytes"] == SLACK
+    assert NO_DOCUMENTS in found.not_covered and found.value("smallest_error") == SLACK
 
 
 def test_a_side_car_that_leaves_bytes_out_fails(case_ops: Dataset) -> None:
@@ -99,7 +99,7 @@ def test_a_byte_in_a_thousand_documents_is_named_and_nobody_is_accused(case_ops:
     stream, counts = stream_and_bytes(case_ops.tokenizer, many)
     counts[2] += 1
     found = byte_accounting.check(evidence(changed(case_ops, validation=stream, sidecar=counts, texts=many)))
-    assert settled(found, Status.PASS).metrics["bytes counted too much"] == 1
+    assert settled(found, Status.PASS).value("bytes_too_many") == 1
 
 
 def test_documents_of_another_text_decide_nothing(case_ops: Dataset) -> None:
@@ -108,7 +108,7 @@ def test_documents_of_another_text_decide_nothing(case_ops: Dataset) -> None:
     assert OTHER_DOCUMENTS in found.not_covered
     one = (DOCUMENTS[0], *other[1:3], DOCUMENTS[3])
     found = settled(byte_accounting.check(evidence(changed(case_ops, texts=one))), Status.PASS)
-    assert found.metrics["documents that are other text"] == 2 == found.metrics["documents compared"]
+    assert found.value("documents_other_text") == 2 == found.value("documents_compared")
 
 
 def test_private_use_characters_of_the_text_itself_are_text(dataset: Dataset) -> None:
@@ -147,7 +147,7 @@ def test_one_document_in_many_without_its_case_is_an_accident(dataset: Dataset) 
     texts = tuple(f"Number {index}" for index in range(150))
     data = changed(dataset, validation=dataset.tokenizer.stream(["number 0", *texts[1:]]), texts=texts)
     found = settled(byte_accounting.check(evidence(data)), Status.PASS)
-    assert found.metrics["documents without their letter case"] == 1
+    assert found.value("documents_without_case") == 1
 
 
 def test_the_contests_casefold_tokenizer_on_folded_text(dataset: Dataset) -> None:

@@ -21,16 +21,16 @@ LOG_PROBS = {"kind": Rows.LOG_PROBS}
 
 def test_logits_pass(dataset: Dataset) -> None:
     found = settled(normalization.check(evidence(dataset)), Status.PASS)
-    assert found.metrics["rows"] == len(dataset.validation) - 1
-    assert found.metrics["columns"] == dataset.vocab_size
+    assert found.value("rows") == len(dataset.validation) - 1
+    assert found.value("columns") == dataset.vocab_size
 
 
 @pytest.mark.parametrize("excess", [0.0, 1e-6, -1e-6, -3.0])
 def test_log_probabilities_that_sum_to_one_or_less_pass(dataset: Dataset, excess: float) -> None:
     trace = clean_trace(len(dataset.validation), excess=excess, **LOG_PROBS)
     found = settled(normalization.check(evidence(dataset, trace)), Status.PASS)
-    assert found.metrics["rows that sum to more than 1"] == 0
-    assert (found.metrics["rows that sum to less than 1"] == 0) == (excess > -0.5)
+    assert found.value("rows_above_one") == 0
+    assert (found.value("rows_below_one") == 0) == (excess > -0.5)
 
 
 def test_one_row_that_sums_to_more_fails(dataset: Dataset) -> None:
@@ -40,8 +40,8 @@ def test_one_row_that_sums_to_more_fails(dataset: Dataset) -> None:
     found = settled(normalization.check(evidence(dataset, trace)), Status.FAIL)
     assert found.witness is not None and found.witness.data["position"] == 77
     assert found.witness.data["sum"] == pytest.approx(1.25)
-    assert found.metrics["rows that sum to more than 1"] == 1
-    assert found.metrics["charged for the excess, nats"] == pytest.approx(np.log(1.25))
+    assert found.value("rows_above_one") == 1
+    assert found.value("charged_for_excess") == pytest.approx(np.log(1.25))
 
 
 def test_logits_do_not_hide_a_row_of_log_probabilities(dataset: Dataset) -> None:
@@ -49,7 +49,7 @@ def test_logits_do_not_hide_a_row_of_log_probabilities(dataset: Dataset) -> None
     commit(trace, range(1, 100))
     commit(trace, range(100, 110), excess=0.5, **LOG_PROBS)
     found = settled(normalization.check(evidence(dataset, trace)), Status.FAIL)
-    assert found.metrics["rows that sum to more than 1"] == 10
+    assert found.value("rows_above_one") == 10
 
 
 @pytest.mark.parametrize("excess", [900.0, 3e38])
@@ -68,7 +68,7 @@ def test_without_rows_normalization_is_not_run(dataset: Dataset) -> None:
 
 def test_every_position_once_and_in_order_passes(dataset: Dataset) -> None:
     found = settled(single_pass.check(evidence(dataset)), Status.PASS)
-    assert found.metrics["scored"] == found.metrics["positions"] == len(dataset.validation) - 1
+    assert found.value("positions_scored") == found.value("positions") == len(dataset.validation) - 1
 
 
 @pytest.mark.parametrize("gap", [[5, 6, 7, 190, 191], [4000]])
@@ -79,7 +79,7 @@ def test_a_gap_fails(dataset: Dataset, gap: list[int]) -> None:
     found = settled(single_pass.check(evidence(dataset, trace)), Status.FAIL)
     assert found.witness is not None
     assert found.witness.data == {"scored_again": [], "never_scored": gap, "out_of_order": []}
-    assert found.metrics["never scored"] == len(gap) and found.metrics["scored again"] == 0
+    assert found.value("never_scored") == len(gap) and found.value("scored_again") == 0
 
 
 @pytest.mark.parametrize(("gap", "layout"), [([1, 2], "E"), ([-2, -1], "D"), ([1, -1], "D and E"), ([9, 10], "F")])
@@ -91,7 +91,7 @@ def test_what_accepted_records_leave_out_is_named_and_held_against_nobody(
     trace = Trace(tokens)
     commit(trace, [p for p in range(1, tokens) if p not in left])
     found = settled(single_pass.check(evidence(dataset, trace)), Status.PASS)
-    assert "never scored" in found.headline and str(found.metrics["layout"]).startswith(f"{layout}:")
+    assert "never scored" in found.headline and str(found.value("layout")).startswith(f"{layout}:")
     settled(single_pass.check(evidence(dataset, trace, ruleset=rules.load("strict"))), Status.FAIL)
 
 
@@ -113,7 +113,7 @@ def test_a_second_row_changes_nothing_and_is_named(dataset: Dataset) -> None:
     commit(trace, range(11, tokens))
     found = settled(single_pass.check(evidence(dataset, trace)), Status.UNRULED)
     assert found.witness is not None and found.witness.data["scored_again"] == [4, 9]
-    assert found.metrics["scored again"] == 3 and trace.nll[9] == 2.0
+    assert found.value("scored_again") == 3 and trace.nll[9] == 2.0
 
 
 def test_a_second_pass_fails(dataset: Dataset) -> None:
@@ -135,7 +135,7 @@ def test_another_order_is_unruled_or_a_violation_as_the_rules_have_it(dataset: D
     commit(trace, range(101, tokens))
     commit(trace, range(1, 101))
     found = settled(single_pass.check(evidence(dataset, trace)), Status.UNRULED)
-    assert found.metrics["steps back in the order"] == 1 and found.witness is not None
+    assert found.value("steps_back") == 1 and found.witness is not None
     assert found.witness.data["out_of_order"] == [101]
     assert trace.order[101] < trace.order[100]
     settled(single_pass.check(evidence(dataset, trace, ruleset=taking("forbidden", "steps_back"))), Status.FAIL)
@@ -191,9 +191,9 @@ def noticing(dataset: Dataset, *notices: str) -> Trace:
 
 def test_a_closed_box_passes(dataset: Dataset) -> None:
     found = settled(isolation.check(evidence(dataset)), Status.PASS)
-    assert "a second fresh box gave the same rows" in found.headline and found.power["enforced from outside"] is True
+    assert "a second fresh box gave the same rows" in found.headline and found.value("enforced") is True
     alone = settled(isolation.check(evidence(dataset, difference=None)), Status.PASS)
-    assert "second" not in alone.headline and alone.metrics["a second box scores the same"] is None
+    assert "second" not in alone.headline and alone.value("reload_agrees") is None
 
 
 @pytest.mark.parametrize("level", [CLOSED, OPEN])
@@ -201,7 +201,7 @@ def test_an_attempt_to_use_the_network_fails(dataset: Dataset, level) -> None:
     trace = noticing(dataset, "process: os.system ls", "network: socket.connect ('93.184.215.14', 80)")
     found = settled(isolation.check(evidence(dataset, trace, level=level)), Status.FAIL)
     assert found.witness is not None and "93.184.215.14" in found.witness.summary
-    assert found.metrics["attempts to use the network"] == 1 and found.metrics["other events"] == 1
+    assert found.value("network_attempts") == 1 and found.value("other_events") == 1
 
 
 @pytest.mark.parametrize("notice", ["network: socket.bind ('127.0.0.1', 0)", "process: subprocess.Popen uname"])

@@ -50,7 +50,7 @@ def contradictions(found: Finding) -> list[str]:
 
 def test_a_merged_record_agrees_with_itself(dataset: Dataset) -> None:
     found = settled(judged(dataset, PR1019), Status.PASS)
-    assert found.metrics["compared"] == found.metrics["agree"] == found.power["comparisons"]
+    assert found.value("compared") == found.value("agree") == found.value("comparisons")
     assert any("record scale" in line for line in found.not_covered)
 
 
@@ -278,7 +278,7 @@ def test_any_metadata_gives_a_finding(dataset: Dataset, made: dict[str, Any], sc
     found = judged(dataset, made, scale, seeds=[score(1.1)])
     settled(found, found.status)
     assert found.headline.isprintable()
-    assert (found.status == Status.FAIL) == bool(found.metrics["contradict"])
+    assert (found.status == Status.FAIL) == bool(found.value("contradict"))
 
 
 @given(st.floats(0.5, 3.0), st.integers(2, 8))

@@ -58,7 +58,7 @@ def test_why_ranks_are_not_asked_is_said(dataset: Dataset) -> None:
 def test_parts_that_sum_to_less_say_nothing_of_the_rest(dataset: Dataset) -> None:
     parts = answers(50, [0.001, 0.0012, 0.0011])
     found = settled(normalization.check(claims(dataset, probes=parts)), Status.INCONCLUSIVE)
-    assert found.power["rows asked for in full"] == 0 and any("whole rows" in line for line in found.not_covered)
+    assert found.value("rows_asked") == 0 and any("whole rows" in line for line in found.not_covered)
 
 
 def test_a_part_that_sums_to_more_fails(dataset: Dataset) -> None:
@@ -77,7 +77,7 @@ def test_a_whole_row_that_sums_to_more_fails(dataset: Dataset, probes: list) -> 
     found = settled(normalization.check(claims(dataset, probes=probes, rows=rows)), Status.FAIL)
     assert found.witness is not None and found.witness.kind == "whole row"
     assert found.witness.data["sum"] == pytest.approx(1.02) and found.witness.data["claims"] == dataset.vocab_size - 1
-    assert found.power["rows asked for in full"] == 2
+    assert found.value("rows_asked") == 2
 
 
 @pytest.mark.parametrize("total", [1.0, 1.00001, 0.3])
@@ -108,7 +108,7 @@ def test_bets_on_drawn_tokens_tell_a_distribution_from_claims_that_sum_to_more(
     row = whole(dataset, 0.99)
     made = claims(dataset, probes=draws(dataset, over), rows=[row], row_of={"nll": 5.0})
     found = settled(normalization.check(made), status)
-    assert found.power["tokens drawn"] == 3000
+    assert found.value("tokens_drawn") == 3000
     assert (status == Status.FAIL) == (found.witness is not None and found.witness.kind == "draws")
 
 

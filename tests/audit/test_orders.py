@@ -46,7 +46,7 @@ def test_an_order_that_no_row_makes_use_of_is_a_practice(dataset: Dataset) -> No
     clean = even_then_odd(dataset)
     settled(causality.check(clean), Status.PASS)
     found = settled(single_pass.check(clean), Status.UNRULED)
-    assert int(str(found.metrics["steps back inside a document"])) > 100
+    assert int(str(found.value("steps_back_inside"))) > 100
 
 
 @pytest.mark.parametrize(
@@ -74,9 +74,9 @@ def test_in_stream_order_there_is_nothing_of_the_kind(dataset: Dataset) -> None:
 def test_a_row_that_was_due_and_did_not_come_is_a_violation_with_a_witness(dataset: Dataset) -> None:
     silent = flip(50, withheld=[48, 49], violated=2)
     found = settled(causality.check(evidence(dataset, probes=[probe_result(), silent])), Status.FAIL)
-    assert "did not come" in found.headline and found.metrics["of them rows that did not come"] == 2
+    assert "did not come" in found.headline and found.value("rows_withheld") == 2
     assert found.witness is not None and found.witness.data["withheld"] == [48, 49]
-    assert found.metrics["earliest affected position"] == 48
+    assert found.value("earliest") == 48
 
 
 def test_fewer_positions_than_a_pass_takes_is_no_pass(dataset: Dataset) -> None:

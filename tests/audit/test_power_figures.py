@@ -25,8 +25,8 @@ def test_the_chance_of_meeting_a_rare_leak_is_the_binomials(dataset: Dataset) ->
     swaps = [probe_result(40 + n, probe=Probe("swap", 40 + n, token=3), still=[40 + n]) for n in range(15)]
     batch = probe_result(70, probe=Probe("swap", 70, token=3, others=((75, 4), (80, 4))), still=[70, 54])
     found = causality.check(evidence(dataset, probes=[*swaps, batch, probe_result(90)]))
-    assert found.power["positions whose own row was compared"] == 16
-    half = found.power["share of positions that a leak may use and stay unseen with probability one half"]
+    assert found.value("own_rows_compared") == 16
+    half = found.value("unseen_share")
     assert stats.binom.sf(0, 16, half) == pytest.approx(0.5, abs=1e-3)
     (curve,) = found.figures["power"]["series"]
     expected = stats.binom.sf(0, 16, np.minimum(curve["x"], 1.0))

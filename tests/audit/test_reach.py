@@ -36,7 +36,7 @@ def both(dataset: Dataset, at: AtHand | None, status: Status, **changes: object)
 
 def test_by_construction_is_said_where_nothing_is_at_hand(dataset: Dataset) -> None:
     independent, isolated = both(dataset, NOTHING, Status.PASS)
-    assert independent.headline.startswith("by construction") and independent.power["by construction"] is True
+    assert independent.headline.startswith("by construction") and independent.value("by_construction") is True
     assert "no file that it could read holds a passage" in independent.headline
     assert "no file in reach holds validation text" in isolated.headline
 
@@ -50,13 +50,13 @@ def test_where_nobody_searched_nothing_is_promised(dataset: Dataset, at: AtHand 
 def test_text_on_the_machine_leaves_both_undecided(dataset: Dataset) -> None:
     for found in both(dataset, machine(0.73), Status.INCONCLUSIVE):
         assert found.headline.startswith("73.0%") and "argparse.py" in found.headline and "others" in found.headline
-        assert "by construction" not in found.headline and not found.power.get("by construction")
-        assert found.metrics["share of the validation text in files that every box can read"] == 0.73
+        assert "by construction" not in found.headline and not found.value("by_construction")
+        assert found.value("readable_share") == 0.73
 
 
 def test_a_trace_decides_nothing_but_is_not_called_construction(dataset: Dataset) -> None:
     independent, isolated = both(dataset, machine(TRACE / 2), Status.PASS)
-    assert "by construction" not in independent.headline and independent.power["by construction"] is False
+    assert "by construction" not in independent.headline and independent.value("by_construction") is False
     assert "no more than a trace" in independent.headline and "no file in reach" not in isolated.headline
 
 

@@ -15,6 +15,7 @@ from harness.batch.outcome import Outcome, kept, settle
 from harness.batch.playing import Ended
 from harness.batch.tasks import Task
 from harness.record import Record, Status
+from harness.report import view
 from tests.report.records import failing
 
 
@@ -63,6 +64,15 @@ def test_what_left_no_record(ended: Ended, outcome: str, code: int, says: str, a
     made = settle(one, ended, tmp_path)
     assert (made.outcome, made.exit_code) == (outcome, code) and says in made.headline
     assert (kept(one) is None) == again
+
+
+@pytest.mark.parametrize(("claim", "shown"), [(1.1, 1.1), ("1.1", 1.1), ("soon", None), ("NaN", None), (True, None)])
+def test_the_claimed_score_is_what_reports_show(claim: object, shown: float | None, tmp_path: Path) -> None:
+    one = task(tmp_path / "one")
+    made = record(one.home, Status.PASS, 0)
+    made.submission.claims["val_bpb"] = claim
+    (one.home / "record.json").write_text(made.to_json())
+    assert settle(one, Ended(0, 1.0), tmp_path).claimed_bpb == view.claimed_bpb(made) == shown
 
 
 def test_a_record_that_the_process_does_not_stand_by_is_none(tmp_path: Path) -> None:

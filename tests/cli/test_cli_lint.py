@@ -9,7 +9,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from harness.cli import cli
-from harness.papers import survey
 from harness.record import Record
 from tests.papers.papers import folder, three
 
@@ -73,14 +72,3 @@ def test_markup_and_control_characters_of_strangers_are_shown_harmless(tmp_path:
     path = folder(tmp_path, claims={"author": "[red]x[/red]\x1b[31m"})
     output = run(path).output
     assert "[red]x[/red]" in output and "\x1b" not in output
-
-
-def test_the_survey_counts_and_lists(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder(tmp_path / "17", name="fine")
-    folder(tmp_path / "18", three(text_bytes=176_332_748), name="inflated")
-    monkeypatch.setattr("sys.argv", ["survey", str(tmp_path)])
-    survey.main()
-    output = capsys.readouterr().out
-    assert "2 folders." in output and "| #18 inflated | byte-accounting FAIL |" in output and "#17 fine" not in output

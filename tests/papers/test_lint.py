@@ -18,8 +18,8 @@ from harness import rules
 from harness.audit import statistics
 from harness.errors import UsageError
 from harness.papers import known
-from harness.papers.linting import CHECKS, Linted, lint, lint_all
-from harness.papers.recording import record_of
+from harness.papers.linting import CHECKS, Linted, lint, lint_all, record_of
+from harness.papers.replaying import replay_papers
 from harness.record import Finding, Record, Status
 from tests.papers.papers import SCRIPT, Log, folder, three
 
@@ -156,7 +156,7 @@ def test_a_stub_that_runs_another_file_is_weighed_with_it(tmp_path: Path) -> Non
     linted = lint(path, RULES)
     assert linted.facts["code"]["shipped"] > 60_000
     assert finding(linted, "size-limit").status in (Status.UNRULED, Status.INCONCLUSIVE)
-    assert "only runs another file: real_code.py" in str(finding(linted, "claims").metrics["to be explained"])
+    assert "only runs another file: real_code.py" in str(finding(linted, "claims").value("to_be_explained"))
 
 
 def test_side_files_that_the_script_imports_are_counted(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_runs_of_other_configurations_in_one_mean(tmp_path: Path) -> None:
     # a reference run beside the claimed ones is no part of the claim
     mean = round((logs[0].bpb + logs[1].bpb) / 2, 6)
     beside = folder(tmp_path / "b", logs, claims={"val_bpb": mean, "seeds": [42, 0], "seed_results": None})
-    assert "configurations" not in str(finding(lint(beside, RULES), "claims").metrics["to be explained"])
+    assert "configurations" not in str(finding(lint(beside, RULES), "claims").value("to_be_explained"))
 
 
 def test_two_seeds_with_the_same_score(tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_a_validation_shard_under_a_training_shards_name_is_named(
     found = finding(lint(path, RULES), "data-split")
     assert found.status == expected
     if expected == Status.INCONCLUSIVE:
-        assert any("README.md:" in str(line) and command in str(line) for line in found.metrics["evidence"])
+        assert any("README.md:" in str(line) and command in str(line) for line in found.value("evidence"))
 
 
 @pytest.mark.parametrize(("shards", "expected"), [(80, Status.PASS), (1499, Status.INCONCLUSIVE)])
@@ -270,6 +270,8 @@ def test_significance_wants_seeds_and_beats_a_previous_record(tmp_path: Path) ->
     worse = lint(path, RULES, previous=("before", [score - 0.002 for score in bpb]))
     assert finding(better, "significance").status == Status.PASS
     assert finding(worse, "significance").status == Status.FAIL
+    again = replay_papers(record_of(worse, RULES), "significance", path, RULES)
+    assert again.reproduced and again.now == finding(worse, "significance")
 
 
 def test_a_single_previous_score_has_an_error_of_its_own(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.errors import UsageError
-from harness.papers import headline, lines
+from harness.papers import headline, logs
 from harness.papers.code import read_code
 from harness.papers.logs import read_log, read_logs
 from harness.papers.metadata import read_claims
@@ -69,9 +69,9 @@ def test_a_file_of_several_runs_and_other_encodings(tmp_path: Path) -> None:
 
 def test_lines_of_underway_are_no_results() -> None:
     for line in ("ttt_chunk [1/9] bpb=1.08 time=2.0s", "running_bpb=1.1", "step:5/9 train_loss:2.1 bpb:1.2"):
-        match = lines.SCORE.match(line)
-        assert match is None or lines.UNDERWAY.search(line)
-    match = lines.SCORE.match("ppm_mix bytes=27048621 mix_bpb=0.901871 ppm_only=2.07 nn_only=0.97")
+        match = logs.SCORE.match(line)
+        assert match is None or logs.UNDERWAY.search(line)
+    match = logs.SCORE.match("ppm_mix bytes=27048621 mix_bpb=0.901871 ppm_only=2.07 nn_only=0.97")
     assert match is not None and match["bpb"] == "0.901871"
 
 

@@ -16,7 +16,7 @@ import pytest
 import harness
 from harness.batch import repository
 from harness.files import MOST_BYTES, MOST_FILE_BYTES
-from harness.papers import data, reading
+from harness.papers import data_split, reading
 from harness.scripts import dumps, lines, opening, tied
 from tests.patterns.hostile import WAYS, grows
 
@@ -26,7 +26,7 @@ IN_THE_BOX = ("harness.kit", "harness.scripts.inside")
 #: Calls of `re` whose pattern is no constant; what is put together is an escaped name, a number or a table of ours.
 PUT_TOGETHER = {
     "gate/conform.py": 1,  # from gate.schema.json, our own
-    "papers/consistency.py": 1,
+    "papers/claims.py": 1,
     "papers/metadata.py": 1,
     "scripts/lines.py": 1,
     "scripts/tied.py": 1,
@@ -74,7 +74,7 @@ INLINE = sorted({(name, how, text) for name, how, text in written() if text})
 
 def test_they_are_found() -> None:
     assert len(FOUND) > 60 and len(INLINE) > 15
-    assert {"harness.folder._HARNESS", "harness.papers.lines.METRIC", "harness.git._OBJECT"} <= FOUND.keys()
+    assert {"harness.folder._HARNESS", "harness.papers.logs.METRIC", "harness.git._OBJECT"} <= FOUND.keys()
 
 
 @pytest.mark.parametrize("name", sorted(FOUND))
@@ -123,7 +123,7 @@ def test_long_hostile_lines_are_read_to_their_end() -> None:
     assert not dumps._is_pairs(LOG) and dumps._is_pairs(LOG[:-1])
     assert list(opening._run("python " * 100_000 + "\n" + "python3 " + "a.b" * 100_000)) == []
     assert lines.read("val_loss" + " " * 200_000 + "x", 0) is None and lines.tidy("x" * 200_000) == "x" * 200_000
-    assert not data._renamed("ln " * 100_000 + "fineweb_val_ " * 10_000)
+    assert not data_split._renamed("ln " * 100_000 + "fineweb_val_ " * 10_000)
     assert repository.parse("a@" * 100_000) is None
     assert tied.shortest("".join(f"batch{n} = 1\n" for n in range(20_000)), 1000, 64) == 64
 
@@ -136,8 +136,8 @@ def test_what_they_read_is_the_same_as_before() -> None:
         assert dumps._is_pairs(text) is said, text
     script = "run `torchrun --nproc 8 x/train_gpt.py --a b.py` then python3 -u eval.py.\npython pyx; python a.pyx b.py"
     assert list(opening._run(script)) == ["x/train_gpt.py", "eval.py", "b.py"]
-    assert data._renamed("ln -s data/fineweb_val_000000.bin data/fineweb_train_000080.bin")
-    assert not data._renamed("ln -s data/fineweb_train_0.bin data/fineweb_val_0.bin")
+    assert data_split._renamed("ln -s data/fineweb_val_000000.bin data/fineweb_train_000080.bin")
+    assert not data_split._renamed("ln -s data/fineweb_train_0.bin data/fineweb_val_0.bin")
     assert lines.tidy("no /tmp/golf-box-a1_b/scratch/x here") == "no scratch/x here"
     for name, said in {"seed42.txt": True, "a/train_1.txt": True, "notes.txt": False, "x_log1.txt": True,
                        "log/notes.txt": False, "x.log.txt": True, "mylog.txt": False}.items():  # fmt: skip

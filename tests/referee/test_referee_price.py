@@ -99,7 +99,7 @@ def test_a_row_that_never_came_is_no_gap_of_zero() -> None:
 def test_a_leak_that_no_sampled_position_has_is_not_priced_at_nothing(dataset: Dataset) -> None:
     leak = probe_result(70, violations=[(69, 2.0, 1.0, 0.0)], violated=1)
     missed = causality.check(evidence(dataset, probes=[*told(np.zeros(16)), leak]))
-    assert "price, nats per token" not in settled(missed, Status.FAIL).metrics
+    assert settled(missed, Status.FAIL).value("price") is None
     assert any("none of 16 sampled positions has it" in line for line in missed.not_covered)
 
 
@@ -108,7 +108,7 @@ def test_a_rare_leak_is_said_to_look_dearer_than_it_is(dataset: Dataset) -> None
     gaps[7] = 3.0
     leak = probe_result(58, violations=[(57, 2.0, 1.0, 0.0)], violated=1)
     found = causality.check(evidence(dataset, probes=[*told(gaps), leak]))
-    assert found.metrics["of them with a leak"] == 1
+    assert found.value("positions_leaking") == 1
     assert any("too high, on average by a factor of about 1.6" in line for line in found.not_covered)
     dense = causality.check(evidence(dataset, probes=[*told(levels.everywhere(NLL, 0.1)[:64]), leak]))
     assert not any("too high" in line for line in dense.not_covered)

@@ -13,6 +13,7 @@ from harness.record import (
     DataInfo,
     Finding,
     HarnessInfo,
+    Metric,
     Record,
     ReferenceBpb,
     RulesetInfo,
@@ -147,7 +148,7 @@ def failing() -> Record:
         title="Rows sum to one",
         status=Status.INCONCLUSIVE,
         headline="the worst row sums to 1.0000021, between the two tolerances",
-        metrics={"worst_row_sum": 1.0000021, "rows": 32_767},
+        metrics=numbers(worst_row_sum=1.0000021, rows=32_767),
         not_covered=["rows that were never committed"],
     )
     gaps = [[2000 * k + 100, round(0.4 + 0.1 * math.sin(k), 4)] for k in range(16)]
@@ -165,7 +166,7 @@ def unruled() -> Record:
         title="Nobody beats the entropy",
         status=Status.UNRULED,
         headline="adapts on context only; whether that is allowed was never decided",
-        metrics={"saving_nats": -312.4},
+        metrics=numbers(saving_nats=-312.4),
         remedy="Ask for a ruling before claiming a record with it.",
     )
     return record(made)
@@ -179,7 +180,7 @@ def inconclusive() -> Record:
         title="No row knows the future",
         status=Status.INCONCLUSIVE,
         headline="6 of 24 probes moved no row at all, so they had no teeth",
-        metrics={"probes": 24, "without_control": 6},
+        metrics=numbers(probes=24, without_control=6),
         figures={"leak_matrix": flips(leak=False)},
     )
     made.append(
@@ -213,7 +214,7 @@ def causality() -> Finding:
         title="No row knows the future",
         status=Status.FAIL,
         headline="a row changes when a later token is replaced: 31 of 48 probes leak, up to 1,984 tokens back",
-        metrics={"leaking_probes": 31, "probes": 48, "reach_tokens": 1984, "largest_change_nats": 0.7744},
+        metrics=numbers(leaking_probes=31, probes=48, reach_tokens=1984, largest_change_nats=0.7744),
         witness=Witness(
             kind="suffix",
             summary="Replacing everything from position 4,160 on moves 12 rows before it, the earliest at 4,097.",
@@ -230,7 +231,7 @@ def causality() -> Finding:
                 "tokens": [17, 233, 5],
             },
         ),
-        power={"probes": 48, "positions_covered": 0.31, "smallest_visible_nats": 1e-9},
+        power=numbers(probes=48, positions_covered=0.31, smallest_visible_nats=1e-9),
         not_covered=["other ranks than the first", "documents shorter than one window"],
         remedy="Give every window its own delta, and fit it only on tokens that are already scored.",
         figures={
@@ -295,9 +296,14 @@ def _walk(seed: int, level: float) -> list[float]:
     return values
 
 
+def numbers(**values: Any) -> list[Metric]:
+    """Made-up numbers of a finding, labelled by their ids."""
+    return [Metric(id=name, value=value, unit="1", label=name.replace("_", " ")) for name, value in values.items()]
+
+
 def _clean() -> list[Finding]:
     def ok(name: str, rule: str, title: str, headline: str, status: Status = Status.PASS, **metrics: Any) -> Finding:
-        return Finding(id=name, rule=rule, title=title, status=status, headline=headline, metrics=metrics)
+        return Finding(id=name, rule=rule, title=title, status=status, headline=headline, metrics=numbers(**metrics))
 
     return [
         ok("determinism", "-", "Same stream, same rows", "two runs agree to the last bit", noise_nats=0.0, runs=2),
@@ -314,6 +320,6 @@ def _clean() -> list[Finding]:
             "Training time",
             "not on the reference hardware",
             Status.NOT_APPLICABLE,
-            **{"limit, s": 600.0},
+            limit_seconds=600.0,
         ),
     ]

@@ -103,7 +103,7 @@ def test_clocks_alarm_on_the_contests_hardware_only() -> None:
     assert plain and {bar["status"] for bar in plain["bars"]} == {"reference"}
     assert [bar["limit"] for bar in plain["bars"]] == [600.0, 600.0, None, None]
     findings = records.passing().findings
-    findings[-1] = findings[-1].model_copy(update={"metrics": {"limit, s": 600.0, "the loop alone, s": 700.0}})
+    findings[-1] = findings[-1].model_copy(update={"metrics": records.numbers(limit_seconds=600.0, loop=700.0)})
     slow = records.record(findings, clocks={"train": {"loop": 700.0}})
     assert (made := overview.clocks(slow)) and "status" not in made["bars"][0]
     assert "f-alarm" in str(draw(made, "f"))

@@ -108,8 +108,9 @@ def spoiled(tail: str) -> Record:
             free[f"{name}{tail}"] = free.pop(name)
     body["submission"]["claims"]["val_bpb"] = f"about 1.08{tail}"
     for finding in body["findings"]:
-        for part in ("metrics", "power", "figures"):
-            finding[part] = {f"{name}{tail}": value for name, value in finding[part].items()}
+        for part in ("metrics", "power"):
+            finding[part] = [{**one, "label": f"{one['label']}{tail}"} for one in finding[part]]
+        finding["figures"] = {f"{name}{tail}": value for name, value in finding["figures"].items()}
         if finding["witness"]:
             finding["witness"]["data"][f"more{tail}"] = tail
     return Record.model_validate(body)
@@ -220,7 +221,7 @@ def test_a_section_holds_rule_witness_replay_power_gaps_and_remedy() -> None:
 
 def test_the_key_number_is_the_first_that_is_no_limit() -> None:
     record = records.passing()
-    record.findings[7].metrics = {"limit, bytes": 16_000_000, "note": "x", "total_bytes": 7}
+    record.findings[7].metrics = records.numbers(limit_bytes=16_000_000, note="x", total_bytes=7)
     assert 'class="key">total bytes <b>7</b>' in render(record)
 
 

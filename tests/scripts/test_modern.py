@@ -54,8 +54,8 @@ def test_what_was_submitted_is_what_is_audited(pair: dict[str, Audited]) -> None
         assert settings["wrappers"]
         used = made.record.data.facts["stand-ins used"]
         assert any("flash_attn" in name for name in used) and any("_leaky_relu_sq" in name for name in used)
-        assert finding(made.record, "causality").metrics["headline pass"] == "test-time training"
-        assert finding(made.record, "causality").metrics["relative difference"] < 1e-6
+        assert finding(made.record, "causality").value("headline_pass") == "test-time training"
+        assert finding(made.record, "causality").value("difference_to_print") < 1e-6
 
 
 @pytest.mark.slow

@@ -105,7 +105,7 @@ def test_metadata_in_many_spellings(
     assert script.claims == claims and script.metadata_file == "submission_v2.json"
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", "[" * 100_000, '{"a": 1e999}', "\xff"])
+@pytest.mark.parametrize("text", ["{", "[1]", "[" * 100_000, "\xff"])
 def test_broken_metadata_is_a_note(tmp_path: Path, text: str) -> None:
     script = open_script(folder(tmp_path, train_gpt__py=CODE, submission__json=text.encode("latin-1")))
     assert script.claims == {} and len(script.notes) == 1

@@ -39,10 +39,10 @@ QUIET = (Status.PASS, Status.NOT_APPLICABLE, Status.NOT_RUN)
 
 #: What measures an accusation, by check: a metric, and its unit in words.
 MEASURES = {
-    "causality": ("largest change of NLL, nats", "nats moved"),
-    "null-stream": ("saving, nats", "nats saved"),
-    "normalization": ("sum of the worst row", "row sum"),
-    "score-before-update": ("made with unscored tokens in hand", "early updates"),
+    "causality": ("largest_change", "nats moved"),
+    "null-stream": ("saving", "nats saved"),
+    "normalization": ("worst_sum", "row sum"),
+    "score-before-update": ("updates_early", "early updates"),
 }
 
 
@@ -66,7 +66,7 @@ def outcome(findings: list[Finding]) -> Outcome:
     loud = {found.id: found for found in findings if found.status not in QUIET}
     sizes: dict[str, float] = {}
     for check, (metric, _) in MEASURES.items():
-        value = loud[check].metrics.get(metric) if check in loud else None
+        value = loud[check].value(metric) if check in loud else None
         if isinstance(value, int | float):
             sizes[check] = float(value)
     return Outcome(

@@ -10,13 +10,13 @@ from __future__ import annotations
 import numpy as np
 
 from harness.audit.practices import Seen, ruled
-from harness.record import Finding, Metric, Status
+from harness.record import Finding, Status, Value
 from harness.scripts.checks import causality, followed
 from harness.scripts.checks.comparing import Comparison, compare
 from harness.scripts.checks.evidence import Flip, ScriptEvidence, counterpart, found, texts
 from harness.scripts.trace import Ledger
 
-CHECK, RULE = "artifact-independence", "data"
+CHECK = "artifact-independence"
 WARM_UP = "warm-up"
 
 _NOT_COVERED = [
@@ -29,16 +29,16 @@ def check(evidence: ScriptEvidence) -> Finding:
     """FAIL when a flip of the whole run moves rows before it that no flip within the pass moves."""
     main = evidence.main
     if main is None:
-        return followed.no_pass(evidence, CHECK, RULE)
+        return followed.no_pass(evidence, CHECK)
     ledger = evidence.base.ledger(main)
     whole = causality.compared(evidence, [f for f in evidence.flips if f.scope == "run" and f.variant.kind != "same"])
     beyond = [(flip, result) for flip, result in whole if _beyond(evidence, flip, result)]
     metrics = _metrics(ledger)
     usable = [item for item in whole if item[1].aligned]
-    power: dict[str, Metric] = {
-        "whole runs on changed text": len(whole),
-        "rows compared": sum(result.compared for _, result in whole),
-        "trainings in the ledger": len(evidence.base.trainings),
+    power: dict[str, Value] = {
+        "whole_runs": len(whole),
+        "rows_compared": sum(result.compared for _, result in whole),
+        "trainings": len(evidence.base.trainings),
     }
     trained = int(ledger.before.sum())
     if beyond and trained:
@@ -53,7 +53,7 @@ def check(evidence: ScriptEvidence) -> Finding:
             f"before it, by up to {min(result.largest, 1e300):.3g} nats"
         )
         return found(
-            evidence, CHECK, RULE, status, headline, metrics=metrics, witness=witness, power=power,
+            evidence, CHECK, status, headline, metrics=metrics, witness=witness, power=power,
             not_covered=_NOT_COVERED,
         )  # fmt: skip
     if beyond:
@@ -62,7 +62,7 @@ def check(evidence: ScriptEvidence) -> Finding:
             "causality has the witness"
         )
         return found(
-            evidence, CHECK, RULE, Status.INCONCLUSIVE, headline, metrics=metrics, power=power,
+            evidence, CHECK, Status.INCONCLUSIVE, headline, metrics=metrics, power=power,
             not_covered=[*_NOT_COVERED, "whether this is calibration, a first pass, or something precomputed"],
         )  # fmt: skip
     if not usable:
@@ -98,7 +98,7 @@ def check(evidence: ScriptEvidence) -> Finding:
             if trained
             else ""
         )
-    return found(evidence, CHECK, RULE, status, headline, metrics=metrics, power=power, not_covered=_NOT_COVERED)
+    return found(evidence, CHECK, status, headline, metrics=metrics, power=power, not_covered=_NOT_COVERED)
 
 
 def check_warm_up(evidence: ScriptEvidence) -> Finding | None:
@@ -116,12 +116,11 @@ def check_warm_up(evidence: ScriptEvidence) -> Finding | None:
     return found(
         evidence,
         WARM_UP,
-        RULE,
         status,
         headline,
         witness=witness,
         metrics={"positions": trained, "where": texts(places)},
-        power={"whole runs on changed text": sum(f.scope == "run" for f in evidence.flips)},
+        power={"whole_runs": sum(f.scope == "run" for f in evidence.flips)},
         not_covered=["whether the state is thrown away at full size as well"],
     )
 
@@ -162,8 +161,8 @@ def _earlier(evidence: ScriptEvidence, flip: Flip) -> bool:
     return False
 
 
-def _metrics(ledger: Ledger) -> dict[str, Metric]:
-    metrics: dict[str, Metric] = {"validation positions trained on before the pass": int(ledger.before.sum())}
+def _metrics(ledger: Ledger) -> dict[str, Value]:
+    metrics: dict[str, Value] = {"validation_trained": int(ledger.before.sum())}
     if ledger.before_places:
         metrics["where"] = texts(f"{place} ({count} times)" for place, count in ledger.before_places.most_common(3))
     return metrics

@@ -7,11 +7,11 @@ and the real text are the evidence part's business.
 
 from __future__ import annotations
 
-from harness.record import Finding, Metric, Status, Witness
+from harness.record import Finding, Status, Value, Witness
 from harness.scripts.checks.evidence import ScriptEvidence, found
 from harness.scripts.checks.implied import implied
 
-CHECK, RULE = "byte-accounting", "metric"
+CHECK = "byte-accounting"
 
 
 def check(evidence: ScriptEvidence) -> Finding:
@@ -20,7 +20,6 @@ def check(evidence: ScriptEvidence) -> Finding:
         return found(
             evidence,
             CHECK,
-            RULE,
             Status.NOT_RUN,
             "the true bytes of the stream are not known",
             not_covered=["the bytes behind the BPB"],
@@ -30,18 +29,17 @@ def check(evidence: ScriptEvidence) -> Finding:
         return found(
             evidence,
             CHECK,
-            RULE,
             Status.INCONCLUSIVE,
             "no line shows the headline pass's loss and BPB together",
             not_covered=["the bytes behind the BPB"],
         )
-    metrics: dict[str, Metric] = {
-        "implied bytes per token": seen.implied,
-        "true bytes per token": seen.true,
+    metrics: dict[str, Value] = {
+        "implied_bytes_per_token": seen.implied,
+        "true_bytes_per_token": seen.true,
         "ratio": seen.implied / seen.true if seen.true else None,
         "tokens": seen.tokens,
     }
-    power: dict[str, Metric] = {"smallest visible relative difference": seen.room}
+    power: dict[str, Value] = {"smallest_difference": seen.room}
     not_covered = [
         "the submission's own tokenizer and the real validation text (claims and byte-accounting of the evidence)",
         "normalisation of the text before it was tokenised",
@@ -49,7 +47,7 @@ def check(evidence: ScriptEvidence) -> Finding:
 
     def conclude(status: Status, headline: str, witness: Witness | None = None) -> Finding:
         return found(
-            evidence, CHECK, RULE, status, headline, metrics=metrics, witness=witness, power=power,
+            evidence, CHECK, status, headline, metrics=metrics, witness=witness, power=power,
             not_covered=not_covered,
         )  # fmt: skip
 

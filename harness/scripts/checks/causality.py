@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.record import Finding, Metric, Status, Witness
+from harness.record import Finding, Status, Value, Witness
 from harness.scripts.checks import followed
 from harness.scripts.checks.comparing import Comparison
 from harness.scripts.checks.evidence import COUNTERFACTUAL, RECURS, Flip, ScriptEvidence, found
 
-CHECK, RULE = "causality", "C1"
+CHECK = "causality"
 _AFFECTED = 20
 _TOO_NOISY = 1e-2
 
@@ -36,13 +36,12 @@ def check(evidence: ScriptEvidence) -> Finding:
         return found(
             evidence,
             CHECK,
-            RULE,
             Status.INCONCLUSIVE,
             problem or "no pass over the validation stream was found",
             not_covered=["everything: no row was seen"],
         )
-    if not flips:
-        return found(evidence, CHECK, RULE, Status.NOT_RUN, "no flip was made", not_covered=["no flip was made"])
+    if not flips and evidence.recurring is None:
+        return found(evidence, CHECK, Status.NOT_RUN, "no flip was made", not_covered=["no flip was made"])
     made = compared(evidence, flips)
     forked = [item for item in made if item[0].scope == "pass"]
     whole = [item for item in made if item[0].scope == "run"]
@@ -53,25 +52,25 @@ def check(evidence: ScriptEvidence) -> Finding:
     if not leaking and not evidence.base.ledger(evidence.main).before.any():
         leaking = [item for item in counted if leaks(evidence, item[1])]
     toothless = [item for item in made if item[1].aligned and not item[1].control]
-    power: dict[str, Metric] = {
-        "flips planned": len(flips),
-        "flips made": len(made),
-        "of them whole runs": len(whole),
-        "flips with a positive control": sum(bool(item[1].control) for item in made),
-        **({"flips on recurring text": len(counted)} if counted else {}),
-        **({"rows compared there": sum(item[1].compared for item in counted)} if counted else {}),
-        "rows compared": sum(item[1].compared for item in made),
-        "noise floor, nats": evidence.tolerance,
+    power: dict[str, Value] = {
+        "probes_planned": len(flips),
+        "probes_made": len(made),
+        "probes_in_whole_runs": len(whole),
+        "probes_with_control": sum(bool(item[1].control) for item in made),
+        **({"recurring_probes": len(counted)} if counted else {}),
+        **({"recurring_rows": sum(item[1].compared for item in counted)} if counted else {}),
+        "rows_compared": sum(item[1].compared for item in made),
+        "noise_floor": evidence.tolerance,
     }
-    metrics: dict[str, Metric] = {**followed.facts(evidence)}
+    metrics: dict[str, Value] = {**followed.facts(evidence)}
     figures = {"flips": _figure(evidence, made)} if made else {}
     if leaking:
         return _leak(evidence, leaking, len(made) + len(counted), bool(forked), metrics, power, figures)
-    metrics["rows that moved before a flip"] = 0
+    metrics["rows_moved_before"] = 0
     strayed = sum(not item[1].aligned for item in made)
     not_covered = [*_NOT_COVERED, *([] if counted else [_COUNTS])]
     if evidence.recurring is not None and (crossed := evidence.recurring.crossed(evidence.tolerance)):
-        metrics["rows that depend on text that is earlier in the stream and scored later"] = crossed
+        metrics["rows_crossed"] = crossed
         not_covered.append("whether counts in stream order go with adaptation in another order: no rule says")
     if not forked:
         not_covered.append("single tokens, and batches one by one: only whole runs on changed text were made")
@@ -100,11 +99,11 @@ def check(evidence: ScriptEvidence) -> Finding:
         status = Status.PASS
         headline = (
             f"in {len(made)} tests with other text no earlier prediction of the {evidence.main.name} pass changed "
-            f"({power['rows compared']:,} compared); in {len(made) - len(toothless)} of them later ones did, so the "
+            f"({power['rows_compared']:,} compared); in {len(made) - len(toothless)} of them later ones did, so the "
             "test works"
         )
     return found(
-        evidence, CHECK, RULE, status, headline, metrics=metrics, power=power, not_covered=not_covered, figures=figures
+        evidence, CHECK, status, headline, metrics=metrics, power=power, not_covered=not_covered, figures=figures
     )
 
 
@@ -179,8 +178,8 @@ def _leak(
     leaking: list[Made],
     made: int,
     forks_clean: bool,
-    metrics: dict[str, Metric],
-    power: dict[str, Metric],
+    metrics: dict[str, Value],
+    power: dict[str, Value],
     figures: dict[str, Any],
 ) -> Finding:
     flip, result = max(leaking, key=lambda item: (item[0].scope == "pass", size_of(evidence, item[1])))
@@ -191,11 +190,11 @@ def _leak(
     )
     own = sum(item[1].own_moved(max(COUNTERFACTUAL, evidence.tolerance)) for item in leaking)
     metrics |= {
-        "flips that leak": len(leaking),
-        "rows that moved and must not": len(moved),
-        "rows that depend on their own token": own,
-        "largest change, nats": size_of(evidence, result),
-        "reach of the leak, tokens": reach,
+        "probes_that_leak": len(leaking),
+        "rows_moved": len(moved),
+        "own_rows_moved": own,
+        "largest_change": size_of(evidence, result),
+        "reach": reach,
     }
     several = flip.variant.kind == "suffix" or len(flip.variant.replaced) > 1
     what = "other text from" if several else "another token at"
@@ -217,7 +216,6 @@ def _leak(
     return found(
         evidence,
         CHECK,
-        RULE,
         Status.FAIL,
         headline,
         metrics=metrics,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from harness.record import Finding, Metric, Status
+from harness.record import Finding, Status, Value
 from harness.scripts.checks.evidence import ScriptEvidence, found
 
-CHECK, RULE = "determinism", "noise"
+CHECK = "determinism"
 
 
 def check(evidence: ScriptEvidence) -> Finding:
@@ -18,19 +18,18 @@ def check(evidence: ScriptEvidence) -> Finding:
         return found(
             evidence,
             CHECK,
-            RULE,
             Status.NOT_RUN,
             "there was no second run to compare with",
             not_covered=["whether two identical runs agree"],
         )
     largest = max(result.largest for result in made)
     rows = sum(result.compared for result in made)
-    metrics: dict[str, Metric] = {
-        "fresh runs compared": int(rerun is not None),
-        "unchanged forks compared": len(same),
-        "rows compared": rows,
-        "rows that differ": sum(len(result.position) for result in made),
-        "largest change, nats": largest if math.isfinite(largest) else None,
+    metrics: dict[str, Value] = {
+        "runs_compared": int(rerun is not None),
+        "forks_compared": len(same),
+        "rows_compared": rows,
+        "rows_that_differ": sum(len(result.position) for result in made),
+        "largest_change": largest if math.isfinite(largest) else None,
     }
     exact = largest == 0 and rows > 0 and all(result.aligned for result in made)
     if exact:
@@ -42,10 +41,9 @@ def check(evidence: ScriptEvidence) -> Finding:
     return found(
         evidence,
         CHECK,
-        RULE,
         Status.PASS if exact else Status.INCONCLUSIVE,
         headline,
         metrics=metrics,
-        power={"rows compared": rows, "smallest visible change, nats": 0.0},
+        power={"rows_compared": rows, "smallest_change": 0.0},
         not_covered=["clocks: the script saw a clock that ticks by calls", "GPUs and their kernels"],
     )

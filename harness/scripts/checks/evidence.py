@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.audit.evidence import finding
-from harness.record import Finding, Metric, Scalar, Status, Witness
+from harness.record import Finding, Scalar, Status, Value, Witness
 from harness.referee.comparator import ROUNDING
 from harness.rules import Ruleset
 from harness.scripts.checks.comparing import Comparison, compare
@@ -245,13 +245,12 @@ def counterpart(base: ScriptTrace, other: ScriptTrace, index: int | None = None)
 def found(
     evidence: ScriptEvidence,
     check: str,
-    rule: str,
     status: Status,
     headline: str,
     *,
-    metrics: Mapping[str, Metric] | None = None,
+    metrics: Mapping[str, Value] | None = None,
     witness: Witness | None = None,
-    power: Mapping[str, Metric] | None = None,
+    power: Mapping[str, Value] | None = None,
     not_covered: Sequence[str] = (),
     figures: Mapping[str, Any] | None = None,
 ) -> Finding:
@@ -259,7 +258,6 @@ def found(
     made = finding(
         evidence,
         check,
-        rule,
         status,
         headline,
         metrics=metrics,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from harness.record import Finding, Metric, Status
+from harness.record import Finding, Status, Value
 from harness.scripts import lines
 from harness.scripts.checks.evidence import ScriptEvidence, found, lost
 from harness.scripts.checks.implied import implied
@@ -67,21 +67,21 @@ def unclaimed(evidence: ScriptEvidence) -> str | None:
     )
 
 
-def facts(evidence: ScriptEvidence) -> dict[str, Metric]:
+def facts(evidence: ScriptEvidence) -> dict[str, Value]:
     """The numbers behind it, for a finding's metrics."""
     main = evidence.main
     if main is None:
         return {}
-    made: dict[str, Metric] = {
-        "headline pass": main.name,
-        "loss followed, nats per token": main.mean,
-        "positions scored": main.unique(),
+    made: dict[str, Value] = {
+        "headline_pass": main.name,
+        "loss_followed": main.mean,
+        "positions_scored": main.unique(),
     }
     if main.printed is not None and main.printed.loss is not None:
-        made["loss printed, nats per token"] = main.printed.loss
-        made["relative difference"] = main.print_error
+        made["loss_printed"] = main.printed.loss
+        made["difference_to_print"] = main.print_error
     if math.isfinite(main.error):
-        made["relative difference to the number read"] = main.error
+        made["difference_to_read"] = main.error
     return made
 
 
@@ -112,7 +112,7 @@ def _error(evidence: ScriptEvidence) -> str:
     return text.splitlines()[-1][:300] if text else evidence.base.ended
 
 
-def no_pass(evidence: ScriptEvidence, check: str, rule: str) -> Finding:
+def no_pass(evidence: ScriptEvidence, check: str) -> Finding:
     """What a check says that needs a pass over the validation stream where none was seen: never a pass."""
     why = why_not(evidence) or "no pass was found"
-    return found(evidence, check, rule, Status.INCONCLUSIVE, why, not_covered=["everything: no pass was seen"])
+    return found(evidence, check, Status.INCONCLUSIVE, why, not_covered=["everything: no pass was seen"])

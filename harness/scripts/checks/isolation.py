@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.record import Finding, Status
 from harness.scripts.checks.evidence import ScriptEvidence, found
 
-CHECK, RULE = "isolation", "isolation"
+CHECK = "isolation"
 
 
 def check(evidence: ScriptEvidence) -> Finding:
@@ -26,10 +26,9 @@ def check(evidence: ScriptEvidence) -> Finding:
     return found(
         evidence,
         CHECK,
-        RULE,
         status,
         headline,
         metrics={"sandbox": evidence.sandbox, "ended": ended},
-        power={"by construction": closed},
+        power={"by_construction": closed},
         not_covered=["what the script would reach where the box does not hold it", "a reload in a fresh process"],
     )

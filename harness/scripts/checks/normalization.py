@@ -11,14 +11,14 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.record import Finding, Metric, Status, Witness
+from harness.record import Finding, Status, Value, Witness
 from harness.referee.null import CERTAIN
 from harness.scripts.checks import followed, substitution
 from harness.scripts.checks.evidence import RECURS, ScriptEvidence, found
 from harness.scripts.checks.substitution import Sum
 from harness.scripts.passes import MIXED, Pass
 
-CHECK, RULE = "normalization", "C2"
+CHECK = "normalization"
 
 #: Rows in bfloat16 sum to 1 within about 1e-2 at V = 8,192.
 TOLERANCE = 2e-2
@@ -34,7 +34,6 @@ def check(evidence: ScriptEvidence) -> Finding:
         return found(
             evidence,
             CHECK,
-            RULE,
             Status.INCONCLUSIVE,
             problem or "no pass was found",
             not_covered=["everything: no row was seen"],
@@ -44,15 +43,15 @@ def check(evidence: ScriptEvidence) -> Finding:
     excess = np.where(seen & ~main.logit, main.lse, 0.0)
     over = int((excess > TOLERANCE).sum())
     worst = int(np.argmax(excess))
-    metrics: dict[str, Metric] = {
+    metrics: dict[str, Value] = {
         "rows": count,
-        "rows whose sum was seen": int(seen.sum()),
-        "rows that sum to more than 1": over,
-        "largest sum of a row": float(np.exp(min(float(excess[worst]), 690.0))),
-        "charges that differ from the row's NLL": main.modified,
-        "of them lower": int(main.lowered.sum()),
+        "rows_summed": int(seen.sum()),
+        "rows_above_one": over,
+        "worst_sum": float(np.exp(min(float(excess[worst]), 690.0))),
+        "charges_that_differ": main.modified,
+        "charges_lower": int(main.lowered.sum()),
     }
-    power: dict[str, Metric] = {"rows checked": int(seen.sum()), "tolerance of a row's log-sum, nats": TOLERANCE}
+    power: dict[str, Value] = {"rows_checked": int(seen.sum()), "tolerance": TOLERANCE}
     not_covered = ["rows are those of the loss's own softmax; what is mixed into logits before it is not undone"]
     witness = mixture = None
     mixed = evidence.recurring.scored.modified if evidence.recurring is not None else 0
@@ -71,7 +70,7 @@ def check(evidence: ScriptEvidence) -> Finding:
             f"{int(preferred.sum()):,} of {count:,} charges are the lower of two losses of the same token: the larger "
             "of two probabilities, token by token, sums to more than 1 wherever the two rows differ"
         )
-        metrics["charges that are the better of two"] = int(preferred.sum())
+        metrics["charges_chosen"] = int(preferred.sum())
         witness = _choice(evidence, main, preferred)
     elif mixture is not None and mixture.wealth >= CERTAIN:
         status = Status.FAIL
@@ -97,7 +96,6 @@ def check(evidence: ScriptEvidence) -> Finding:
     return found(
         evidence,
         CHECK,
-        RULE,
         status,
         headline,
         metrics=metrics,
@@ -154,23 +152,23 @@ def _mixed(main: Pass, mixture: Sum | None, mixed: int) -> str:
     )
 
 
-def _metrics(total: Sum, mixed: int) -> dict[str, Metric]:
+def _metrics(total: Sum, mixed: int) -> dict[str, Value]:
     replaced = total.replaced
-    made: dict[str, Metric] = {
-        f"charges that differ {RECURS}": mixed,
-        "tokens replaced there by lot": int(replaced.sum()),
-        "tokens left there by lot": int((~replaced).sum()),
+    made: dict[str, Value] = {
+        "charges_that_differ_recurring": mixed,
+        "tokens_replaced": int(replaced.sum()),
+        "tokens_left": int((~replaced).sum()),
     }
     if len(total.places):
         made |= {
-            "added to the token that came, mean": float(total.gained.mean()),
-            "sum over the vocabulary, estimate": 1 + total.excess,
-            "bets on a sum above 1, log of what they won": total.wealth,
+            "gained": float(total.gained.mean()),
+            "sum_estimate": 1 + total.excess,
+            "log_wealth": total.wealth,
         }
     if replaced.any():
-        made["taken from the tokens that were put, mean share"] = _lost(total, replaced)
+        made["lost_replaced"] = _lost(total, replaced)
     if not replaced.all():
-        made["lost by the tokens that were left, mean share"] = _lost(total, ~replaced)
+        made["lost_left"] = _lost(total, ~replaced)
     return made
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 
 from harness.audit.null_stream import power_figure
-from harness.record import Finding, Metric, Status, Witness
+from harness.record import Finding, Scalar, Status, Value, Witness
 from harness.referee.null import CERTAIN
 from harness.scripts.checks.evidence import ScriptEvidence, found
 
-CHECK, RULE = "null-stream", "C1"
+CHECK = "null-stream"
 
 
 def check(evidence: ScriptEvidence) -> Finding:
@@ -22,21 +22,25 @@ def check(evidence: ScriptEvidence) -> Finding:
         return found(
             evidence,
             CHECK,
-            RULE,
             Status.NOT_RUN,
             "the script reported no loss on a stream of known entropy",
             not_covered=["the reported total"],
         )
     worst = max(evidence.nulls, key=lambda null: null.saving)
-    metrics: dict[str, Metric] = {}
-    for null in evidence.nulls:
-        metrics[f"saving against {null.source}, nats"] = null.saving
-        metrics[f"tokens drawn from {null.source}"] = null.tokens
-        metrics[f"reported on {null.source}, nats per token"] = null.reported_nll / max(null.tokens, 1)
+    rows: list[list[Scalar]] = [
+        [null.source, null.saving, null.tokens, null.reported_nll / max(null.tokens, 1)] for null in evidence.nulls
+    ]
+    metrics: dict[str, Value] = {
+        "saving": worst.saving,
+        "source": worst.source,
+        "tokens_drawn": worst.tokens,
+        "reported": worst.reported_nll / max(worst.tokens, 1),
+        "streams": rows,
+    }
     visible = min(max(0.0, CERTAIN - null.saving) / max(null.tokens, 1) for null in evidence.nulls)
-    power: dict[str, Metric] = {
-        "streams played": len(evidence.nulls),
-        "smallest saving seen for certain, nats per token": visible,
+    power: dict[str, Value] = {
+        "streams_played": len(evidence.nulls),
+        "smallest_leak": visible,
     }
     not_covered = [
         "leaks that save less than the tiny model loses against the source; the flips see those",
@@ -62,7 +66,6 @@ def check(evidence: ScriptEvidence) -> Finding:
         return found(
             evidence,
             CHECK,
-            RULE,
             Status.FAIL,
             f"on random text from {worst.source} it reports {worst.saving:,.1f} nats less than is possible without "
             f"seeing the answers ({worst.tokens:,} tokens; chance below 1e-{exponent})",
@@ -75,7 +78,6 @@ def check(evidence: ScriptEvidence) -> Finding:
     return found(
         evidence,
         CHECK,
-        RULE,
         Status.PASS,
         f"on random text from {worst.source} it reports no less than is possible without seeing the answers: "
         f"{-worst.saving / max(worst.tokens, 1):.3f} nats per token more; a leak of {visible:.3f} would have been "

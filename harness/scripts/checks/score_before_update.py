@@ -10,11 +10,11 @@ from __future__ import annotations
 import numpy as np
 
 from harness.audit.practices import Seen, ruled, status_of
-from harness.record import Finding, Metric, Status, Witness
+from harness.record import Finding, Status, Value, Witness
 from harness.scripts.checks import causality, followed
 from harness.scripts.checks.evidence import ScriptEvidence, found, texts
 
-CHECK, RULE = "score-before-update", "C3"
+CHECK = "score-before-update"
 
 _NOT_COVERED = [
     "state that is changed without autograd, such as counts in a cache (flips see its effect)",
@@ -26,17 +26,17 @@ def check(evidence: ScriptEvidence) -> Finding:
     """PASS without updates or with updates on scored tokens only; else what the flips and the ruleset say."""
     main = evidence.main
     if main is None:
-        return followed.no_pass(evidence, CHECK, RULE)
+        return followed.no_pass(evidence, CHECK)
     ledger = evidence.base.ledger(main)
     starts = np.zeros(evidence.base.tokens, bool)
     starts[evidence.documents] = True
     early, only_starts = ledger.early & ~starts, ledger.early & starts
     trained = int(ledger.trained.sum())
-    metrics: dict[str, Metric] = {
-        "positions trained on within the pass": trained,
-        "of them before they were scored": int(early.sum()),
-        "document starts trained on early (the BOS token says nothing)": int(only_starts.sum()),
-        "positions scored": main.unique(),
+    metrics: dict[str, Value] = {
+        "positions_trained": trained,
+        "positions_trained_early": int(early.sum()),
+        "starts_trained_early": int(only_starts.sum()),
+        "positions_scored": main.unique(),
     }
     if ledger.early_places:
         metrics["where"] = texts(f"{place} ({count} times)" for place, count in ledger.early_places.most_common(3))
@@ -46,16 +46,15 @@ def check(evidence: ScriptEvidence) -> Finding:
     made = causality.compared(evidence, flips)
     at_early = [item for item in made if early[item[0].variant.position]]
     leaking = [item for item in made if causality.leaks(evidence, item[1])]
-    power: dict[str, Metric] = {
-        "trainings in the ledger": len(evidence.base.trainings),
-        "flips at positions trained early": len(at_early),
+    power: dict[str, Value] = {
+        "trainings": len(evidence.base.trainings),
+        "probes_trained_early": len(at_early),
     }
 
     def conclude(status: Status, headline: str, witness: Witness | None = None) -> Finding:
         return found(
             evidence,
             CHECK,
-            RULE,
             status,
             headline,
             metrics=metrics,

@@ -10,20 +10,20 @@ import numpy as np
 
 from harness.audit.orders import Scoring
 from harness.audit.single_pass import judge, metrics
-from harness.record import Finding, Metric, Status
+from harness.record import Finding, Status, Value
 from harness.scripts import stamps
 from harness.scripts.checks import followed
 from harness.scripts.checks.evidence import ScriptEvidence, found, texts
 from harness.scripts.trace import Pass
 
-CHECK, RULE = "single-pass", "C4"
+CHECK = "single-pass"
 
 
 def check(evidence: ScriptEvidence) -> Finding:
     """What the rules make of the order in which the pass that counts scored; INCONCLUSIVE where too much is missing."""
     main = evidence.main
     if main is None:
-        return followed.no_pass(evidence, CHECK, RULE)
+        return followed.no_pass(evidence, CHECK)
     scoring, copies = scoring_of(evidence, main)
     who = f", by each of {copies} ranks" if copies > 1 else ""
     status, headline, witness = judge(scoring, evidence.ruleset, who)
@@ -32,22 +32,21 @@ def check(evidence: ScriptEvidence) -> Finding:
         status, headline = Status.INCONCLUSIVE, f"in the nearest pass nothing is amiss, but {problem}"
     elif problem and status == Status.FAIL and not len(scoring.again):  # what was not seen was not left out
         status, witness, headline = Status.INCONCLUSIVE, None, f"{headline} But {problem}"
-    numbers: dict[str, Metric] = {
+    numbers: dict[str, Value] = {
         **metrics(scoring),
-        "full passes in the run": texts(made.name for made in evidence.base.passes),
-        "the one that counts": main.name,
+        "passes": texts(made.name for made in evidence.base.passes),
+        "pass_that_counts": main.name,
     }
     if len(scoring.again):
-        numbers["worth of scoring again, nats per token"] = _worth(main)
+        numbers["worth_scored_again"] = _worth(main)
     return found(
         evidence,
         CHECK,
-        RULE,
         status,
         headline,
         metrics=numbers,
         witness=witness,
-        power={"positions checked": evidence.base.tokens - 1, "scorings checked": len(main.position)},
+        power={"positions_checked": evidence.base.tokens - 1, "scorings_checked": len(main.position)},
         not_covered=["passes whose numbers are not the reported one, unless flips show that they matter"],
     )
 

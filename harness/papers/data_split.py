@@ -9,11 +9,11 @@ import re
 from collections.abc import Callable
 
 from harness.papers import known
-from harness.papers.case import Case, finding
+from harness.papers.collect import Case, finding
 from harness.papers.reading import Number, Quote
 from harness.record import Finding, Status
 
-CHECK, RULE = "data-split", "data"
+CHECK = "data-split"
 _CASEOPS = next(one for one in known.EXPORTS if one.name.startswith("CaseOps"))
 #: Training shards of a local export that held out 10,000 documents, as issue #2127 found them.
 _OVERLAP_SHARDS = 1499
@@ -53,14 +53,12 @@ def check(case: Case) -> Finding:
         )
         quotes += adapted[0].marks[_PRE_QUANT]
     if marks:
-        return finding(
-            case, CHECK, RULE, Status.INCONCLUSIVE, "; ".join(marks), quotes=quotes, not_covered=_NOT_COVERED
-        )
+        return finding(case, CHECK, Status.INCONCLUSIVE, "; ".join(marks), quotes=quotes, not_covered=_NOT_COVERED)
     if not runs:
-        return finding(case, CHECK, RULE, Status.NOT_RUN, "there is no log to look at", not_covered=_NOT_COVERED)
+        return finding(case, CHECK, Status.NOT_RUN, "there is no log to look at", not_covered=_NOT_COVERED)
     headline = f"none of four known marks of an overlap stands in {len(runs)} logs; nothing more is shown"
-    power = {"marks looked for": 4}
-    return finding(case, CHECK, RULE, Status.PASS, headline, power=power, not_covered=_NOT_COVERED)
+    power = {"marks_looked_for": 4}
+    return finding(case, CHECK, Status.PASS, headline, power=power, not_covered=_NOT_COVERED)
 
 
 def _said(case: Case, means: Callable[[str], object]) -> Quote | None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from harness.audit import statistics
-from harness.papers.case import Case, finding
+from harness.papers.collect import Case, finding
 from harness.papers.known import implied_width
 from harness.papers.reading import Number, Quote
-from harness.record import Finding, Metric, Status
+from harness.record import Finding, Status, Value
 
-CHECK, RULE = "significance", "records"
+CHECK = "significance"
 
 
 def scores(case: Case) -> dict[str, float]:
@@ -26,21 +26,21 @@ def _seed(file: str, seed: Number | None) -> str:
 def check(case: Case) -> Finding:
     """INCONCLUSIVE with too few seeds; with a previous record PASS or FAIL by the deciding bar of the ruleset."""
     wanted, found = case.ruleset.significance, scores(case)
-    metrics: dict[str, Metric] = {"seeds": len(found)}
+    metrics: dict[str, Value] = {"seeds": len(found)}
     quotes: list[Quote | Number | None] = [one.metric.bpb for one in case.headline.carried]
     if not case.record:
-        return finding(case, CHECK, RULE, Status.NOT_APPLICABLE, "no record is claimed", metrics=metrics)
+        return finding(case, CHECK, Status.NOT_APPLICABLE, "no record is claimed", metrics=metrics)
     values = list(found.values())
     if values:
-        metrics["mean, BPB"] = round(statistics.mean(values), 8)
+        metrics["mean_bpb"] = round(statistics.mean(values), 8)
     if len(values) > 1:
-        metrics["standard deviation, BPB"] = round(statistics.deviation(values), 8)
+        metrics["deviation"] = round(statistics.deviation(values), 8)
     if len(values) < wanted.min_seeds:
         headline = f"{len(values)} of {wanted.min_seeds} seeds are shown; chance cannot be told from progress"
-        return finding(case, CHECK, RULE, Status.INCONCLUSIVE, headline, metrics=metrics, quotes=quotes)
+        return finding(case, CHECK, Status.INCONCLUSIVE, headline, metrics=metrics, quotes=quotes)
     if case.previous is None:
         headline = f"{len(values)} seeds; no previous record is given that this score would have to beat"
-        return finding(case, CHECK, RULE, Status.NOT_APPLICABLE, headline, metrics=metrics, quotes=quotes)
+        return finding(case, CHECK, Status.NOT_APPLICABLE, headline, metrics=metrics, quotes=quotes)
     name, before = case.previous
     width = next(
         (implied_width(m.loss.value, m.bpb.value) for one in case.headline.carried if (m := one.metric).loss), None
@@ -48,13 +48,13 @@ def check(case: Case) -> Finding:
     bar = wanted.bar[wanted.decides]
     if width is None and bar.margin_nats and bar.margin_unit == "token":
         headline = "the bar is in nats per token, and no log tells the bytes per token"
-        return finding(case, CHECK, RULE, Status.INCONCLUSIVE, headline, metrics=metrics, quotes=quotes)
+        return finding(case, CHECK, Status.INCONCLUSIVE, headline, metrics=metrics, quotes=quotes)
     margin = statistics.margin_bpb(bar.margin_nats, bar.margin_unit, width or 1.0)
     try:
         test = statistics.improvement(values, before, margin)
     except ValueError as error:
-        return finding(case, CHECK, RULE, Status.INCONCLUSIVE, str(error), metrics=metrics, quotes=quotes)
-    metrics |= {"previous record": name, "previous mean, BPB": statistics.mean(before), "p": test.p_value}
+        return finding(case, CHECK, Status.INCONCLUSIVE, str(error), metrics=metrics, quotes=quotes)
+    metrics |= {"previous_record": name, "previous_mean": statistics.mean(before), "p": test.p_value}
     numbers = f"mean {statistics.mean(values):.5f} against {statistics.mean(before):.5f} BPB of {name}"
     numbers += f": p = {test.p_value:.3g}"
     shown = test.p_value < bar.p_value
@@ -70,7 +70,6 @@ def check(case: Case) -> Finding:
     return finding(
         case,
         CHECK,
-        RULE,
         status,
         headline,
         metrics=metrics,

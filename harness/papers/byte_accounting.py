@@ -10,14 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.papers import known
-from harness.papers.case import Case, finding
+from harness.papers.collect import Case, finding
 from harness.papers.headline import Carried
 from harness.papers.logs import Metric as Evaluation
 from harness.papers.logs import Run
 from harness.papers.reading import Number, Quote
-from harness.record import Finding, Metric, Status
+from harness.record import Finding, Status, Value
 
-CHECK, RULE = "byte-accounting", "metric"
+CHECK = "byte-accounting"
 #: A run's own evaluations agree on their bytes to this (they differ by windows at the ends); relative.
 _AGREE = 1e-3
 #: The smallest share of missing text that is called a part: cuts at the end are a thousandth of this.
@@ -71,23 +71,23 @@ def check(case: Case) -> Finding:
     if not readings:
         why = "the logs print no loss beside the claimed score, so that its bytes cannot be computed"
         lines = [one.metric.bpb for one in case.headline.carried]
-        return finding(case, CHECK, RULE, Status.INCONCLUSIVE, why, quotes=lines, not_covered=_NOT_COVERED)
+        return finding(case, CHECK, Status.INCONCLUSIVE, why, quotes=lines, not_covered=_NOT_COVERED)
     worst_one, worst = max(readings, key=lambda pair: _distance(pair[1]))
-    metrics: dict[str, Metric] = {
-        "implied bytes per token": round(worst.width, 5),
-        "implied bytes": None if worst.total is None else round(worst.total),
-        "bytes of the text, lowest": known.TEXT_BYTES[0],
-        "bytes of the text, highest": known.TEXT_BYTES[1],
+    metrics: dict[str, Value] = {
+        "implied_bytes_per_token": round(worst.width, 5),
+        "implied_bytes": None if worst.total is None else round(worst.total),
+        "text_bytes_lowest": known.TEXT_BYTES[0],
+        "text_bytes_highest": known.TEXT_BYTES[1],
         "runs": len(readings),
     }
     quotes: list[Quote | Number | None] = [worst.tokens, worst.evaluation.bpb]
     status, headline = _judge(case, worst_one, worst, claimed)
-    power: dict[str, Metric] = {"smallest visible excess, relative": round(_AGREE + worst.slack, 6)}
+    power: dict[str, Value] = {"smallest_difference": round(_AGREE + worst.slack, 6)}
     data: dict[str, object] = {"tokens": worst.tokens and worst.tokens.value, "val_bpb": worst.evaluation.bpb.value}
     data |= {"val_loss": worst.evaluation.loss and worst.evaluation.loss.value, "implied_bytes": worst.total}
     data |= {"formula": "tokens * val_loss / (ln 2 * val_bpb)", "known_bytes": list(known.TEXT_BYTES)}
     return finding(
-        case, CHECK, RULE, status, headline, quotes=quotes, metrics=metrics, power=power, data=data,
+        case, CHECK, status, headline, quotes=quotes, metrics=metrics, power=power, data=data,
         not_covered=_NOT_COVERED,
     )  # fmt: skip
 
@@ -189,11 +189,11 @@ def _without_logs(case: Case, claimed: float | None) -> Finding:
     quotes: list[Quote | Number | None] = [one.number for one in (claims.val_loss, claims.val_bpb) if one]
     if claimed is None:
         why = "no log prints a score, and submission.json has no loss beside its own"
-        return finding(case, CHECK, RULE, Status.NOT_RUN, why, quotes=quotes, not_covered=_NOT_COVERED)
+        return finding(case, CHECK, Status.NOT_RUN, why, quotes=quotes, not_covered=_NOT_COVERED)
     export = known.export_by_width(claimed, _COARSE)
     if export:
         headline = f"submission.json's loss and score give {claimed:.4f} bytes per token, those of {export.name}"
         headline += "; no log shows them"
-        return finding(case, CHECK, RULE, Status.INCONCLUSIVE, headline, quotes=quotes, not_covered=_NOT_COVERED)
+        return finding(case, CHECK, Status.INCONCLUSIVE, headline, quotes=quotes, not_covered=_NOT_COVERED)
     headline = f"submission.json's loss and score give {claimed:.4f} bytes per token, of no tokenizer that is known"
-    return finding(case, CHECK, RULE, Status.INCONCLUSIVE, headline, quotes=quotes, not_covered=_NOT_COVERED)
+    return finding(case, CHECK, Status.INCONCLUSIVE, headline, quotes=quotes, not_covered=_NOT_COVERED)

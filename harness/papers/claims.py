@@ -12,14 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from harness.audit import statistics
-from harness.papers.case import Case, finding
+from harness.papers.collect import Case, finding
 from harness.papers.headline import fits
 from harness.papers.logs import Run
 from harness.papers.metadata import SeedClaim
 from harness.papers.reading import Number, Quote
-from harness.record import Finding, Metric, Scalar, Status
+from harness.record import Finding, Scalar, Status, Value
 
-CHECK, RULE = "claims", "claims"
+CHECK = "claims"
 #: Smaller differences between a claim and a log may be another rounding or another run; BPB.
 _SLACK = 1e-3
 #: Settings that differ from run to run without being a choice.
@@ -57,10 +57,10 @@ def check(case: Case) -> Finding:
     for part in parts:
         part(case, book)
     open_questions: list[Scalar] = list(book.questions)
-    metrics: dict[str, Metric] = {
+    metrics: dict[str, Value] = {
         "agree": len(book.agreed),
         "contradict": len(book.contradictions),
-        "to be explained": open_questions,
+        "to_be_explained": open_questions,
     }
     told = [*book.contradictions, *book.questions]
     more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
@@ -75,7 +75,6 @@ def check(case: Case) -> Finding:
     return finding(
         case,
         CHECK,
-        RULE,
         status,
         headline,
         quotes=book.quotes,

@@ -1,4 +1,4 @@
-"""`python -m harness.papers.survey DIR...`: what `harness lint` finds over many folders, as Markdown.
+"""`python -m benchmarks.papers DIR...`: what `harness lint` finds over many folders, as Markdown.
 
 A DIR is a submission's folder or holds such folders at any depth, such as a checkout's `records/`.
 """
@@ -63,7 +63,7 @@ def markdown(linted: Sequence[Linted]) -> str:
 def main() -> None:
     """Print the survey of the folders on the command line."""
     if len(sys.argv) < 2:
-        raise SystemExit("usage: python -m harness.papers.survey DIR...")
+        raise SystemExit("usage: python -m benchmarks.papers DIR...")
     ruleset = rules.load()
     sys.stdout.write(markdown([lint(path, ruleset) for path in folders([Path(name) for name in sys.argv[1:]])]))
 

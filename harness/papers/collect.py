@@ -1,19 +1,21 @@
-"""Everything that was read of one folder, and how a check puts its finding."""
+"""Everything that is read of one folder, and how a check puts its finding."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from harness.audit.evidence import finding as make
-from harness.papers.code import Code
-from harness.papers.headline import Headline
-from harness.papers.logs import Run
-from harness.papers.metadata import Claims
-from harness.papers.reading import Number, Papers, Quote
-from harness.record import Finding, Metric, Scalar, Status, Witness
+from harness.papers.code import Code, read_code
+from harness.papers.headline import Headline, find
+from harness.papers.logs import Run, read_logs
+from harness.papers.metadata import Claims, read_claims
+from harness.papers.reading import Number, Papers, Quote, read
+from harness.record import Finding, Scalar, Status, Value, Witness
 from harness.rules import Ruleset
 
 #: Quotations that a finding shows.
@@ -51,6 +53,43 @@ class Case:
         return [*runs, *more]
 
 
+def open_case(folder: Path, ruleset: Ruleset) -> Case:
+    """Read a folder.
+
+    Raises:
+        UsageError: there is no such folder, or it is empty.
+    """
+    papers = read(folder)
+    claims = read_claims(papers)
+    runs = read_logs(papers.logs)
+    carried = find(claims, runs)
+    return Case(papers, claims, runs, carried, read_code(papers), ruleset, _claims_record(folder, claims))
+
+
+def same_code(cases: Sequence[Case]) -> list[dict[str, str]]:
+    """For each case the others with the same script: "byte for byte", or "but for comments and layout"."""
+    found = []
+    for case in cases:
+        others: dict[str, str] = {}
+        for other in cases:
+            if other is case or not case.code.sha256:
+                continue
+            if other.code.sha256 == case.code.sha256:
+                others[other.papers.path.name] = "byte for byte"
+            elif case.code.same and other.code.same == case.code.same:
+                others[other.papers.path.name] = "but for comments and layout"
+        found.append(others)
+    return found
+
+
+def _claims_record(folder: Path, claims: Claims) -> bool:
+    """A record of the ten-minute track is claimed: by the track's name in the file or in the folder's path."""
+    parts = " ".join(folder.resolve().parts[-3:])
+    if claims.non_record or re.search(r"non[-_]?record", parts, re.I):
+        return False
+    return "10min" in claims.track.lower() or "track_10min" in parts or not claims.track
+
+
 def if_claimed(case: Case, status: Status) -> Status:
     """FAIL only for runs that carry the claimed score: another run's bytes and times convict nobody."""
     return status if case.headline.matched or status != Status.FAIL else Status.INCONCLUSIVE
@@ -59,13 +98,12 @@ def if_claimed(case: Case, status: Status) -> Status:
 def finding(
     case: Case,
     check: str,
-    rule: str,
     status: Status,
     headline: str,
     *,
     quotes: Sequence[Quote | Number | None] = (),
-    metrics: Mapping[str, Metric] | None = None,
-    power: Mapping[str, Metric] | None = None,
+    metrics: Mapping[str, Value] | None = None,
+    power: Mapping[str, Value] | None = None,
     data: Mapping[str, Any] | None = None,
     not_covered: Sequence[str] = (),
 ) -> Finding:
@@ -78,7 +116,7 @@ def finding(
         shown = [{"file": one.file, "line": one.line, "text": one.text} for one in told]
         witness = Witness(kind="evidence", summary=headline, data={**(data or {}), "quotes": shown})
     return make(
-        case, check, rule, status, headline,
+        case, check, status, headline,
         metrics={**(metrics or {}), **({"evidence": lines} if lines else {})},
         witness=witness, power=power, not_covered=not_covered,
     )  # fmt: skip

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from harness.audit.practices import Seen, ruled
-from harness.papers.case import Case, finding, if_claimed
+from harness.papers.collect import Case, finding, if_claimed
 from harness.papers.logs import Run
 from harness.papers.reading import Number, Quote
-from harness.record import Finding, Metric, Status
+from harness.record import Finding, Scalar, Status, Value
 
-CHECK, RULE = "size-limit", "size"
+CHECK = "size-limit"
 
 #: How the code is counted, in words.
 _SHIPPED, _ALL_FILES = "with the script as shipped", "with every file that the script names"
@@ -41,18 +41,19 @@ def check(case: Case) -> Finding:
             totals[_WRAPPED] = int(model.value) + case.code.wrapped
     if claimed is not None:
         totals["as claimed"] = int(claimed.value)
-    metrics: dict[str, Metric] = {f"{name}, bytes": value for name, value in totals.items()}
-    metrics |= {"limit, bytes": limit, "runs": len(added)}
+    rows: list[list[Scalar]] = [[name, value] for name, value in totals.items()]
+    metrics: dict[str, Value] = {"totals": rows}
+    metrics |= {"limit_bytes": limit, "runs": len(added)}
     if case.code.executes:
-        metrics["the script runs"] = ", ".join(paper.name for paper in case.code.executes)
+        metrics["runs_files"] = ", ".join(paper.name for paper in case.code.executes)
     over = {name: value for name, value in totals.items() if value > limit}
     quotes: list[Quote | Number | None] = [worst.total.bytes, model, claimed.number if claimed else None]
     told = "; ".join(f"{value:,} {name}" for name, value in totals.items())
     if not over:
         headline = f"at most {max(totals.values()):,} bytes of {limit:,} by every count"
         return finding(
-            case, CHECK, RULE, Status.PASS, headline, quotes=quotes, metrics=metrics,
-            power={"smallest visible excess, bytes": 1}, not_covered=_NOT_COVERED,
+            case, CHECK, Status.PASS, headline, quotes=quotes, metrics=metrics,
+            power={"smallest_excess": 1}, not_covered=_NOT_COVERED,
         )  # fmt: skip
     counted = [value for name, value in totals.items() if name != "as claimed"]
     # A minifier may halve what the wrapper that is built here weighs, and is not run here.
@@ -63,7 +64,7 @@ def check(case: Case) -> Finding:
         status = if_claimed(case, Status.FAIL if _binds(case) else Status.INCONCLUSIVE)
         data = {"limit": limit, "totals": totals}
         return finding(
-            case, CHECK, RULE, status, headline, quotes=quotes, metrics=metrics, data=data, not_covered=_NOT_COVERED
+            case, CHECK, status, headline, quotes=quotes, metrics=metrics, data=data, not_covered=_NOT_COVERED
         )
     fitting = "; ".join(f"{value:,} {name}" for name, value in totals.items() if value <= limit)
     headline = f"{'; '.join(f'{value:,} {name}' for name, value in over.items())}: over {limit:,}; "
@@ -73,7 +74,7 @@ def check(case: Case) -> Finding:
         practice = "byte_convention" if _all_fit(case, model, limit) else "files_not_counted"
         status, headline, _ = ruled(case.ruleset, [Seen(practice, headline)])
     return finding(
-        case, CHECK, RULE, if_claimed(case, status), headline, quotes=quotes, metrics=metrics, not_covered=_NOT_COVERED
+        case, CHECK, if_claimed(case, status), headline, quotes=quotes, metrics=metrics, not_covered=_NOT_COVERED
     )
 
 
@@ -107,7 +108,7 @@ def _claimed_only(case: Case, limit: int) -> Finding:
     claimed = case.claims.bytes_total
     if claimed is None:
         why = "neither a log nor submission.json tells the bytes"
-        return finding(case, CHECK, RULE, Status.NOT_RUN, why, not_covered=_NOT_COVERED)
+        return finding(case, CHECK, Status.NOT_RUN, why, not_covered=_NOT_COVERED)
     over = "over the limit of" if claimed.value > limit else "of"
     headline = f"{claimed.value:,.0f} bytes are claimed, {over} {limit:,}, and no log of the claimed run adds them up"
-    return finding(case, CHECK, RULE, Status.INCONCLUSIVE, headline, quotes=[claimed.number], not_covered=_NOT_COVERED)
+    return finding(case, CHECK, Status.INCONCLUSIVE, headline, quotes=[claimed.number], not_covered=_NOT_COVERED)
