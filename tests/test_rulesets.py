@@ -55,6 +55,16 @@ def test_no_source_of_the_first_stage_is_a_later_ruling() -> None:
             assert number <= 262 or "written down in issue #1017" in rule.source, name
 
 
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_ruleset_is_read_again_from_its_own_texts(name: str) -> None:
+    ruleset = rules.load(name)
+    assert ruleset.texts[-1] == text_of(name) and rules.parse(ruleset.texts, "again") == ruleset
+    assert rules.digest(ruleset.texts) == ruleset.sha256
+    for texts in (ruleset.texts * 2, (text_of(SHIPPED[0]), text_of(SHIPPED[1])), (text_of("strict"),)):
+        with pytest.raises(UsageError, match="ruleset again: "):
+            rules.parse(texts, "again")
+
+
 def test_a_file_loads_by_its_path(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(text_of("strict").replace('name = "strict"', 'name = "mine"'))
