@@ -133,3 +133,13 @@ def test_a_broken_ruleset_is_named_with_the_place(tmp_path: Path, old: str, new:
 def test_a_file_that_is_not_text(tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_bytes(b"\xff\xfe\x00")
     refused(str(tmp_path / "own.toml"), "is not TOML")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_ruleset_is_read_again_from_its_own_texts(name: str) -> None:
+    ruleset = rules.load(name)
+    assert ruleset.texts[-1] == text_of(name) and rules.parse(ruleset.texts, "again") == ruleset
+    assert rules.digest(ruleset.texts) == ruleset.sha256
+    for texts in (ruleset.texts * 2, (text_of(SHIPPED[0]), text_of(SHIPPED[1])), (text_of("strict"),)):
+        with pytest.raises(UsageError, match="ruleset again: "):
+            rules.parse(texts, "again")
