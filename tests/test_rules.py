@@ -1,8 +1,9 @@
-"""Rulesets: the shipped ones, one's own, and one clear line for a broken one."""
+"""Rulesets as data: what ships, where they differ, one's own, and one clear line for a broken one."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from harness import rules
 from harness.errors import UsageError
 
+NAMES = ("2026-03-18", "2026-04-28", "strict")
 SHIPPED = Path(rules.__file__).parent / f"{rules.DEFAULT}.toml"
 
 
@@ -27,11 +29,42 @@ def refused(name: str, says: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", rules.available())
-def test_every_shipped_ruleset_is_whole(name: str) -> None:
+def test_these_ship() -> None:
+    assert tuple(rules.available()) == NAMES
+    assert rules.load().name == rules.DEFAULT == "2026-04-28"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_shipped_ruleset_is_complete(name: str) -> None:
     ruleset = rules.load(name)
-    assert ruleset.name == name and set(rules.CITED) <= set(ruleset.rule)
-    assert all(rule.title and rule.text and rule.source and rule.remedy for rule in ruleset.rule.values())
+    assert ruleset.name == name
+    assert set(rules.CITED) <= set(ruleset.rule)
+    assert {"readme", "progress"} == set(ruleset.significance.bar)  # both bars are always shown
+    for rule in ruleset.rule.values():
+        assert rule.title and rule.source and rule.text.endswith(".") and rule.remedy.endswith(".")
+        assert rule.source == "harness" or re.search(r"README|#\d+|metric|train_gpt", rule.source), rule.title
+
+
+def test_stages_differ_as_the_contest_did() -> None:
+    first, last, strict = (rules.load(name) for name in NAMES)
+    assert (first.limits.size_convention, last.limits.size_convention) == ("shipped", "wrapped")
+    assert first.significance.bar[first.significance.decides].p_value == 0.01
+    assert first.significance.bar[first.significance.decides].margin_nats == 0.005
+    assert last.significance.bar[last.significance.decides].p_value == 0.25
+    assert last.significance.bar[last.significance.decides].margin_nats == 0.0
+    fitted = "adaptation_before_scoring"
+    assert first.practice[fitted].ruling == "tolerated"  # nobody had asked yet
+    assert last.practice[fitted].ruling == "unruled"
+    assert first.practice["adaptation"].ruling == last.practice["adaptation"].ruling == "tolerated"
+    assert {practice.ruling for practice in strict.practice.values()} == {"forbidden"}
+    assert strict.significance.bar[strict.significance.decides].margin_unit == "byte"
+
+
+def test_no_source_of_the_first_stage_is_a_later_ruling() -> None:
+    first = rules.load("2026-03-18")
+    for name, rule in (first.rule | first.practice).items():
+        for number in map(int, re.findall(r"#(\d+)", rule.source)):
+            assert number <= 262 or "written down in issue #1017" in rule.source, name
 
 
 def test_the_default_is_the_contests() -> None:
@@ -44,6 +77,7 @@ def test_the_default_is_the_contests() -> None:
 def test_a_ruleset_of_ones_own(tmp_path: Path) -> None:
     ruleset = rules.load(own(tmp_path, "16_000_000", "20_000_000"))
     assert ruleset.limits.total_bytes == 20_000_000 and ruleset.sha256 != rules.load().sha256
+    assert ruleset.rule == rules.load().rule
 
 
 def test_a_ruleset_may_give_only_what_it_changes(tmp_path: Path) -> None:
@@ -57,9 +91,9 @@ def test_a_ruleset_may_give_only_what_it_changes(tmp_path: Path) -> None:
         refused(str(path), says)
 
 
-@pytest.mark.parametrize("name", ["2020-01-01", "", "/", "a" * 5000, "nul\0nul", "../rules/2026-04-28"])
+@pytest.mark.parametrize("name", ["2020-01-01", "", "/", "a" * 5000, "nul\0nul", "../rules/2026-04-28", "lenient"])
 def test_unknown_names_are_answered_with_the_known_ones(name: str) -> None:
-    refused(name, f"no ruleset .*{rules.DEFAULT}.*, or give a .toml file")
+    refused(name, f"no ruleset .*{', '.join(NAMES)}, or give a .toml file")
 
 
 @pytest.mark.parametrize(
@@ -76,6 +110,16 @@ def test_unknown_names_are_answered_with_the_known_ones(name: str) -> None:
         ("[practice.gap]", "[practice.hole.x]\n[practice.gap]", "practice.hole.title: missing"),
         ('ruling = "tolerated"', 'ruling = "allowed"', "practice.tail_scored_again.ruling"),
         ('rule = "C4"', 'rule = "C5"', "practice.tail_scored_again.rule: no rule 'C5'"),
+        ("[significance]", "[limit]\nx = 1\n\n[significance]", "limit: no such field"),
+        ('ruling = "unruled"', 'rulin = "unruled"', r"practice\.document_starts_never_scored\.ruling: missing"),
+        ('decides = "progress"', 'decides = "luck"', "significance.decides: no bar 'luck'; there are progress, readme"),
+        ('test = "welch"', 'test = "student"', r"significance\.test"),
+        ("p_value = 0.25", "p_value = 1.5", r"significance\.bar\.progress\.p_value"),
+        ('margin_unit = "token"', 'margin_unit = "word"', r"significance\.bar\.progress\.margin_unit"),
+        ("min_seeds = 3", "min_seeds = 11", r"significance\.min_seeds: 11 are more than max_seeds, 10"),
+        ("min_seeds = 3", "min_seeds = 1", r"significance\.min_seeds"),
+        ("[rule.records]", "[rule.record]", r"rule\.records: missing"),
+        ('name = "2026-04-28"', 'name = "2026-04-28"\nsha256 = "0"', "sha256: no such field"),
         ("[limits]", "[limits", "is not TOML"),
         ('name = "2026-04-28"', "", "name: missing"),
     ],
@@ -89,3 +133,15 @@ def test_a_broken_ruleset_is_named_with_the_place(tmp_path: Path, old: str, new:
 def test_a_file_that_is_not_text(tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_bytes(b"\xff\xfe\x00")
     refused(str(tmp_path / "own.toml"), "is not TOML")
+
+
+@pytest.mark.parametrize("name", rules.available())
+def test_a_ruleset_is_read_again_from_its_own_texts(name: str) -> None:
+    ruleset = rules.load(name)
+    text = (SHIPPED.parent / f"{name}.toml").read_text()
+    assert ruleset.texts[-1] == text and rules.parse(ruleset.texts, "again") == ruleset
+    assert rules.digest(ruleset.texts) == ruleset.sha256
+    alone, later = ((SHIPPED.parent / f"{one}.toml").read_text() for one in ("strict", rules.DEFAULT))
+    for texts in (ruleset.texts * 2, (later, later), (alone,)):
+        with pytest.raises(UsageError, match="ruleset again: "):
+            rules.parse(texts, "again")

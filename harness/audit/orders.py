@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,35 +76,35 @@ class Scoring:
         np.maximum.at(since, position, rank - rank[order[position]])
         return cls(tokens, order, np.bincount(position, minlength=tokens), since, documents, toy)
 
-    @property
+    @cached_property
     def never(self) -> Ints:
         """Positions that were not scored."""
         return np.flatnonzero(self.order[1:] < 0) + 1
 
-    @property
+    @cached_property
     def again(self) -> Ints:
         """Positions that were scored more than once."""
         return np.flatnonzero(self.times > 1)
 
-    @property
+    @cached_property
     def steps_back(self) -> int:
         """How often a position's neighbour on the left, among scored ones, was scored later."""
         sequence = self.order[self.order >= 0]
         return int((np.diff(sequence) < 0).sum())
 
-    @property
+    @cached_property
     def out_of_order(self) -> Ints:
         """Positions that were scored before the scored position to their left."""
         at = np.flatnonzero(self.order >= 0)
         return at[np.flatnonzero(np.diff(self.order[at]) < 0) + 1]
 
-    @property
+    @cached_property
     def document_of(self) -> Ints:
         """Which document a position belongs to, int64 [tokens]."""
         found: Ints = np.cumsum(np.isin(np.arange(self.tokens), self.documents))
         return found
 
-    @property
+    @cached_property
     def inside(self) -> Ints:
         """Positions that were scored before the scored position to their left, with the same document before them.
 
@@ -114,6 +115,46 @@ class Scoring:
         document = np.roll(self.document_of, 1)
         found: Ints = at[back + 1][document[at[back + 1]] == document[at[back]]]
         return found
+
+    @cached_property
+    def cover(self) -> list[Seen]:
+        """Which positions count more than once, or never."""
+        seen = []
+        again, never, last = self.again, self.never, self.tokens - 1
+        if len(again):
+            extra = int((self.times[again] - 1).sum())
+            note = f"{len(again):,} positions are scored again, {extra:,} times in all"
+            if (self.since[again] > NEW_PASS * last).any():
+                practice = "second_pass"
+            elif len(again) == last - again.min() + 1 and len(again) <= TAIL * last:
+                practice = "tail_scored_again"
+                note = f"the last {len(again):,} positions are scored again, {extra:,} times"
+            else:
+                practice = "scored_again"
+            seen.append(Seen(practice, note))
+        starts = never[np.isin(never, self.documents)]
+        if len(starts) > 1 and len(starts) == np.count_nonzero(np.asarray(self.documents) > 0):
+            note = f"the tokens that start the {len(starts):,} documents after the first are never scored"
+            seen.append(Seen("document_starts_never_scored", note))
+            never = np.setdiff1d(never, starts)
+        if not len(never):
+            return seen
+        runs = np.split(never, np.flatnonzero(np.diff(never) > 1) + 1)
+        of = f"of {last:,} positions ({len(never) / last:.1%})"
+        inner = [run for run in runs if run[0] != 1 and run[-1] != last]
+        after_first = len(inner) == 1 and runs[0][0] != 1 and inner[0][-1] < NEW_PASS * self.tokens
+        few = len(never) <= (LEFT_OUT_OF_A_TOY if self.toy else LEFT_OUT) * last
+        if not few or len(inner) > after_first:
+            return [*seen, Seen("gap", f"{len(never):,} {of} are never scored")]
+        if after_first:
+            seen.append(
+                Seen("gap_after_first_window", f"{len(inner[0]):,} {of} are never scored, from {inner[0][0]:,} on")
+            )
+        if runs[0][0] == 1:
+            seen.append(Seen("first_targets_never_scored", f"the first {len(runs[0]):,} {of} are never scored"))
+        if runs[-1][-1] == last and runs[-1][0] != 1:
+            seen.append(Seen("tail_never_scored", f"the last {len(runs[-1]):,} {of} are never scored"))
+        return seen
 
 
 def windows_of(trace: Trace) -> Ints:
@@ -137,7 +178,7 @@ def layout(scoring: Scoring) -> str:
     """The name of the windows' layout, as far as the scored positions tell; "other" where none fits."""
     if not (scoring.order >= 0).any():
         return "other"
-    names = {one.practice for one in _cover(scoring)} - {"document_starts_never_scored"}
+    names = {one.practice for one in scoring.cover} - {"document_starts_never_scored"}
     return {
         (): "C: exact cover",
         ("tail_scored_again",): "A: the tail is scored again",
@@ -167,7 +208,7 @@ def document_order(scoring: Scoring) -> str:
 
 def practices(scoring: Scoring) -> list[Seen]:
     """What a scoring is beside one pass over every position from left to right; nothing where it is just that."""
-    return _cover(scoring) + _order(scoring)
+    return scoring.cover + _order(scoring)
 
 
 def known_ahead(results: Sequence[ProbeResult], document_of: Ints) -> list[tuple[ProbeResult, int]]:
@@ -183,43 +224,6 @@ def known_ahead(results: Sequence[ProbeResult], document_of: Ints) -> list[tuple
         for position, _ in result.crossed
         if document_of[position] == document_of[result.probe.position]
     ]
-
-
-def _cover(scoring: Scoring) -> list[Seen]:
-    """Which positions count more than once, or never."""
-    seen = []
-    again, never, last = scoring.again, scoring.never, scoring.tokens - 1
-    if len(again):
-        extra = int((scoring.times[again] - 1).sum())
-        note = f"{len(again):,} positions are scored again, {extra:,} times in all"
-        if (scoring.since[again] > NEW_PASS * last).any():
-            practice = "second_pass"
-        elif len(again) == last - again.min() + 1 and len(again) <= TAIL * last:
-            practice, note = "tail_scored_again", f"the last {len(again):,} positions are scored again, {extra:,} times"
-        else:
-            practice = "scored_again"
-        seen.append(Seen(practice, note))
-    starts = never[np.isin(never, scoring.documents)]
-    if len(starts) > 1 and len(starts) == np.count_nonzero(np.asarray(scoring.documents) > 0):
-        note = f"the tokens that start the {len(starts):,} documents after the first are never scored"
-        seen.append(Seen("document_starts_never_scored", note))
-        never = np.setdiff1d(never, starts)
-    if not len(never):
-        return seen
-    runs = np.split(never, np.flatnonzero(np.diff(never) > 1) + 1)
-    of = f"of {last:,} positions ({len(never) / last:.1%})"
-    inner = [run for run in runs if run[0] != 1 and run[-1] != last]
-    after_first = len(inner) == 1 and runs[0][0] != 1 and inner[0][-1] < NEW_PASS * scoring.tokens
-    few = len(never) <= (LEFT_OUT_OF_A_TOY if scoring.toy else LEFT_OUT) * last
-    if not few or len(inner) > after_first:
-        return [*seen, Seen("gap", f"{len(never):,} {of} are never scored")]
-    if after_first:
-        seen.append(Seen("gap_after_first_window", f"{len(inner[0]):,} {of} are never scored, from {inner[0][0]:,} on"))
-    if runs[0][0] == 1:
-        seen.append(Seen("first_targets_never_scored", f"the first {len(runs[0]):,} {of} are never scored"))
-    if runs[-1][-1] == last and runs[-1][0] != 1:
-        seen.append(Seen("tail_never_scored", f"the last {len(runs[-1]):,} {of} are never scored"))
-    return seen
 
 
 def _order(scoring: Scoring) -> list[Seen]:
