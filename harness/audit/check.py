@@ -2,8 +2,8 @@
 
 A `Check` says what is asked: its rule, the question of the verdict that it counts for, the practices that it may come
 upon. Three collectors can know different things, so each has a `Provider` for the checks that it can make: a function
-of its evidence, and what has to be gathered for it. What is gathered of a submission with a submission.py follows from
-the needs of the checks that were asked for, and from nothing else; of a script, all of it is, or one run.
+of its evidence, and what has to be gathered for it. What is gathered follows from the needs of the checks that were
+asked for, and from nothing else.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ class Need(Enum):
     FLIPS = "evaluations in which tokens are replaced"
     CLAIMS = "the same where single probabilities are claimed, and whole rows"
     BOUNDARIES = "evaluations in which the last tokens of documents are replaced"
+    OTHER_TEXT = "a whole run on text that is another from a position on"
     NULL_RUN = "an evaluation of text that is drawn from a known source"
+    RECURRING = "where a script counts tokens, runs on text in which phrases recur"
     RETRAINING = "trainings with other validation text"
     AT_HAND = "a search of what a sandbox can read for the validation text"
     PROOF = "a segment that is encoded, and decoded in a fresh sandbox"
@@ -59,10 +61,17 @@ class Check:
 
 @dataclass(frozen=True)
 class Provider(Generic[E]):
-    """Who can make a check: a function of its evidence (None: it has nothing to say), and what that needs."""
+    """Who can make a check, and what has to be gathered for it.
+
+    Attributes:
+        run: a function of the evidence; None where it has nothing to say.
+        needs: what it says nothing without.
+        uses: what it says more with: gathered where the check is asked for, and missed where that would cost too much.
+    """
 
     run: Callable[[E], Finding | None]
     needs: frozenset[Need] = frozenset()
+    uses: frozenset[Need] = frozenset()
 
     @property
     def documentation(self) -> str:
@@ -172,7 +181,7 @@ def named(text: str, known: Collection[str]) -> list[str]:
 
 def needs(names: Iterable[str], providers: Mapping[str, Provider[E]]) -> frozenset[Need]:
     """What has to be gathered for some checks."""
-    return frozenset(need for name in names for need in providers[name].needs)
+    return frozenset(need for name in names for need in providers[name].needs | providers[name].uses)
 
 
 def within(gathered: Iterable[Need], providers: Mapping[str, Provider[E]]) -> list[str]:
@@ -231,6 +240,7 @@ def explained(name: str, ruleset: Ruleset, providers: Mapping[str, Mapping[str, 
         if name not in made:
             continue
         one = made[name]
-        gathered = "; ".join(need.value for need in Need if need in one.needs) or "nothing beyond what is there"
+        wanted = needs([name], made)
+        gathered = "; ".join(need.value for need in Need if need in wanted) or "nothing beyond what is there"
         lines += [f"## {who}", "", one.documentation, "", f"Gathered for it: {gathered}.", ""]
     return "\n".join(lines).rstrip() + "\n"

@@ -235,7 +235,7 @@ def _script(path: Path, settings: Settings, out: Path, stage: str, progress: Pro
         tokens=settings.tokens,
     )
     if stage == "smoke":
-        options = dataclasses.replace(options, checks=SCRIPT_SMOKE, flips=False)
+        options = dataclasses.replace(options, checks=SCRIPT_SMOKE, most=frozenset(QUICK))
     return audit_script(path, options, out, progress).record
 
 

@@ -56,9 +56,7 @@ def audit_script(path: Path, options: ScriptOptions, out: Path, progress: Progre
     static = linting.judge(case).findings if case is not None else []
     progress.done(f"{len(settings.submitted)} settings differ from the defaults, {len(small.changed)} made small")
     progress.phase("run", "the unmodified script at a tiny size")
-    gathered = gather(
-        prepared.runner, options.ruleset, seed=options.seed, flips=options.flips, adapted=len(small.changed)
-    )
+    gathered = gather(prepared.runner, options.ruleset, options.needs, seed=options.seed, adapted=len(small.changed))
     sources = sources_of(script)
     findings = [with_quotes(item, sources) for item in judging.judge(gathered.evidence, options.checks)]
     wanted = [item for item in static if options.checks is None or item.id in options.checks]

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from harness import rules
+from harness.audit.check import Need
 from harness.papers.collect import Case
 from harness.progress import Progress
 from harness.rules import Ruleset
 from harness.sandbox.box import Level, Limits, Sandbox
-from harness.scripts import flips as flipping
-from harness.scripts import recurring
+from harness.scripts import flips, recurring
+from harness.scripts.checks import judging
 from harness.scripts.checks.evidence import ScriptEvidence, ScriptNull
 from harness.scripts.checks.followed import why_not
 from harness.scripts.opening import Script, open_script
@@ -51,7 +52,7 @@ class ScriptOptions:
         tokens: length of the validation stream, where the vocabulary has room for it.
         checks: ids of checks; None for all.
         ranks: processes that play the script together, as torchrun would start them.
-        flips: whether to go beyond the base run; without, only what one run shows can be judged.
+        most: what may be gathered beyond the base run; None for all that the checks ask for.
     """
 
     ruleset: Ruleset = field(default_factory=rules.load)
@@ -65,7 +66,13 @@ class ScriptOptions:
     tokens: int = 2049
     checks: tuple[str, ...] | None = None
     ranks: int = 1
-    flips: bool = True
+    most: frozenset[Need] | None = None
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What is gathered beyond the base run."""
+        asked = judging.needs(self.checks)
+        return asked if self.most is None else asked & self.most
 
     @property
     def limits(self) -> Limits:
@@ -146,14 +153,16 @@ class Gathered:
     level: Level
 
 
-def gather(runner: Runner, ruleset: Ruleset, *, seed: int = 0, flips: bool = True, adapted: int = 0) -> Gathered:
-    """Everything dynamic for one script.
+def gather(
+    runner: Runner, ruleset: Ruleset, needs: Collection[Need] = (), *, seed: int = 0, adapted: int = 0
+) -> Gathered:
+    """Play a script, and whatever else is needed of it.
 
     Args:
         runner: how to run it.
         ruleset: the rules to judge by.
+        needs: what is to be gathered beyond the base run, as the checks say that are asked for.
         seed: of the choice of flips, and of the streams, which the caller made with it.
-        flips: whether to make flips at all.
         adapted: how many settings were made smaller.
 
     Raises:
@@ -183,15 +192,10 @@ def gather(runner: Runner, ruleset: Ruleset, *, seed: int = 0, flips: bool = Tru
     seconds = {"base run": base.seconds}
     evidence.nulls = [made for made in [permutation_null(read, streams, evidence.token_bytes, seed)] if made]
     runner.note(_said(read))
-    if flips and read.main is not None:
-        again, made, spent = (
-            flipping.forked(runner, read, base, seed)
-            if runner.ranks == 1
-            else flipping.in_whole_runs(runner, read, seed)
-        )
-        evidence.again, evidence.flips = again, made
+    if read.main is not None:
+        evidence.again, evidence.flips, spent = flips.make(runner, read, base, needs, seed)
         seconds |= spent
-        if read.main.modified or why_not(evidence):
+        if Need.NULL_RUN in needs and (read.main.modified or why_not(evidence)):
             runner.note("a run on text drawn from a known source")
             drawn = data.null(streams, seed)
             played = runner.play("null", data.with_validation(streams, drawn.tokens))
@@ -199,7 +203,8 @@ def gather(runner: Runner, ruleset: Ruleset, *, seed: int = 0, flips: bool = Tru
             text = true_bytes(data.with_validation(streams, drawn.tokens))
             null = drawn_null(reading.read(played.observed, tokens, runner.claimed), drawn, text, seed)
             evidence.nulls = [*evidence.nulls, *([null] if null else [])]
-        if runner.ranks == 1 and not evidence.base.claimed and recurring.counts(runner.script):
+        counted = runner.ranks == 1 and not read.claimed and recurring.counts(runner.script)
+        if Need.RECURRING in needs and counted:
             runner.note("runs on text in which phrases recur: the script counts tokens")
             evidence.recurring = recurring.gather(runner.play, evidence, base, streams, seed)
             if evidence.recurring is not None:

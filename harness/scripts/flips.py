@@ -7,11 +7,13 @@ from the pass that counts on, or in a whole run on changed text.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.audit.check import Need
 from harness.scripts.checks.evidence import SAME, Flip, Variant
 from harness.scripts.play import running
 from harness.scripts.play import streams as data
@@ -111,29 +113,52 @@ def _batches(main: Pass, usable: NDArray[np.bool_], rng: np.random.Generator) ->
     return picks
 
 
-def forked(
-    runner: Runner, read: ScriptTrace, base: Played, seed: int
+def make(
+    runner: Runner, read: ScriptTrace, base: Played, needs: Collection[Need], seed: int
 ) -> tuple[ScriptTrace | None, list[Flip], dict[str, float]]:
+    """The second unchanged run, and the flips, as far as they are needed.
+
+    Args:
+        runner: plays the script.
+        read: the base run.
+        base: the same as it was played.
+        needs: SECOND_RUN, FLIPS and OTHER_TEXT count.
+        seed: of the choice of flips.
+
+    Returns:
+        What the second run left, if one was made; the flips; wall seconds of the runs by name.
+    """
+    forks, whole = Need.FLIPS in needs, Need.OTHER_TEXT in needs
+    if runner.ranks > 1:  # never forked: whole runs are all that there is
+        planned = _planned(runner, read, RANK_SUFFIXES, RANK_SWAPS, seed) if forks or whole else []
+        return _in_whole_runs(runner, read, planned, again=Need.SECOND_RUN in needs)
+    slow = int(base.observed.facts.get("operations", 0)) > SLOW
+    planned = _planned(runner, read, FEW_SUFFIXES if slow else SUFFIXES, FEW_SWAPS if slow else SWAPS, seed)
+    changed = _whole(read, planned, runner.streams) if whole else None
+    if not forks:
+        return _in_whole_runs(runner, read, [changed] if changed else [], again=Need.SECOND_RUN in needs)
+    if changed is not None and changed not in planned and planned:
+        planned = [*planned, changed]  # without its fork, what comes from before the pass cannot be told
+    # The forked run is an unchanged one itself.
+    return _forked(runner, read, base, planned if slow else [SAME, *planned], changed)
+
+
+def _planned(runner: Runner, read: ScriptTrace, suffixes: int, swaps: int, seed: int) -> list[Variant]:
+    return plan(read, runner.streams.bos_positions, suffixes=suffixes, swaps=swaps, seed=seed)
+
+
+def _forked(
+    runner: Runner, read: ScriptTrace, base: Played, variants: list[Variant], whole: Variant | None
+) -> tuple[ScriptTrace, list[Flip], dict[str, float]]:
     """The forked run, which is also the second unchanged run, and a run on changed text beside it."""
     streams, tokens = runner.streams, len(runner.streams.validation)
-    few = int(base.observed.facts.get("operations", 0)) > SLOW
-    planned = plan(
-        read,
-        streams.bos_positions,
-        suffixes=FEW_SUFFIXES if few else SUFFIXES,
-        swaps=FEW_SWAPS if few else SWAPS,
-        seed=seed,
-    )
-    whole = _whole(read, planned, streams)
-    if whole is not None and whole not in planned and planned:
-        planned = [*planned, whole]  # without its fork, what comes from before the pass cannot be told
-    made = planned if few else [SAME, *planned]  # the forked run is an unchanged one itself
     point = ForkPoint(
         event=fork_event(base.observed, read),
-        variants=[_edit(variant, streams, index) for index, variant in enumerate(made)],
+        variants=[_edit(variant, streams, index) for index, variant in enumerate(variants)],
         until=_after(base.observed, read),
     )
-    runner.note(f"{len(planned)} flips in forks of a second run, one in a whole run")
+    count = sum(variant.kind != "same" for variant in variants)
+    runner.note(f"{count} flips in forks of a second run" + (", one in a whole run" if whole is not None else ""))
     with ThreadPoolExecutor(2) as pool:
         second = pool.submit(runner.play, "forked", streams, [point], peak_bytes=base.peak_bytes)
         changed = None
@@ -148,7 +173,7 @@ def forked(
                 edited=None if variant.kind == "same" else _edited(child.observed),
                 error=child.problem or None,
             )
-            for variant, child in zip(made, played.forked, strict=True)
+            for variant, child in zip(variants, played.forked, strict=True)
         ]
         seconds = {"forked run": played.seconds}
         if changed is not None and whole is not None:
@@ -158,19 +183,24 @@ def forked(
     return reading.read(played.observed, tokens), flips, seconds
 
 
-def in_whole_runs(runner: Runner, read: ScriptTrace, seed: int) -> tuple[ScriptTrace, list[Flip], dict[str, float]]:
-    """Several ranks: a second unchanged run, and whole runs on changed text, one after another."""
+def _in_whole_runs(
+    runner: Runner, read: ScriptTrace, variants: list[Variant], *, again: bool
+) -> tuple[ScriptTrace | None, list[Flip], dict[str, float]]:
+    """A second unchanged run, and each flip in a whole run on changed text, one after another."""
     streams, tokens = runner.streams, len(runner.streams.validation)
-    planned = plan(read, streams.bos_positions, suffixes=RANK_SUFFIXES, swaps=RANK_SWAPS, seed=seed)
-    runner.note(f"{len(planned)} flips, each in a whole run of {runner.ranks} ranks")
-    again = runner.play("again", streams)
-    seconds = {"second run": again.seconds}
+    second, seconds = None, {}
+    if again:
+        runner.note("a second run")
+        played = runner.play("again", streams)
+        second, seconds["second run"] = reading.read(played.observed, tokens), played.seconds
+    if variants:
+        runner.note(f"{len(variants)} flips, each in a whole run")
     flips = []
-    for index, variant in enumerate(planned):
+    for index, variant in enumerate(variants):
         played = runner.play(f"changed-{index}", data.with_validation(streams, streams.at(variant.replaced)))
         flips.append(Flip(variant, "run", reading.read(played.observed, tokens), error=_failed(played)))
         seconds[f"changed run {index}"] = played.seconds
-    return reading.read(again.observed, tokens), flips, seconds
+    return second, flips, seconds
 
 
 def _whole(read: ScriptTrace, planned: list[Variant], streams: Streams) -> Variant | None:

@@ -124,13 +124,13 @@ def _played(
         found = judging.judge(evidence, [recorded.id])
         return with_quotes(found[0], sources_of(prepared.script)) if found else None
 
-    base = gather(runner, options.ruleset, seed=options.seed, flips=False, adapted=adapted)
+    base = gather(runner, options.ruleset, seed=options.seed, adapted=adapted)
     bench = _Bench(runner, base, options.seed, recorded, witness)
     if again is Again.RULED:
         now = judged(base.evidence)
         if outcome(recorded, now).reproduced:
             return now
-        return judged(gather(runner, options.ruleset, seed=options.seed, adapted=adapted).evidence)
+        return judged(gather(runner, options.ruleset, judging.needs(), seed=options.seed, adapted=adapted).evidence)
     _MORE[again](bench)
     return judged(base.evidence)
 

@@ -48,6 +48,13 @@ def test_a_clean_script_passes_and_leaves_a_record_and_a_report(tmp_path):
     assert (tmp_path / "out" / "observed.npz").is_file()
 
 
+def test_a_check_that_is_asked_for_alone_is_played_for_alone(script, tmp_path):
+    record = audit(script, tmp_path / "alone", checks=("determinism",)).record
+    assert statuses(record) == {"determinism": "PASS"}
+    assert sorted(path.name for path in (tmp_path / "alone").glob("*.log")) == ["again.log", "base.log"]
+    assert {"base run", "second run"} <= set(record.timing) and "forked run" not in record.timing
+
+
 def test_score_first_adaptation_is_legal_and_adapting_first_is_not(script, tmp_path):
     legal = audit(script, tmp_path / "legal", EVAL_MODE="ttt").record
     assert finding(legal, "score-before-update").status == Status.PASS

@@ -24,17 +24,19 @@ from harness.scripts.checks.evidence import ScriptEvidence
 
 _SECOND = frozenset({Need.SECOND_RUN})
 _FLIPS = frozenset({Need.SECOND_RUN, Need.FLIPS})
+_WHOLE = _FLIPS | {Need.OTHER_TEXT}
+_RECURRING = frozenset({Need.RECURRING})
 
 #: The checks of a script's run by id, in the order in which a report should be read.
 CHECKS: dict[str, Provider[ScriptEvidence]] = {
     "determinism": Provider(determinism.check, _SECOND),
-    "causality": Provider(causality.check, _FLIPS),
+    "causality": Provider(causality.check, _WHOLE, _RECURRING),
     "null-stream": Provider(null_stream.check, frozenset({Need.NULL_RUN})),
-    "normalization": Provider(normalization.check),
-    "score-before-update": Provider(score_before_update.check),
+    "normalization": Provider(normalization.check, uses=_RECURRING),
+    "score-before-update": Provider(score_before_update.check, uses=_FLIPS),
     "single-pass": Provider(single_pass.check),
-    "artifact-independence": Provider(artifact_independence.check, _FLIPS),
-    "warm-up": Provider(artifact_independence.check_warm_up, _FLIPS),
+    "artifact-independence": Provider(artifact_independence.check, _WHOLE),
+    "warm-up": Provider(artifact_independence.check_warm_up, _WHOLE),
     "byte-accounting": Provider(byte_accounting.check),
     "isolation": Provider(isolation.check),
 }
@@ -43,11 +45,20 @@ CHECKS: dict[str, Provider[ScriptEvidence]] = {
 _WHATEVER_IS_CLAIMED = ("isolation",)
 
 
+def needs(names: Sequence[str] | None = None) -> frozenset[Need]:
+    """What has to be gathered for the checks that were asked for, or for all."""
+    return check.needs(_made(names), CHECKS)
+
+
 def judge(evidence: ScriptEvidence, names: Sequence[str] | None = None) -> list[Finding]:
     """Run the checks that were asked for, or all."""
-    wanted = [name for name in names or CHECKS if name in CHECKS]
-    findings = check.judge(evidence, wanted, CHECKS)
+    findings = check.judge(evidence, _made(names), CHECKS)
     return [_if_claimed(_with_cause(found, evidence), evidence) for found in findings]
+
+
+def _made(names: Sequence[str] | None) -> list[str]:
+    """Of the checks that were asked for those that are made of a run; others are made of the papers."""
+    return [name for name in names or CHECKS if name in CHECKS]
 
 
 def _with_cause(found: Finding, evidence: ScriptEvidence) -> Finding:
