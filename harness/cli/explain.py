@@ -16,7 +16,7 @@ from harness.errors import UsageError
 from harness.files import write_atomically
 from harness.papers import linting
 from harness.report.glossary import document, glossary
-from harness.scripts import judging
+from harness.scripts.checks import judging
 
 #: Who makes checks, by what it is called in documents.
 COLLECTORS: dict[str, Mapping[str, Provider[Any]]] = {

@@ -14,7 +14,7 @@ from harness.record import Finding, Status, Value
 from harness.scripts.checks import causality, followed
 from harness.scripts.checks.comparing import Comparison, compare
 from harness.scripts.checks.evidence import Flip, ScriptEvidence, counterpart, found, texts
-from harness.scripts.trace import Ledger
+from harness.scripts.trace.reading import Ledger
 
 CHECK = "artifact-independence"
 WARM_UP = "warm-up"
