@@ -197,11 +197,7 @@ def gather(
         seconds |= spent
         if Need.NULL_RUN in needs and (read.main.modified or why_not(evidence)):
             runner.note("a run on text drawn from a known source")
-            drawn = data.null(streams, seed)
-            played = runner.play("null", data.with_validation(streams, drawn.tokens))
-            seconds["null run"] = played.seconds
-            text = true_bytes(data.with_validation(streams, drawn.tokens))
-            null = drawn_null(reading.read(played.observed, tokens, runner.claimed), drawn, text, seed)
+            null, seconds["null run"] = null_run(runner, seed)
             evidence.nulls = [*evidence.nulls, *([null] if null else [])]
         counted = runner.ranks == 1 and not read.claimed and recurring.counts(runner.script)
         if Need.RECURRING in needs and counted:
@@ -234,10 +230,14 @@ def permutation_null(read: ScriptTrace, streams: Streams, token_bytes: Ints | No
     return _null(read, "a permutation of token ids", drawn, source, token_bytes, seed)
 
 
-def drawn_null(read: ScriptTrace, drawn: data.Null, token_bytes: Ints | None, seed: int) -> ScriptNull | None:
-    """A run on independent tokens."""
-    count = int((drawn.nll > 0).sum())
-    return _null(read, "independent uniform tokens", count, float(drawn.nll.sum()), token_bytes, seed)
+def null_run(runner: Runner, seed: int) -> tuple[ScriptNull | None, float]:
+    """A run on independent tokens, and its wall seconds."""
+    drawn = data.null(runner.streams, seed)
+    streams = data.with_validation(runner.streams, drawn.tokens)
+    played = runner.play("null", streams)
+    read = reading.read(played.observed, len(drawn.tokens), runner.claimed)
+    count, source = int((drawn.nll > 0).sum()), float(drawn.nll.sum())
+    return _null(read, "independent uniform tokens", count, source, true_bytes(streams), seed), played.seconds
 
 
 def _null(

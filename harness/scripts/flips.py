@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from harness.audit.check import Need
 from harness.scripts.checks.evidence import SAME, Flip, Variant
-from harness.scripts.play import running
 from harness.scripts.play import streams as data
-from harness.scripts.play.running import ForkPoint, Played, Runner, same_variant, set_variant
+from harness.scripts.play.running import ForkPoint, Played, Runner, edit
 from harness.scripts.play.streams import Streams
 from harness.scripts.trace import reading
 from harness.scripts.trace.observed import Ints, Observed
@@ -140,21 +139,21 @@ def make(
     if changed is not None and changed not in planned and planned:
         planned = [*planned, changed]  # without its fork, what comes from before the pass cannot be told
     # The forked run is an unchanged one itself.
-    return _forked(runner, read, base, planned if slow else [SAME, *planned], changed)
+    return forked(runner, read, base, planned if slow else [SAME, *planned], changed)
 
 
 def _planned(runner: Runner, read: ScriptTrace, suffixes: int, swaps: int, seed: int) -> list[Variant]:
     return plan(read, runner.streams.bos_positions, suffixes=suffixes, swaps=swaps, seed=seed)
 
 
-def _forked(
-    runner: Runner, read: ScriptTrace, base: Played, variants: list[Variant], whole: Variant | None
+def forked(
+    runner: Runner, read: ScriptTrace, base: Played, variants: list[Variant], whole: Variant | None = None
 ) -> tuple[ScriptTrace, list[Flip], dict[str, float]]:
-    """The forked run, which is also the second unchanged run, and a run on changed text beside it."""
+    """The forked run, which is also the second unchanged run, and where asked for a run on changed text beside it."""
     streams, tokens = runner.streams, len(runner.streams.validation)
     point = ForkPoint(
-        event=fork_event(base.observed, read),
-        variants=[_edit(variant, streams, index) for index, variant in enumerate(variants)],
+        event=_fork_event(base.observed, read),
+        edits=[edit(streams, variant.replaced, f"{index}") for index, variant in enumerate(variants)],
         until=_after(base.observed, read),
     )
     count = sum(variant.kind != "same" for variant in variants)
@@ -224,7 +223,7 @@ def _whole(read: ScriptTrace, planned: list[Variant], streams: Streams) -> Varia
     return later(main, int(scored[len(scored) // 2]), read.tokens, streams.bos_positions)
 
 
-def fork_event(observed: Observed, read: ScriptTrace) -> int:
+def _fork_event(observed: Observed, read: ScriptTrace) -> int:
     """The event to fork before: the one before the headline pass, so that its first batch is not yet in flight.
 
     Where that event belongs to a training (its batch would be trained on half changed), the pass's own first event.
@@ -249,10 +248,6 @@ def _after(observed: Observed, read: ScriptTrace) -> int | None:
     assert read.main is not None
     later = np.flatnonzero(observed.event_seq > read.main.seq)
     return int(later[0]) if len(later) else None
-
-
-def _edit(variant: Variant, streams: Streams, index: int) -> running.Variant:
-    return set_variant(streams, variant.replaced, f"{index}") if len(variant.replaced) else same_variant(f"{index}")
 
 
 def _edited(observed: Observed | None) -> int | None:

@@ -24,13 +24,12 @@ from harness.scripts import recurring
 from harness.scripts.checks import judging
 from harness.scripts.checks.evidence import RECURS, SAME, Flip, ScriptEvidence, Variant
 from harness.scripts.checks.explaining import with_quotes
-from harness.scripts.collect import Gathered, Prepared, ScriptOptions, drawn_null, gather, prepare, sources_of
-from harness.scripts.flips import SLOW, fork_event
+from harness.scripts.collect import Gathered, Prepared, ScriptOptions, gather, null_run, prepare, sources_of
+from harness.scripts.flips import SLOW, forked
 from harness.scripts.play import streams as data
-from harness.scripts.play.running import ForkPoint, Played, Runner, same_variant, set_variant
-from harness.scripts.play.streams import data_sha256, true_bytes
-from harness.scripts.play.streams import null as draw
-from harness.scripts.trace import reading as trace
+from harness.scripts.play.running import Played, Runner
+from harness.scripts.play.streams import data_sha256
+from harness.scripts.trace import reading
 
 
 @dataclass(frozen=True)
@@ -153,36 +152,16 @@ def _flip(bench: _Bench) -> None:
     flips: list[Flip] = []
     if runner.ranks > 1:
         if noisy:
-            evidence.again = trace.read(runner.play("again", runner.streams).observed, evidence.base.tokens)
+            evidence.again = reading.read(runner.play("again", runner.streams).observed, evidence.base.tokens)
     elif not whole or noisy or bench.finding.id == "artifact-independence":
         # Noise is what unchanged runs and forks differ by; that a cause lies before the pass, a clean fork shows.
         slow = int(bench.gathered.observed.facts.get("operations", 0)) > SLOW
-        flips += _forked(bench, [*([SAME] if noisy and not slow else []), variant])
+        variants = [*([SAME] if noisy and not slow else []), variant]
+        evidence.again, flips, _ = forked(runner, evidence.base, bench.base, variants)
     if whole:
         changed = runner.play("changed", data.with_validation(runner.streams, runner.streams.at(variant.replaced)))
-        flips.append(Flip(variant, "run", trace.read(changed.observed, evidence.base.tokens)))
+        flips.append(Flip(variant, "run", reading.read(changed.observed, evidence.base.tokens)))
     evidence.flips = flips
-
-
-def _forked(bench: _Bench, variants: list[Variant]) -> list[Flip]:
-    """A second run, forked where the pass that counts begins."""
-    evidence, runner, observed = bench.evidence, bench.runner, bench.gathered.observed
-    assert evidence.main is not None
-    later = np.flatnonzero(observed.event_seq > evidence.main.seq)
-    edits = [
-        set_variant(runner.streams, one.replaced, str(index)) if len(one.replaced) else same_variant(str(index))
-        for index, one in enumerate(variants)
-    ]
-    point = ForkPoint(fork_event(observed, evidence.base), edits, int(later[0]) if len(later) else None)
-    played = runner.play("forked", runner.streams, [point], peak_bytes=evidence.peak_bytes)
-    evidence.again = trace.read(played.observed, evidence.base.tokens)
-    flips = []
-    for variant, child in zip(variants, played.forked, strict=True):
-        read = trace.read(child.observed, evidence.base.tokens) if child.observed is not None else None
-        edited = child.observed.facts.get("edited") if child.observed is not None and len(variant.replaced) else None
-        tokens = int(edited.get("tokens", 0)) if isinstance(edited, dict) else None
-        flips.append(Flip(variant, "pass", read, edited=tokens, error=child.problem or None))
-    return flips
 
 
 def _null(bench: _Bench) -> None:
@@ -190,10 +169,7 @@ def _null(bench: _Bench) -> None:
     evidence, runner = bench.evidence, bench.runner
     if any(null.source == bench.witness.data["source"] for null in evidence.nulls):
         return
-    drawn = draw(runner.streams, bench.seed)
-    streams = data.with_validation(runner.streams, drawn.tokens)
-    read = trace.read(runner.play("null", streams).observed, evidence.base.tokens, runner.claimed)
-    made = drawn_null(read, drawn, true_bytes(streams), bench.seed)
+    made, _ = null_run(runner, bench.seed)
     evidence.nulls = [made] if made else []
 
 

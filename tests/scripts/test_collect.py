@@ -70,7 +70,7 @@ def test_forks_begin_before_the_pass_but_not_inside_training():
     def event(before: str) -> tuple[int, int]:
         trace, story = run(before=before)
         assert trace.main is not None
-        return flips.fork_event(story.observed(), trace), int(trace.main.event.min())
+        return flips._fork_event(story.observed(), trace), int(trace.main.event.min())
 
     assert event("") == (0, 0)
     assert event("score") == (0, 1)  # the diagnostic's last batch may be edited, the pass's first may not be in flight

@@ -50,7 +50,7 @@ class Counting(Runner):
     def play(self, name: str, streams: Any, forks: Any = None, **more: Any) -> Played:
         self.played.append(name)
         made = observed(mixture=self.mixture, edited=True)
-        children = [Forked(one.name, point.event, made, "") for point in forks or [] for one in point.variants]
+        children = [Forked(one.name, point.event, made, "") for point in forks or [] for one in point.edits]
         self.forked.append(len(children))
         return Played(observed(mixture=self.mixture), children, LEVEL, EXIT, 0.0, 0)
 

@@ -145,7 +145,7 @@ def _ours(role: str, default: str | None) -> bool:
 
 
 @dataclass(frozen=True)
-class Variant:
+class Edit:
     """What one fork changes: the tokens at `positions` (int64 [k]) become `tokens` (uint16 [k])."""
 
     name: str
@@ -153,26 +153,11 @@ class Variant:
     tokens: Tokens
 
 
-def same_variant(name: str = "same") -> Variant:
-    """Nothing is changed: what differs all the same is noise."""
-    return Variant(name, np.zeros(0, np.int64), np.zeros(0, np.uint16))
-
-
-def set_variant(streams: Streams, positions: Ints | Sequence[int], name: str = "") -> Variant:
-    """These positions get the flip's tokens; BOS stays."""
+def edit(streams: Streams, positions: Ints | Sequence[int], name: str) -> Edit:
+    """These positions get the flip's tokens; BOS stays. Without any, what differs all the same is noise."""
     where = np.unique(np.asarray(positions, np.int64))
     where = where[streams.validation[where] != streams.flipped[where]]
-    return Variant(name or f"set of {len(where)}", where, streams.flipped[where])
-
-
-def suffix_variant(streams: Streams, start: int) -> Variant:
-    """Everything from `start` on gets the flip's tokens."""
-    return set_variant(streams, np.arange(start, len(streams.validation)), f"suffix {start}")
-
-
-def single_variant(streams: Streams, position: int) -> Variant:
-    """One position gets the flip's token."""
-    return set_variant(streams, [position], f"single {position}")
+    return Edit(name, where, streams.flipped[where])
 
 
 @dataclass(frozen=True)
@@ -182,12 +167,12 @@ class ForkPoint:
     Attributes:
         event: index of the event just before which the run forks. The batch whose rows are in flight then keeps them:
             choose an event before the pass that is to be tested.
-        variants: one child each.
+        edits: one child each.
         until: children end just before this event; None lets them run to the script's end.
     """
 
     event: int
-    variants: Sequence[Variant]
+    edits: Sequence[Edit]
     until: int | None = None
 
 
@@ -196,7 +181,7 @@ class Forked:
     """A fork's answer.
 
     Attributes:
-        name: of its variant.
+        name: of its edit.
         event: where it was forked.
         observed: from the start of the run, the part before the fork included; None where none came.
         problem: why there is none, or why the fork proves nothing (no token was found to edit); empty if all is well.
@@ -214,7 +199,7 @@ class Played:
 
     Attributes:
         observed: what was seen; empty but for `facts` where the box had to be ended.
-        forked: in the order of the fork points and their variants.
+        forked: in the order of the fork points and their edits.
         level: the sandbox that was in force.
         exit: how the box ended.
         seconds: from the start of the box to its end.
@@ -252,7 +237,7 @@ def play(
         script: what to run.
         streams: the data; `streams.validation` may be a flipped stream.
         log: file for its stdout and stderr.
-        forks: where to fork; at most 64 variants in all.
+        forks: where to fork; at most 64 edits in all.
         stop_after_forks: end the run itself after the last fork point.
         record: watch tensor operations; without, only `facts` and the log tell.
         replay: `locations` of a run on a stream of unique tokens, for one on a stream whose tokens repeat: the script
@@ -265,18 +250,18 @@ def play(
         progress: called with a line whenever a fork has answered.
 
     Raises:
-        UsageError: too many variants, variants for several ranks, or a side file is missing.
+        UsageError: too many edits, edits for several ranks, or a side file is missing.
         SandboxError: no box can be built here.
     """
-    variants = [(point, variant) for point in forks for variant in point.variants]
-    if len(variants) > MAX_FDS:
-        raise UsageError(f"{len(variants)} variants; one run forks at most {MAX_FDS} times")
-    if variants and ranks > 1:
+    edits = [(point, edit) for point in forks for edit in point.edits]
+    if len(edits) > MAX_FDS:
+        raise UsageError(f"{len(edits)} forks; one run forks at most {MAX_FDS} times")
+    if edits and ranks > 1:
         raise UsageError(f"a run of {ranks} ranks is not forked; change the stream instead")
     with Box(MODULE, read=tools(script), limits=limits, log=log, env=_MEMORY, sandbox=sandbox) as box:
         folder = box.scratch / "run"
         layout = furnish(folder, script, streams)
-        wires = [pair(max_bytes=_MOST_BYTES) for _ in variants]
+        wires = [pair(max_bytes=_MOST_BYTES) for _ in edits]
         try:
             order = _order(script, streams, layout, forks, stop_after_forks, record, draw, ranks)
             box.wire.send(Kind.PLAY, *order, *replay, fds=[theirs.fileno() for _, theirs in wires], timeout=30.0)
@@ -285,7 +270,7 @@ def play(
         finally:
             for _, theirs in wires:
                 theirs.close()
-        answers = _listen(box, [ours for ours, _ in wires], variants, limits.wall_seconds, progress)
+        answers = _listen(box, [ours for ours, _ in wires], edits, limits.wall_seconds, progress)
         try:
             ended = box.wait(10.0)
         except TimeoutError:
@@ -295,17 +280,17 @@ def play(
         said = ended.message if ended.state != "ok" else problem
         observed = Observed(facts={"ended": "killed", "error": said})
     forked = [
-        Forked(variant.name, point.event, seen, _problem(seen, why, point, variant, observed))
-        for (point, variant), (seen, why, _) in zip(variants, answers[1:], strict=True)
+        Forked(edit.name, point.event, seen, _problem(seen, why, point, edit, observed))
+        for (point, edit), (seen, why, _) in zip(edits, answers[1:], strict=True)
     ]
     return Played(observed, forked, box.level, ended, ended.wall_seconds, ended.max_rss_bytes, locations)
 
 
-def _problem(seen: Observed | None, why: str, point: ForkPoint, variant: Variant, base: Observed) -> str:
+def _problem(seen: Observed | None, why: str, point: ForkPoint, edit: Edit, base: Observed) -> str:
     """Why there is no answer of a fork, or why the answer proves nothing."""
     if seen is None and len(base.event_seq) <= point.event:
         return f"the run ended before event {point.event}; it had {len(base.event_seq)}"
-    if seen is None or not len(variant.positions):
+    if seen is None or not len(edit.positions):
         return why
     edited = seen.facts.get("edited")
     if not isinstance(edited, dict) or not edited.get("tokens"):
@@ -325,10 +310,10 @@ def _order(
 ) -> list[NDArray[Any]]:
     """What `order.Order.of` unpacks."""
     points = []
-    edits: list[Variant] = []
+    edits: list[Edit] = []
     for number, point in enumerate(forks):
-        indices = list(range(len(edits), len(edits) + len(point.variants)))
-        edits += point.variants
+        indices = list(range(len(edits), len(edits) + len(point.edits)))
+        edits += point.edits
         last = stop and number == len(forks) - 1
         points.append({"event": point.event, "until": point.until, "variants": indices, "last": last})
     facts = {
@@ -344,9 +329,9 @@ def _order(
         "ranks": ranks,
         "forks": points,
     }
-    start = np.cumsum([0, *(len(variant.positions) for variant in edits)]).astype(np.int64)
-    positions = np.concatenate([np.zeros(0, np.int64), *(variant.positions for variant in edits)])
-    tokens = np.concatenate([np.zeros(0, np.uint16), *(variant.tokens for variant in edits)])
+    start = np.cumsum([0, *(len(edit.positions) for edit in edits)]).astype(np.int64)
+    positions = np.concatenate([np.zeros(0, np.int64), *(edit.positions for edit in edits)])
+    tokens = np.concatenate([np.zeros(0, np.uint16), *(edit.tokens for edit in edits)])
     header = np.frombuffer(json.dumps(facts).encode(), np.uint8)
     arrays = (streams.position_of, streams.alternative, streams.bos_positions, streams.validation)
     return [header, *arrays, start, positions, tokens]
@@ -355,7 +340,7 @@ def _order(
 def _listen(
     box: Box,
     wires: list[Wire],
-    variants: Sequence[tuple[ForkPoint, Variant]],
+    edits: Sequence[tuple[ForkPoint, Edit]],
     seconds: float,
     progress: Callable[[str], None] | None,
 ) -> list[_Answer]:
@@ -372,7 +357,7 @@ def _listen(
         for index in [index for index, wire in open_.items() if wire in ready]:
             answers[index] = _answer(open_.pop(index), deadline)
             if index and progress:
-                progress(f"fork {variants[index - 1][1].name} answered")
+                progress(f"fork {edits[index - 1][1].name} answered")
         if box.exit is not None and not ready:
             break
     for wire in wires:

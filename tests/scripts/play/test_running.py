@@ -10,19 +10,12 @@ import pytest
 from harness.errors import UsageError
 from harness.sandbox.box import Limits
 from harness.scripts.play import streams
-from harness.scripts.play.running import (
-    ForkPoint,
-    Playable,
-    Played,
-    play,
-    same_variant,
-    single_variant,
-    suffix_variant,
-)
+from harness.scripts.play.running import ForkPoint, Playable, Played, edit, play
 from tests.scripts.played import short, whole
 
 DATA = streams.make(8192, 3073)
 START, ONE = 1400, 2100
+SAME = edit(DATA, [], "same")
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +23,9 @@ def forked(tmp_path_factory: pytest.TempPathFactory) -> Played:
     """The leaky script, forked in its first pass: every variant sees the rest of it and the second pass."""
     log = tmp_path_factory.mktemp("forked") / "log"
     points = [
-        ForkPoint(1, [same_variant(), suffix_variant(DATA, START), single_variant(DATA, ONE)]),
-        ForkPoint(2, [same_variant("short")], until=4),
-        ForkPoint(999, [same_variant("never")]),
+        ForkPoint(1, [SAME, edit(DATA, range(START, 3073), "suffix"), edit(DATA, [ONE], "single")]),
+        ForkPoint(2, [edit(DATA, [], "short")], until=4),
+        ForkPoint(999, [edit(DATA, [], "never")]),
     ]
     return play(whole(leaky=True), DATA, forks=points, log=log)
 
@@ -204,7 +197,7 @@ def test_packages_that_the_harness_needs_itself_are_the_real_ones_in_a_box(tmp_p
 
 
 def test_usage_is_checked_before_anything_runs(tmp_path: Path) -> None:
-    many = [ForkPoint(0, [same_variant()] * 65)]
+    many = [ForkPoint(0, [SAME] * 65)]
     with pytest.raises(UsageError, match="at most 64"):
         play(short("pass"), DATA, forks=many, log=tmp_path / "log")
     with pytest.raises(UsageError, match="side file"):
