@@ -27,7 +27,11 @@ CHECK = "causality"
 _CONTEXT = 12  # tokens of text shown on either side of a flip
 _AFFECTED = 20  # rows listed in a witness
 _SHOWN = 60  # swaps in whole evaluations that the figure shows
-_TOO_NOISY = 1e-2  # nats; with a noise floor above this, silence proves nothing
+#: Nats; where identical runs differ by more, it proves nothing that no prediction changed.
+TOO_NOISY = 2.5e-3
+
+#: What is said where the tests could not have seen anything.
+NO_CONTROL = "no later prediction changed either when the text did, so the tests say nothing"
 
 NOT_COVERED = [
     "leaks that act only at positions where no token was replaced",
@@ -95,13 +99,9 @@ def check(evidence: Evidence) -> Finding:
             f"{unconfirmed} predictions changed with other text, and not again when that was repeated",
         )
     elif len(made) == len(toothless):
-        status, headline = (
-            Status.INCONCLUSIVE,
-            "no later prediction changed either when the text did, so the tests say nothing",
-        )
-    elif evidence.tolerance > _TOO_NOISY:
-        status = Status.INCONCLUSIVE
-        headline = f"identical runs differ by {evidence.tolerance / 4:.2g} nats, too much to see a leak in"
+        status, headline = Status.INCONCLUSIVE, NO_CONTROL
+    elif evidence.tolerance > 4 * TOO_NOISY:
+        status, headline = Status.INCONCLUSIVE, noisy(evidence.tolerance / 4)
     elif Rows.REALISED not in evidence.trace.kinds and len(own) < evidence.planned:
         status = Status.INCONCLUSIVE
         headline = (
@@ -110,11 +110,8 @@ def check(evidence: Evidence) -> Finding:
         )
     else:
         status = Status.PASS
-        headline = (
-            f"in {len(made)} tests with other text no earlier prediction changed ({power['rows_compared']:,} compared"
-            + (f", those of {len(own)} replaced tokens among them" if own else "")
-            + f"); in {len(made) - len(toothless)} of them later ones did, so the test works"
-        )
+        among = f", those of {len(own)} replaced tokens among them" if own else ""
+        headline = clean(len(made), sum(one.compared for one in made), len(made) - len(toothless), among=among)
     return finding(
         evidence,
         CHECK,
@@ -125,6 +122,31 @@ def check(evidence: Evidence) -> Finding:
         not_covered=not_covered,
         figures={"flips": _figure(evidence, made), **_power_figure(len(own))},
     )
+
+
+def clean(tests: int, compared: int, working: int, of: str = "", among: str = "") -> str:
+    """What is said where no earlier prediction changed, and in `working` of the tests later ones did."""
+    return (
+        f"in {tests} tests with other text no earlier prediction{of} changed ({compared:,} compared{among}); in "
+        f"{working} of them later ones did, so the test works"
+    )
+
+
+def leak(position: int, suffix: bool, changed: str, size: float, seen: str) -> str:
+    """What is said of a leak: what was replaced, what changed, by up to how many nats, and in how many tests."""
+    return (
+        f"this submission uses tokens before it predicts them: with {_other(position, suffix)}, {changed} changed, by "
+        f"up to {size:.3g} nats, {seen}"
+    )
+
+
+def noisy(size: float) -> str:
+    """What is said where identical runs differ by so many nats that nothing else shows."""
+    return f"identical runs differ by {size:.2g} nats, too much to see a leak in"
+
+
+def _other(position: int, suffix: bool) -> str:
+    return f"other text from position {position:,} on" if suffix else f"another token at position {position:,}"
 
 
 def unseen(count: int) -> float:
@@ -201,17 +223,12 @@ def _leak(evidence: Evidence, made: list[ProbeResult], leaking: list[ProbeResult
         metrics["price_high"] = cost.high
         metrics["positions_priced"] = cost.positions
         metrics["positions_leaking"] = cost.leaking
-    what = "other text from" if worst.probe.kind == "suffix" else "another token at"
-    on = " on" if worst.probe.kind == "suffix" else ""
-    seen = f"in {len(leaking)} of {len(made)} tests"
+    seen, suffix = f"in {len(leaking)} of {len(made)} tests", worst.probe.kind == "suffix"
     headline = (
-        f"this submission uses tokens before it predicts them: with {what} position {position:,}{on}, "
-        f"{worst.violated:,} predictions that must not know it changed, by up to {_size(worst):.3g} nats, {seen}"
+        leak(position, suffix, f"{worst.violated:,} predictions that must not know it", _size(worst), seen)
         if worst.violations
-        else (
-            f"this submission answers otherwise where the text is not the true one: with {what} position "
-            f"{position:,}{on}, {worst.violated:,} predictions that were due before it did not come, {seen}"
-        )
+        else f"this submission answers otherwise where the text is not the true one: with {_other(position, suffix)}, "
+        f"{worst.violated:,} predictions that were due before it did not come, {seen}"
     )
     if evidence.tolerance and not any(result.probe.split for result in leaking):
         headline += (

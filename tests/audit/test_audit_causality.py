@@ -80,7 +80,10 @@ def test_no_probes_is_not_run(dataset: Dataset) -> None:
     [
         ([probe_result(40, control=0), probe_result(50, control=0)], "the tests say nothing"),
         ([probe_result(40, ran=False), probe_result(50, ran=False)], "the tests say nothing"),
-        ([probe_result(40), probe_result(50, error="its process ended")], "1 probes made the submission fail"),
+        (
+            [probe_result(40), probe_result(50, error="its process ended")],
+            "in 1 tests with other text the submission failed",
+        ),
     ],
 )
 def test_silence_that_proves_nothing_is_inconclusive(dataset: Dataset, probes: list, says: str) -> None:
@@ -96,7 +99,7 @@ def test_too_much_noise_is_inconclusive_and_a_little_is_not(dataset: Dataset) ->
 
 def test_probes_that_were_not_made_are_said(dataset: Dataset) -> None:
     found = causality.check(evidence(dataset, probes=[probe_result(40), probe_result(50, ran=False)]))
-    assert any("1 planned probes" in line for line in found.not_covered)
+    assert any("1 planned tests" in line for line in found.not_covered)
 
 
 # score-before-update

@@ -191,7 +191,7 @@ def noticing(dataset: Dataset, *notices: str) -> Trace:
 
 def test_a_closed_box_passes(dataset: Dataset) -> None:
     found = settled(isolation.check(evidence(dataset)), Status.PASS)
-    assert "a second fresh box gave the same rows" in found.headline and found.value("enforced") is True
+    assert "a second fresh sandbox gave the same rows" in found.headline and found.value("enforced") is True
     alone = settled(isolation.check(evidence(dataset, difference=None)), Status.PASS)
     assert "second" not in alone.headline and alone.value("reload_agrees") is None
 

@@ -168,7 +168,7 @@ def test_each_probe_has_its_row_by_position() -> None:
 def test_a_probe_without_teeth_is_marked_and_counted() -> None:
     root = matrix(probe(100, "no-control"), probe(200, "clean", 201))
     assert [element.text for element in root.iter("text")].count("?") == 1
-    assert "1 probes moved nothing" in (root.find("desc").text or "")  # type: ignore[union-attr]
+    assert "1 tests changed no prediction" in (root.find("desc").text or "")  # type: ignore[union-attr]
 
 
 def test_the_earliest_leak_is_told() -> None:

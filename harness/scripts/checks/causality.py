@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from harness.audit.causality import CHECK, NO_CONTROL, TOO_NOISY, clean, leak, noisy
 from harness.record import Finding, Status, Value, Witness
 from harness.scripts.checks import followed
 from harness.scripts.checks.comparing import Comparison
 from harness.scripts.checks.evidence import COUNTERFACTUAL, RECURS, Flip, ScriptEvidence, found
 
-CHECK = "causality"
 _AFFECTED = 20
-_TOO_NOISY = 1e-2
 
 NOT_COVERED = [
     "leaks that act only at positions where no token was replaced, or only at full size",
@@ -96,20 +95,13 @@ def check(evidence: ScriptEvidence) -> Finding:
             f"{strayed} of {len(made)} tests changed which positions are scored first; the predictions do not compare"
         )
     elif len(toothless) == len(made):
-        status, headline = (
-            Status.INCONCLUSIVE,
-            "no later prediction changed either when the text did, so the tests say nothing",
-        )
-    elif evidence.noise > _TOO_NOISY:
-        status = Status.INCONCLUSIVE
-        headline = f"identical runs differ by {evidence.noise:.2g} nats, too much to see a leak in"
+        status, headline = Status.INCONCLUSIVE, NO_CONTROL
+    elif evidence.noise > TOO_NOISY:
+        status, headline = Status.INCONCLUSIVE, noisy(evidence.noise)
     else:
         status = Status.PASS
-        headline = (
-            f"in {len(made)} tests with other text no earlier prediction of the {evidence.main.name} pass changed "
-            f"({power['rows_compared']:,} compared); in {len(made) - len(toothless)} of them later ones did, so the "
-            "test works"
-        )
+        rows = sum(item[1].compared for item in made)
+        headline = clean(len(made), rows, len(made) - len(toothless), f" of the {evidence.main.name} pass")
     return found(
         evidence, CHECK, status, headline, metrics=metrics, power=power, not_covered=not_covered, figures=figures
     )
@@ -205,16 +197,12 @@ def _leak(
         "reach": reach,
     }
     several = flip.variant.kind == "suffix" or len(flip.variant.replaced) > 1
-    what = "other text from" if several else "another token at"
     seen = witness(evidence, flip, result)
     parts = [f"{len(result.moved(evidence.tolerance)):,} earlier predictions"]
     if result.own_moved(max(COUNTERFACTUAL, evidence.tolerance)):
         parts.append("that of the token itself")
-    headline = (
-        f"this submission uses tokens before it predicts them: with {what} position {flip.variant.position:,}"
-        f"{' on' if several else ''}, {' and '.join(parts)} changed, by up to {size_of(evidence, result):.3g} nats, in "
-        f"{len(leaking)} of {made} tests"
-    )
+    tests = f"in {len(leaking)} of {made} tests"
+    headline = leak(flip.variant.position, several, " and ".join(parts), size_of(evidence, result), tests)
     if flip.variant.why == RECURS:
         headline += f" ({RECURS})"
     elif all(item[0].scope == "run" for item in leaking):
