@@ -243,7 +243,7 @@ def replay(record: Record, finding: Finding) -> str | None:
     if finding.witness is None:
         return None
     place = _placed(record) or "record.json"
-    words = [f"./{place}" if place.startswith("-") else place, finding.id]
+    words = [f"./{place}" if place.startswith("-") else place, clean(finding.id, 80)]
     level = record.environment.get("sandbox")
     if isinstance(level, Mapping) and level.get("name") == "none":
         words += ["--sandbox", "none"]  # it was run without a box, which nobody gets unasked
@@ -258,7 +258,7 @@ def replay_in(record: Record) -> str:
 def _placed(record: Record) -> str | None:
     places = record.environment.get(PLACES)
     place = places.get("record") if isinstance(places, Mapping) else None
-    return place if isinstance(place, str) and place else None
+    return place if isinstance(place, str) and 0 < len(place) <= 1000 else None  # a record may come from a stranger
 
 
 def yardsticks(record: Record) -> list[Yardstick]:
