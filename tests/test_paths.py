@@ -73,3 +73,15 @@ def test_a_lost_path_is_noticed() -> None:
 def test_every_document_is_in_the_index() -> None:
     linked = set(re.findall(r"\]\(([\w-]+\.md)\)", (ROOT / "docs" / "index.md").read_text()))
     assert linked == {path.name for path in ROOT.glob("docs/*.md")} - {"index.md"}
+
+
+def walked(text: str) -> list[str]:
+    """Modules that a walk through the code names below the package, as in `scripts/collect.py: gather`."""
+    return re.findall(r"`((?!harness/|tests/|docs/)[a-z]\w*(?:/\w+)+\.py)\b", text)
+
+
+def test_every_module_on_the_walks_is_there() -> None:
+    names = walked((ROOT / "ARCHITECTURE.md").read_text())
+    assert len(names) > 20 and "scripts/collect.py" in names
+    assert [name for name in names if not leads_somewhere(name)] == []
+    assert walked("`scripts/gone.py: gather`, `harness/cli/run.py` and `audit.judge`") == ["scripts/gone.py"]
