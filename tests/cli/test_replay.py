@@ -12,9 +12,9 @@ from harness import rules
 from harness.cli import cli
 from harness.errors import HarnessError
 from harness.record import Record
+from tests.papers.papers import folder, three
 from tests.report.commands import copied, paste
 from tests.scripts.audits import SCRIPT, write_script
-from tests.scripts.evidence.papers import folder, three
 from tests.support import shipped, tiny_documents, write_submission
 
 

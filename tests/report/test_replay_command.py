@@ -9,7 +9,7 @@ import pytest
 
 from harness.record import PLACES, Finding, Record, Status, Witness
 from harness.report import view
-from harness.report.text import shell
+from harness.text import shell
 
 from . import records
 from .commands import copied
