@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from harness.progress import Progress
-from harness.record import Finding, Record
 from harness.scripts.auditing import Audited, ScriptOptions, audit_script
 
 SCRIPT = Path(__file__).parent / "scripts" / "base.py"
@@ -32,7 +31,3 @@ def audit(path: Path, out: Path, **options: Any) -> Audited:
             path, ScriptOptions(**{"env": env, "tokens": TOKENS, "timeout": 600.0, **own}), out, progress
         )
 
-
-def finding(record: Record, check: str) -> Finding:
-    """The finding of one check."""
-    return next(item for item in record.findings if item.id == check)

@@ -13,7 +13,8 @@ from harness.progress import Progress
 from harness.record import Record, Status
 from harness.scripts.auditing import ScriptOptions
 from harness.scripts.replaying import replay_script
-from tests.scripts.audits import SCRIPT, TOKENS, audit, finding, write_script
+from tests.scripts.audits import SCRIPT, TOKENS, audit, write_script
+from tests.support import finding
 
 
 @pytest.fixture(scope="module")
