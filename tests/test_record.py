@@ -13,6 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 import harness
+from harness import rules
 from harness.errors import UsageError
 from harness.record import (
     SEVERITY,
@@ -132,6 +133,27 @@ def test_an_audit_that_is_done_again_has_the_same_digest() -> None:
     """`--audit-seed` gives the same record but for the word that says that the nonce was named."""
     record = sample()
     assert changed(record, ["audit", "chosen"], True).computed_digest() == record.digest
+
+
+def test_the_text_of_the_rules_is_named_by_its_digest_and_does_not_change_the_records(tmp_path: Path) -> None:
+    """Records from before the text travelled with them keep their digest, and are written as they were."""
+    record = sample()
+    assert "texts" not in json.loads(record.to_json())["ruleset"]
+    ruleset = rules.load("strict")
+    named = record.model_copy(update={"ruleset": RulesetInfo.of(ruleset)}).sealed()
+    body = json.loads(named.to_json())
+    assert body["ruleset"]["texts"] == list(ruleset.texts)
+    loaded = Record.model_validate(body)
+    assert loaded.ruleset.load() == ruleset and loaded.ruleset.intact
+    bare = loaded.model_copy(update={"ruleset": loaded.ruleset.model_copy(update={"texts": []})})
+    assert bare.computed_digest() == named.digest and bare.ruleset.load() == ruleset  # shipped, with the same sha256
+    other = loaded.ruleset.model_copy(update={"texts": ["", *ruleset.texts[:-1], ruleset.texts[-1] + "# more"]})
+    assert not other.intact
+    with pytest.raises(UsageError, match="are not those that it names"):
+        other.load()
+    for name, said in (("strict", "strict is "), ("mine", "does not hold its rules")):
+        with pytest.raises(UsageError, match=said):
+            RulesetInfo(name=name, title="t", sha256="0" * 64).load()
 
 
 def test_every_field_is_volatile_or_covered_by_the_digest() -> None:

@@ -15,8 +15,12 @@ NAMES = ("2026-03-18", "2026-04-28", "strict")
 SHIPPED = Path(rules.__file__).parent / f"{rules.DEFAULT}.toml"
 
 
+def text_of(name: str) -> str:
+    return SHIPPED.with_stem(name).read_text()
+
+
 def own(tmp_path: Path, old: str, new: str) -> str:
-    text = SHIPPED.read_text()
+    text = text_of(rules.DEFAULT)
     assert text.count(old) >= 1
     path = tmp_path / "own.toml"
     path.write_text(text.replace(old, new, 1))
@@ -133,3 +137,13 @@ def test_a_broken_ruleset_is_named_with_the_place(tmp_path: Path, old: str, new:
 def test_a_file_that_is_not_text(tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_bytes(b"\xff\xfe\x00")
     refused(str(tmp_path / "own.toml"), "is not TOML")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_ruleset_is_read_again_from_its_own_texts(name: str) -> None:
+    ruleset = rules.load(name)
+    assert ruleset.texts[-1] == text_of(name) and rules.parse(ruleset.texts, "again") == ruleset
+    assert rules.digest(ruleset.texts) == ruleset.sha256
+    for texts in (ruleset.texts * 2, (text_of(NAMES[0]), text_of(NAMES[1])), (text_of("strict"),)):
+        with pytest.raises(UsageError, match="ruleset again: "):
+            rules.parse(texts, "again")

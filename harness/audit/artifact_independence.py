@@ -41,7 +41,7 @@ def check(evidence: Evidence) -> Finding:
     doubt = reach.doubt(evidence.at_hand) or reach.own_doubt(evidence.at_hand)
     by_construction = closed and reach.none_at_hand(evidence.at_hand)
     if not closed:
-        headline = f"the train box was open ({level.name}): what the artifact was made from is not known"
+        headline = f"the sandbox of the training was open ({level.name}): what the artifact was made from is not known"
     elif doubt:
         headline = doubt
     else:
@@ -50,7 +50,9 @@ def check(evidence: Evidence) -> Finding:
             if by_construction
             else "files hold no more than a trace of the validation text"
         )
-        headline = f"the train box ({level.name}) held the training shards and no validation token, and {text}"
+        headline = (
+            f"the sandbox of the training ({level.name}) held the training shards and no validation token, and {text}"
+        )
         headline = f"by construction: {headline}" if by_construction else headline
     return finding(
         evidence,
@@ -88,7 +90,7 @@ def _compared(evidence: Evidence, runs: Retraining) -> Finding:
         status = Status.PASS
         headline = "the artifact is the same, byte for byte, when it is trained with other validation data"
     elif runs.second == runs.first:
-        headline = f"the same bytes with other validation data, but the train box was open ({level.name})"
+        headline = f"the same bytes with other validation data, but the sandbox of the training was open ({level.name})"
     elif runs.reproducible:
         status = Status.FAIL
         headline = f"the artifact depends on the validation data: with other data it differs in {runs.difference}"

@@ -30,7 +30,7 @@ _SHOWN = 60  # swaps in whole evaluations that the figure shows
 _TOO_NOISY = 1e-2  # nats; with a noise floor above this, silence proves nothing
 
 _NOT_COVERED = [
-    "leaks that only act at positions that were not probed",
+    "leaks that act only at positions where no token was replaced",
     "what the artifact itself knows of the validation text (data-split, artifact-independence)",
     "rows that are causal but not a distribution (normalization)",
 ]
@@ -41,7 +41,7 @@ def check(evidence: Evidence) -> Finding:
     # A row that moved stays moved when the submission breaks afterwards.
     made = [result for result in evidence.probes if result.ran and (result.violated or result.error is None)]
     if not evidence.probes:
-        return not_run(evidence, CHECK, "no flip was made")
+        return not_run(evidence, CHECK, "no test with other text was made")
     leaking = [result for result in made if result.violated]
     cyclic = [] if evidence.trace.in_order else _cyclic(evidence, made)
     toothless = [result for result in made if not result.control]
@@ -83,11 +83,12 @@ def check(evidence: Evidence) -> Finding:
         not_covered.append(f"edges of batches and windows, in particular: {evidence.unsplit}")
     if skipped:
         not_covered.append(
-            f"{skipped} planned probes: the budget was spent, another one was made there, or their token was never read"
+            f"{skipped} planned tests: the time for them was spent, another one was made there, or their token was"
+            " never read"
         )
     if broken:
         error = next(result.error for result in evidence.probes if result.error)
-        status, headline = Status.INCONCLUSIVE, f"{broken} probes made the submission fail: {error}"
+        status, headline = Status.INCONCLUSIVE, f"in {broken} tests with other text the submission failed: {error}"
     elif unconfirmed:
         status, headline = (
             Status.INCONCLUSIVE,
@@ -160,12 +161,12 @@ def _cycle(
         evidence,
         CHECK,
         Status.FAIL,
-        f"replacing token {result.probe.position:,} moved the row for position {position:,}, which comes before it, by "
-        f"{change:.3g} nats: {why}",
+        f"with another token at {result.probe.position:,} the prediction for position {position:,}, which comes before"
+        f" it, changed by {change:.3g} nats: {why}",
         metrics={"probes_that_leak": len({id(one) for one, *_ in cyclic})},
         witness=Witness(
             kind=result.probe.kind,
-            summary=f"with another token at {result.probe.position}, the row for position {position} moved",
+            summary=f"with another token at {result.probe.position}, the prediction for position {position} changed",
             data=data,
         ),
         power=power,
@@ -207,8 +208,10 @@ def _leak(evidence: Evidence, made: list[ProbeResult], leaking: list[ProbeResult
         f"this submission uses tokens before it predicts them: with {what} position {position:,}{on}, "
         f"{worst.violated:,} predictions that must not know it changed, by up to {_size(worst):.3g} nats, {seen}"
         if worst.violations
-        else f"this submission answers otherwise where the text is not the true one: with {what} position "
-        f"{position:,}{on}, {worst.violated:,} predictions that were due before it did not come, {seen}"
+        else (
+            f"this submission answers otherwise where the text is not the true one: with {what} position "
+            f"{position:,}{on}, {worst.violated:,} predictions that were due before it did not come, {seen}"
+        )
     )
     if evidence.tolerance and not any(result.probe.split for result in leaking):
         headline += (
@@ -302,13 +305,13 @@ def _power_figure(sampled: int) -> dict[str, Any]:
     return {
         "power": {
             "type": "line",
-            "title": f"Chance that one of {sampled} random positions met a leak; probes at edges come on top",
+            "title": f"Chance that one of {sampled} random positions met a leak; tests at edges come on top",
             "x_label": "share of positions that leak",
             "y_label": "chance of being seen",
             "x_scale": "log",
             "series": [
                 {
-                    "label": "random probes",
+                    "label": "random tests",
                     "x": [float(f"{share:.4g}") for share in shares],
                     "y": [round(1 - (1 - min(share, 1.0)) ** sampled, 4) for share in shares],
                 }
@@ -337,7 +340,7 @@ def _figure(evidence: Evidence, made: list[ProbeResult]) -> dict[str, Any]:
         )
     return {
         "type": "flips",
-        "title": "Which rows moved when a later token was replaced",
+        "title": "Which predictions changed when a later token was replaced",
         "tokens": evidence.trace.tokens,
         "probes": probes,
     }

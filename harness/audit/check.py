@@ -26,14 +26,14 @@ E = TypeVar("E")
 class Need(Enum):
     """What is gathered beyond one evaluation that is told the truth. The value says it to people."""
 
-    SECOND_RUN = "a second evaluation in a fresh box"
+    SECOND_RUN = "a second evaluation in a fresh sandbox"
     FLIPS = "evaluations in which tokens are replaced"
     CLAIMS = "the same where single probabilities are claimed, and whole rows"
-    BOUNDARIES = "flips of the last tokens of documents"
+    BOUNDARIES = "evaluations in which the last tokens of documents are replaced"
     NULL_RUN = "an evaluation of text that is drawn from a known source"
     RETRAINING = "trainings with other validation text"
-    AT_HAND = "a search of what a box can read for the validation text"
-    PROOF = "a segment that is encoded, and decoded in a fresh box"
+    AT_HAND = "a search of what a sandbox can read for the validation text"
+    PROOF = "a segment that is encoded, and decoded in a fresh sandbox"
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,12 @@ REGISTRY: dict[str, Check] = {
     for check in (
         Check("determinism", "noise", "score", "Do two evaluations of the same text give the same rows?"),
         Check("causality", "C1", "score", "Does a row depend on a token that it must not know?"),
-        Check("null-stream", "C1", "score", "Does the submission beat the entropy of text that nobody can beat it on?"),
+        Check(
+            "null-stream",
+            "C1",
+            "score",
+            "Does the submission score better on random text than is possible without seeing the answers?",
+        ),
         Check("normalization", "C2", "score", "Is what is charged for a token the probability of a distribution?"),
         Check(
             "score-before-update",

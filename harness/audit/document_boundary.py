@@ -29,7 +29,7 @@ def check(evidence: Evidence) -> Finding:
         why = f"not measured, and no rule asks for it: {evidence.unsplit}"
         return finding(evidence, CHECK, Status.NOT_APPLICABLE, why, not_covered=[why])
     if not made:
-        return not_run(evidence, CHECK, "no document's end was probed")
+        return not_run(evidence, CHECK, "no token at the end of a document was replaced")
     moved = []
     for result in made:
         # The row for the BOS itself may well depend on how the document ended; isolation is about what follows it.

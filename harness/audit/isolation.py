@@ -35,7 +35,7 @@ def check(evidence: Evidence) -> Finding:
         **reach.power(evidence.at_hand),
     }
     not_covered = [
-        "attempts that bypass the interpreter are stopped by the box, but not seen",
+        "attempts that bypass the interpreter: the sandbox stops them, and they are not seen",
         *reach.NOT_COVERED,
     ]
     doubt = reach.doubt(evidence.at_hand)
@@ -45,13 +45,13 @@ def check(evidence: Evidence) -> Finding:
         witness = Witness(kind="notice", summary=network[0], data={"notices": network})
     elif not (level.filesystem and level.network):
         status = Status.INCONCLUSIVE
-        headline = f"the box could not be closed ({level.name}): what the evaluation read is not known"
+        headline = f"the sandbox could not be closed ({level.name}): what the evaluation read is not known"
     elif doubt:
         status, headline = Status.INCONCLUSIVE, doubt
     elif difference is not None and not reloaded:
-        status, headline = Status.INCONCLUSIVE, "the same artifact in a second fresh box did not give the same rows"
+        status, headline = Status.INCONCLUSIVE, "the same artifact in a second fresh sandbox did not give the same rows"
     else:
-        again = "; a second fresh box gave the same rows" if reloaded else ""
+        again = "; a second fresh sandbox gave the same rows" if reloaded else ""
         text = "; no file in reach holds validation text" if reach.none_at_hand(evidence.at_hand) else ""
         status, headline = Status.PASS, f"ran on the artifact and its folder alone ({level.name}){again}{text}"
     return finding(

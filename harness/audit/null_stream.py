@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from harness.audit.evidence import Evidence, finding, not_run
+from harness.audit.evidence import Evidence, Ruled, finding, not_run
 from harness.record import Finding, Status, Value, Witness
 from harness.referee.null import CERTAIN
 
@@ -22,96 +24,128 @@ HARDER = 0.5
 FOREIGN = 0.05
 
 
+@dataclass(frozen=True)
+class Played:
+    """What a scorer made of text that was drawn from a source of known entropy, whoever played it.
+
+    Attributes:
+        source: what the text was drawn from, in words.
+        tokens: drawn.
+        saving: nats in total that the scorer charged less than the source itself; below 0 where it charged more.
+        data: what a replay needs, for the witness.
+    """
+
+    source: str
+    tokens: int
+    saving: float
+    data: Mapping[str, object]
+
+    @property
+    def visible(self) -> float:
+        """The smallest further leak, in nats per token, that would have been certain to show."""
+        return max(0.0, CERTAIN - self.saving) / self.tokens if self.tokens else math.inf
+
+
 def check(evidence: Evidence) -> Finding:
-    """FAIL when the scorer saved more than a legal one can; the finding states what it would have seen."""
+    """One stream that the harness drew and the referee scored."""
     null = evidence.null
     if null is None:
-        return not_run(evidence, CHECK, "no null stream was played")
+        return not_run(evidence, CHECK, "no text was drawn for it: it was not asked for")
     saved = null.saving
-    per_token = saved.nats / saved.tokens
-    metrics: dict[str, Value] = {
-        "saving": saved.nats,
-        "source": null.source,
-        "tokens_drawn": saved.tokens,
-        "entropy": null.entropy,
-        "saving_per_token": per_token,
-        "log10_e": saved.nats / math.log(10),
-        "false_alarm": saved.false_alarm,
-        "tokens_without_row": saved.unscored,
-    }
-    bound = f"1e-{max(0, math.floor(saved.nats / math.log(10)))}"
-    power: dict[str, Value] = {
-        "smallest_leak": saved.visible,
-        "tokens_drawn": saved.tokens,
-        "false_alarm_bound": math.exp(-CERTAIN),
-    }
+    loss = evidence.trace.nll[evidence.trace.order >= 0]
+    real = float(loss.mean()) if len(loss) else 0.0
     not_covered = [
         "leaks that save less than the submission loses against the source",
         "what the artifact knows of the real validation text: the null stream is other text",
-        "a submission that tells drawn text from real text by its content, and behaves on it (what flips are for)",
+        (
+            "a submission that tells drawn text from real text by its content, and behaves on it (what the tests with"
+            " other text are for)"
+        ),
     ]
-    loss = evidence.trace.nll[evidence.trace.order >= 0]
-    if len(loss) and null.entropy < float(loss.mean()) / 2:
+    if len(loss) and null.entropy < real / 2:
         not_covered.append(
             f"text as hard as the real one: the source has {null.entropy:.2f} nats per token, the real text costs "
-            f"{float(loss.mean()):.2f}"
+            f"{real:.2f}"
         )
-    if saved.nats >= CERTAIN:
-        witness = Witness(
-            kind="null",
-            summary=(
-                f"on {saved.tokens:,} tokens drawn from {null.source} the submission saves {saved.nats:,.1f} nats "
-                f"against the source itself; a legal scorer does so with a probability below {bound}"
-            ),
-            data={
-                "source": null.source,
-                "null_source": null.kind,
-                "seed": null.seed,
-                "tokens": saved.tokens,
-                "saving": saved.nats,
-            },
-        )
-        return finding(
-            evidence,
-            CHECK,
-            Status.FAIL,
-            f"on random text from {null.source} it scored {saved.nats:,.1f} nats better than is possible without "
-            f"seeing the answers ({saved.tokens:,} tokens; chance below {bound})",
-            metrics=metrics,
-            witness=witness,
-            power=power,
-            not_covered=[*not_covered, "which of C1 to C4 is broken: the bound covers all of them"],
-            figures={"power": power_figure(saved.nats, saved.tokens)},
-        )
-    real = float(loss.mean()) if len(loss) else 0.0
+    data = {"source": null.source, "null_source": null.kind, "seed": null.seed, "tokens": saved.tokens,
+            "saving": saved.nats}  # fmt: skip
+    played = Played(null.source, saved.tokens, saved.nats, data)
     # A model that was hardly trained draws harder text than the real one and loses nothing on it; another model does.
     harder = null.entropy > real + HARDER and saved.nats < -FOREIGN * saved.tokens
-    weak = not null.own or null.entropy < real / 4 or harder
-    if weak and saved.visible > MARGIN:
-        return finding(
-            evidence,
-            CHECK,
-            Status.INCONCLUSIVE,
+    weak = ""
+    if (not null.own or null.entropy < real / 4 or harder) and played.visible > MARGIN:
+        weak = (
             f"{null.source} is no text to see a leak with ({null.entropy:.2f} nats per token, the real text costs "
-            f"{real:.2f}): a leak below {saved.visible:.4f} would not have shown",
-            metrics=metrics,
-            power=power,
-            not_covered=not_covered,
-            figures={"power": power_figure(saved.nats, saved.tokens)},
+            f"{real:.2f}): a leak below {played.visible:.4f} would not have shown"
+        )
+    metrics = {"entropy": null.entropy, "false_alarm": saved.false_alarm, "tokens_without_row": saved.unscored}
+    return judge(evidence, [played], metrics, not_covered, weak)
+
+
+def judge(
+    evidence: Ruled, played: Sequence[Played], metrics: Mapping[str, Value], not_covered: Sequence[str], weak: str = ""
+) -> Finding:
+    """FAIL when a scorer saved more than a legal one can; the finding states what it would have seen.
+
+    Args:
+        evidence: knows the rules.
+        played: every stream, at least one; the largest saving decides.
+        metrics: of the collector, by id.
+        not_covered: of the collector.
+        weak: why nothing follows where nothing was saved, in one sentence.
+    """
+    worst = max(played, key=lambda one: one.saving)
+    visible = min(one.visible for one in played)
+    per_token = worst.saving / max(worst.tokens, 1)
+    chance = f"1e-{max(0, math.floor(worst.saving / math.log(10)))}"
+    witness, not_covered = None, list(not_covered)
+    if worst.saving >= CERTAIN:
+        status = Status.FAIL
+        headline = (
+            f"on random text from {worst.source} it scored {worst.saving:,.1f} nats better than is possible without "
+            f"seeing the answers ({worst.tokens:,} tokens; chance below {chance})"
+        )
+        summary = (
+            f"on {worst.tokens:,} tokens drawn from {worst.source} it is charged {worst.saving:,.1f} nats less than "
+            f"the source itself; a legal scorer is with a probability below {chance}"
+        )
+        witness = Witness(kind="null", summary=summary, data=dict(worst.data))
+        not_covered.append("which of C1 to C4 is broken: the bound covers all of them")
+    elif weak:
+        status, headline = Status.INCONCLUSIVE, weak
+    elif per_token <= 0:
+        status = Status.PASS
+        headline = (
+            f"on random text from {worst.source} it scored no better than is possible without seeing the answers: "
+            f"{-per_token:.4f} nats per token worse; a leak of {visible:.4f} would have been certain to show"
+        )
+    else:
+        status = Status.PASS
+        headline = (
+            f"on random text from {worst.source} it scored {worst.saving:.1f} nats better in total, short of the "
+            f"{CERTAIN:g} that is out of reach without seeing the answers"
         )
     return finding(
         evidence,
         CHECK,
-        Status.PASS,
-        f"on random text from {null.source} it scored no better than is possible without seeing the answers: "
-        f"{-per_token:.4f} nats per token worse; a leak of {saved.visible:.4f} would have been certain to show"
-        if per_token <= 0
-        else f"on random text from {null.source} it scored {saved.nats:.1f} nats better in total, short of the "
-        f"{CERTAIN:g} that nobody reaches without seeing the answers",
-        metrics=metrics,
-        power=power,
+        status,
+        headline,
+        metrics={
+            "saving": worst.saving,
+            "source": worst.source,
+            "tokens_drawn": worst.tokens,
+            "saving_per_token": per_token,
+            "log10_e": worst.saving / math.log(10),
+            **metrics,
+        },
+        witness=witness,
+        power={
+            "smallest_leak": visible,
+            "streams_played": len(played),
+            "false_alarm_bound": math.exp(-CERTAIN),
+        },
         not_covered=not_covered,
-        figures={"power": power_figure(saved.nats, saved.tokens)},
+        figures={"power": power_figure(worst.saving, worst.tokens)},
     )
 
 

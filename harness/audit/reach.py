@@ -46,11 +46,11 @@ def none_at_hand(at: AtHand | None) -> bool:
 def doubt(at: AtHand | None) -> str:
     """Why validation text may have been read from the machine, in words; "" where no more than a trace is there."""
     if at is None or not at.scanned_files:
-        return "the files that the box can read were not searched for validation text"
+        return "the files that a sandbox can read were not searched for validation text"
     if at.share > TRACE:
         return (
             f"{at.share:.1%} of the validation text lies in files that every box can read:"
-            f" {_names(at.files)}; nobody knows whether they were read"
+            f" {_names(at.files)}; whether they were read is not known"
         )
     return ""
 

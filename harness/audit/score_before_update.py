@@ -30,9 +30,14 @@ _EVENTS = 160
 _JUDGED = {STATE[0], STATE[2]}
 
 _NOT_COVERED = [
-    "state that is neither the model's nor registered, such as a cache of counts or a copy of the model "
-    "(flips see its effect)",
-    "the box reports updates and digests about itself; a submission that hides them is left to the flips",
+    (
+        "state that is neither the model's nor registered, such as a cache of counts or a copy of the model "
+        "(tests with other text see its effect)"
+    ),
+    (
+        "updates and digests are reported from inside the sandbox; for a submission that hides them the tests with"
+        " other text decide"
+    ),
 ]
 
 
@@ -80,8 +85,8 @@ def check(evidence: Evidence) -> Finding:
         result, (low, high, parts) = states.moved
         return conclude(
             Status.FAIL,
-            f"with another token at {result.probe.position:,}, the {parts} moved before the rows up to {high:,} "
-            "were committed: an unscored token updated it",
+            f"with another token at {result.probe.position:,}, the {parts} changed before the predictions up to "
+            f"{high:,} were scored: it learned from a token before that was scored",
             _state_witness(evidence, result, low, high, parts),
         )
     if not updates and not states.changes:
@@ -94,14 +99,16 @@ def check(evidence: Evidence) -> Finding:
     if not updates and not states.compared + states.unread:
         return conclude(
             Status.INCONCLUSIVE,
-            f"no optimizer step was made during evaluation; registered state or parameters changed {states.changes:,} "
-            "times, and it was compared under no flip, so nothing says whether an unscored token had a part in it",
+            f"no optimizer step was made during evaluation; registered state or parameters changed {states.changes:,}"
+            " times, and no test with other text compared it: nothing says whether a token that was not scored yet had"
+            " a part in it",
         )
     if not updates:
         return conclude(
             Status.PASS,
-            f"no optimizer step was made during evaluation; registered state or parameters changed {states.changes:,} "
-            f"times, and with no unscored token in {states.compared + states.unread:,} comparisons (Track B)",
+            f"no optimizer step was made during evaluation; registered state or parameters changed {states.changes:,}"
+            f" times; in {states.compared + states.unread:,} tests with other text no token had a part in it before it"
+            " was scored (Track B)",
         )
     if not early:
         return conclude(
@@ -112,8 +119,8 @@ def check(evidence: Evidence) -> Finding:
         witness = Witness(
             kind=probe.kind,
             summary=(
-                f"an update was made after {event.scored:,} commits with {event.pending:,} unscored tokens in hand, "
-                f"and replacing a token at {probe.position} moved rows up to its own"
+                f"an update was made after {event.scored:,} scored positions with {event.pending:,} tokens in hand that"
+                f" were not scored yet, and with another token at {probe.position} predictions up to its own changed"
             ),
             data={
                 "probe": probe.kind,
@@ -128,29 +135,32 @@ def check(evidence: Evidence) -> Finding:
         )
         return conclude(
             Status.FAIL,
-            f"{len(early):,} groups of updates were made with unscored tokens in hand, and the flips show that they "
-            "enter the rows",
+            f"it learned from tokens before it scored them: {len(early):,} groups of updates had unscored tokens in"
+            " hand, and with other tokens there earlier predictions changed",
             witness,
         )
     if not made:
         return conclude(
             Status.INCONCLUSIVE,
-            f"{len(early):,} groups of updates were made with unscored tokens in hand, and no flip says whether they "
-            "were used",
+            f"{len(early):,} groups of updates were made with unscored tokens in hand, and no test with other text says"
+            " whether they were used",
         )
     if not aimed:
         return conclude(
             Status.INCONCLUSIVE,
-            f"{len(early):,} groups of updates were made with unscored tokens in hand, and no flip was made in the "
-            "rows that came next",
+            f"{len(early):,} groups of updates were made with unscored tokens in hand, and no token was replaced in the"
+            " rows that came next",
         )
     if not within:
         return conclude(
             Status.PASS,
-            f"all {steps:,} updates used scored tokens only, as the flips show, and stay in the model: tokens that "
-            "were read ahead had no part in them (Track B)",
+            f"all {steps:,} updates used scored tokens only, as tests with other text show, and stay in the model:"
+            " tokens that were read ahead had no part in them (Track B)",
         )
-    note = f"{steps:,} updates were made between reading a window and scoring it; the flips show that they use scored "
+    note = (
+        f"{steps:,} updates were made between reading a window and scoring it; tests with other text show that they use"
+        " scored "
+    )
     return conclude(*ruled(evidence.ruleset, [Seen("adaptation_before_scoring", f"{note}tokens only")]))
 
 
@@ -256,7 +266,9 @@ def _state_witness(evidence: Evidence, result: ProbeResult, low: int, high: int,
     probe = result.probe
     return Witness(
         kind=probe.kind,
-        summary=(f"replacing token {probe.position:,} moved the {parts} before the commit of rows {low:,} to {high:,}"),
+        summary=(
+            f"with another token at {probe.position:,} the {parts} changed before rows {low:,} to {high:,} were scored"
+        ),
         data={
             "probe": probe.kind,
             "position": probe.position,

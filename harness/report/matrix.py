@@ -36,7 +36,7 @@ def flips(figure: Figure, ident: str) -> Markup:
     """Flipped position against affected position, one row of the chart per probe.
 
     The affected position is shown as its offset from the flipped one on a symmetric log scale, so that a leak one
-    token back and a legal effect a thousand tokens on are both visible. Offsets up to 0 must not move.
+    token back and a legal effect a thousand tokens on are both visible. Offsets up to 0 must not change.
 
     Args:
         figure: {"title", "tokens": N, "probes": [{"position": t, "kind": "suffix" or "swap", "status": "clean", "leak"
@@ -48,7 +48,7 @@ def flips(figure: Figure, ident: str) -> Markup:
     """
     probes = sorted(figure["probes"], key=lambda probe: (int(probe["position"]), str(probe["kind"])))
     if not probes:
-        raise ValueError("no probes")
+        raise ValueError("no tests")
     offsets = [int(position) - int(probe["position"]) for probe in probes for position, _ in probe["changed"]]
     back = max(_bend(10), -_bend(min(offsets, default=0)))
     ahead = max(_bend(10), _bend(max(offsets, default=0)))
@@ -74,8 +74,8 @@ def flips(figure: Figure, ident: str) -> Markup:
     parts = [
         legend([("leak", "f-alarm"), ("legal effect", "f-muted")]),
         el("rect", x=x_percent(0), y=TOP, width=f"{num(86 * zero)}%", height=height, class_="f-forbidden"),
-        text("must not move", x_percent(0), TOP - 10, class_="f-axis"),
-        text("may move", x_percent(1), TOP - 10, "end", "f-axis"),
+        text("must not change", x_percent(0), TOP - 10, class_="f-axis"),
+        text("may change", x_percent(1), TOP - 10, "end", "f-axis"),
         plot(
             _COLUMNS,
             rows,
@@ -89,9 +89,9 @@ def flips(figure: Figure, ident: str) -> Markup:
         x_axis(_offset_ticks(axis), height, "affected position, tokens from the changed one"),
     ]
     count = sum(probe["status"] == "leak" for probe in probes)
-    said = f"{len(probes)} probes on {number(figure.get('tokens'))} tokens, {count} of them leak."
+    said = f"{len(probes)} tests on {number(figure.get('tokens'))} tokens, {count} of them leak."
     said += f" Earliest affected row: {earliest} tokens from the changed one." if count else ""
-    said += f" {len(silent)} probes moved nothing at all and decide nothing (marked ?)." if silent else ""
+    said += f" {len(silent)} tests changed no prediction at all and decide nothing (marked ?)." if silent else ""
     return chart(ident, clean(figure.get("title") or "Flips", 160), said, TOP + height + BOTTOM, *parts)
 
 

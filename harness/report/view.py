@@ -64,7 +64,7 @@ _LIKE: dict[Word, Status] = {
 CODES = {
     0: "no rule is found violated",
     1: "a rule is violated",
-    3: "what was run does not decide it, which is no pass and no accusation",
+    3: "what was run does not decide it: neither a pass nor a violation",
     4: "a check or the environment broke, which says nothing about the submission",
 }
 

@@ -68,7 +68,7 @@ def test_lines_fit_and_carry_nothing_but_text_without_a_terminal(make: Callable[
     assert "\x1b" not in text
     assert not set("│┃─━╭╰┏┗") & set(text)
     for line in text.splitlines():
-        assert cell_len(line) <= width
+        assert cell_len(line) <= width or line.startswith("replay    ")  # a command that is wrapped cannot be copied
         assert line == line.rstrip()
 
 
@@ -100,7 +100,7 @@ def test_text_of_a_submission_is_printed_and_not_obeyed(tail: str) -> None:
         assert not [char for char in text if char != "\n" and ord(char) < 32 or 127 <= ord(char) < 160]
         assert not [char for char in text if char in "\u202e\u2066\u200b\u2028"]
         assert not [line for line in text.splitlines() if line.lstrip().startswith("::") or "##[" in line]
-        assert all(cell_len(line) <= 80 for line in text.splitlines())
+        assert all(cell_len(line) <= 80 for line in text.splitlines() if not line.startswith("replay    "))
 
 
 def test_markup_in_a_headline_is_shown_as_it_is() -> None:

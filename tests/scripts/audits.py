@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from harness.progress import Progress
+from harness.record import Record
+from harness.scripts import replaying
 from harness.scripts.auditing import Audited, ScriptOptions, audit_script
 
 SCRIPT = Path(__file__).parent / "scripts" / "base.py"
@@ -31,3 +34,18 @@ def audit(path: Path, out: Path, **options: Any) -> Audited:
             path, ScriptOptions(**{"env": env, "tokens": TOKENS, "timeout": 600.0, **own}), out, progress
         )
 
+
+def replayed(out: Path, path: Path) -> dict[str, list[str]]:
+    """Replay every witness of the record in `out`; the names of the runs that each took, by the finding's id."""
+    record = Record.load(out)
+    played: dict[str, list[str]] = {}
+    for item in record.findings:
+        if item.witness is None:
+            continue
+        with mock.patch.object(replaying._Keeping, "play", autospec=True, side_effect=replaying._Keeping.play) as play:
+            with Progress(quiet=True) as progress:
+                options = ScriptOptions(ruleset=record.ruleset.load())
+                seen = replaying.replay_script(record, item.id, path, options, progress)
+        assert seen.reproduced, (item.id, seen.why)
+        played[item.id] = [call.args[1] for call in play.call_args_list]
+    return played

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from harness import rules
 from harness.errors import UsageError
 from harness.progress import Progress
 from harness.record import Record, Status
 from harness.scripts.auditing import ScriptOptions
 from harness.scripts.replaying import replay_script
-from tests.scripts.audits import SCRIPT, TOKENS, audit, write_script
+from tests.scripts.audits import SCRIPT, audit, replayed, write_script
 from tests.support import finding
 
 
@@ -67,10 +68,9 @@ def test_slot_on_context_leaks_through_the_batch_and_replays(script, tmp_path):
     found = finding(record, "causality")
     assert found.status == Status.FAIL, statuses(record)
     assert finding(record, "score-before-update").status == Status.FAIL
-    options = ScriptOptions(tokens=TOKENS, timeout=600.0)
+    assert replayed(out, script) == {"causality": ["base", "forked"], "score-before-update": ["base", "forked"]}
+    options = ScriptOptions()
     with Progress(quiet=True) as progress:
-        reproduced, why = replay_script(Record.load(out), "causality", script, options, progress)
-        assert reproduced, why
         with pytest.raises(UsageError, match="no witness"):
             replay_script(record, "determinism", script, options, progress)
         with pytest.raises(UsageError, match="no finding"):
@@ -82,6 +82,7 @@ def test_training_on_validation_before_quantization_is_found(script, tmp_path):
     found = finding(record, "artifact-independence")
     assert found.status == Status.FAIL, statuses(record)
     assert found.witness is not None and "adapt_to" in found.witness.data["training"]["place"]
+    assert replayed(tmp_path / "a", script) == {"artifact-independence": ["base", "forked", "changed"]}
     assert finding(record, "causality").status == Status.PASS
 
 
@@ -96,6 +97,7 @@ def test_counts_of_the_whole_text_beat_the_entropy_and_running_counts_do_not(scr
     two = audit(script, tmp_path / "two", EVAL_MODE="ngram_two_pass").record
     assert finding(two, "null-stream").status == Status.FAIL, statuses(two)
     assert finding(two, "normalization").status != Status.PASS  # what is charged is no row's NLL
+    assert replayed(tmp_path / "two", script)["null-stream"] == ["base"]
     one = audit(script, tmp_path / "one", EVAL_MODE="ngram").record
     assert finding(one, "null-stream").status == Status.PASS, statuses(one)
     assert Status.FAIL not in {item.status for item in one.findings}
@@ -121,6 +123,18 @@ def test_counts_are_seen_on_text_in_which_phrases_recur(script, tmp_path):
     assert finding(whole, "causality").value("recurring_probes") == 2
     two = finding(audit(script, tmp_path / "two", EVAL_MODE="counts_two_pass", tokens=2049).record, "causality")
     assert two.status == Status.FAIL, two.headline
+    runs = replayed(tmp_path / "two", script)
+    assert runs["causality"] in (["base", "recurring", f"substituted-{index}"] for index in range(2))
+    assert runs["null-stream"] == ["base"] and runs["normalization"][:2] == ["base", "recurring"]
+
+
+def test_what_only_strict_rules_forbid_replays_by_the_rules_in_the_record(script, tmp_path):
+    made = audit(script, tmp_path / "ttt", EVAL_MODE="ttt", ruleset=rules.load("strict")).record
+    found = finding(made, "score-before-update")
+    assert found.status == Status.FAIL and found.witness is not None and found.witness.kind == "rule"
+    assert replayed(tmp_path / "ttt", script)["score-before-update"] == ["base"]
+    audit(script, tmp_path / "warm", WARM_UP_ON_VAL=1, ruleset=rules.load("strict"))
+    assert {"forked", "changed"} < set(replayed(tmp_path / "warm", script)["warm-up"])  # flips that moved nothing
 
 
 def test_a_script_that_breaks_ends_in_inconclusive_with_its_error(tmp_path):

@@ -74,7 +74,7 @@ def check(evidence: ScriptEvidence) -> Finding:
             else "no whole run on changed text was made"
         )
     elif (problem := followed.why_not(evidence)) is not None:
-        status, headline = Status.INCONCLUSIVE, f"nothing moved, but {problem}"
+        status, headline = Status.INCONCLUSIVE, f"no prediction changed, but {problem}"
     elif trained and not any(ledger.before[flip.variant.replaced].any() for flip, _ in usable):
         status = Status.INCONCLUSIVE
         headline = (
@@ -82,7 +82,7 @@ def check(evidence: ScriptEvidence) -> Finding:
             "one of them"
         )
     elif not any(result.control for _, result in usable):
-        status, headline = Status.INCONCLUSIVE, "the changed text moved no row at all"
+        status, headline = Status.INCONCLUSIVE, "with other text no prediction changed at all"
     elif any(causality.leaks(evidence, result) for _, result in usable):
         status = Status.INCONCLUSIVE
         headline = (

@@ -18,7 +18,7 @@ _AFFECTED = 20
 _TOO_NOISY = 1e-2
 
 _NOT_COVERED = [
-    "leaks that act only at positions that were not probed, or only at full size",
+    "leaks that act only at positions where no token was replaced, or only at full size",
     "rows that are causal but not a distribution (normalization)",
     "text that the artifact brings along (its training data were the harness's own)",
     "what needs a token to come again: a bias per token that a few steps fit",
@@ -41,7 +41,13 @@ def check(evidence: ScriptEvidence) -> Finding:
             not_covered=["everything: no row was seen"],
         )
     if not flips and evidence.recurring is None:
-        return found(evidence, CHECK, Status.NOT_RUN, "no flip was made", not_covered=["no flip was made"])
+        return found(
+            evidence,
+            CHECK,
+            Status.NOT_RUN,
+            "no test with other text was made",
+            not_covered=["no test with other text was made"],
+        )
     made = compared(evidence, flips)
     forked = [item for item in made if item[0].scope == "pass"]
     whole = [item for item in made if item[0].scope == "run"]
@@ -76,17 +82,19 @@ def check(evidence: ScriptEvidence) -> Finding:
         not_covered.append("single tokens, and batches one by one: only whole runs on changed text were made")
     broken = [flip for flip in flips if flip.trace is None or flip.edited == 0]
     if broken:
-        not_covered.append(f"{len(broken)} flips that could not be made: {_why(broken[0])}")
+        not_covered.append(f"{len(broken)} tests with other text that could not be made: {_why(broken[0])}")
     if problem:
-        status, headline = Status.INCONCLUSIVE, f"nothing moved, but {problem}"
+        status, headline = Status.INCONCLUSIVE, f"no prediction changed, but {problem}"
     elif not made:
         status, headline = (
             Status.INCONCLUSIVE,
-            f"no flip could be made in the headline pass: {_why((broken or flips)[0])}",
+            f"no token could be replaced in the headline pass: {_why((broken or flips)[0])}",
         )
     elif strayed:
         status = Status.INCONCLUSIVE
-        headline = f"{strayed} of {len(made)} flips changed which positions are scored first; the rows do not compare"
+        headline = (
+            f"{strayed} of {len(made)} tests changed which positions are scored first; the predictions do not compare"
+        )
     elif len(toothless) == len(made):
         status, headline = (
             Status.INCONCLUSIVE,
@@ -211,7 +219,9 @@ def _leak(
         headline += f" ({RECURS})"
     elif all(item[0].scope == "run" for item in leaking):
         headline += (
-            " (they are used before the pass begins: forked flips are clean)" if forks_clean else " (no fork was made)"
+            " (they are used before the pass begins: tokens that are replaced after its beginning change nothing)"
+            if forks_clean
+            else " (only whole runs were made)"
         )
     return found(
         evidence,
@@ -245,7 +255,7 @@ def _figure(evidence: ScriptEvidence, made: list[Made]) -> dict[str, Any]:
         )
     return {
         "type": "flips",
-        "title": "Which rows moved when a token was replaced under the running script",
+        "title": "Which predictions changed when a token was replaced under the running script",
         "tokens": evidence.base.tokens,
         "probes": probes,
     }

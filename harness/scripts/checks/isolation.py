@@ -15,13 +15,18 @@ def check(evidence: ScriptEvidence) -> Finding:
     closed = evidence.confined
     if closed and finished:
         status = Status.PASS
-        headline = f"the script ran in a closed box ({evidence.sandbox}): no network, no files but its own and the data"
+        headline = (
+            f"the script ran in a closed sandbox ({evidence.sandbox}): no network, no files but its own and the data"
+        )
     elif closed:
-        status, headline = Status.INCONCLUSIVE, f"the box was closed, and the script did not get to a score ({ended})"
+        status, headline = (
+            Status.INCONCLUSIVE,
+            f"the sandbox was closed, and the script did not get to a score ({ended})",
+        )
     else:
         status, headline = (
             Status.INCONCLUSIVE,
-            f"the box was open ({evidence.sandbox}): what the script read is not known",
+            f"the sandbox was open ({evidence.sandbox}): what the script read is not known",
         )
     return found(
         evidence,
@@ -30,5 +35,5 @@ def check(evidence: ScriptEvidence) -> Finding:
         headline,
         metrics={"sandbox": evidence.sandbox, "ended": ended},
         power={"by_construction": closed},
-        not_covered=["what the script would reach where the box does not hold it", "a reload in a fresh process"],
+        not_covered=["what the script would reach outside the sandbox", "a reload in a fresh process"],
     )

@@ -17,7 +17,7 @@ from harness.scripts.checks.evidence import ScriptEvidence, found, texts
 CHECK = "score-before-update"
 
 _NOT_COVERED = [
-    "state that is changed without autograd, such as counts in a cache (flips see its effect)",
+    "state that is changed without autograd, such as counts in a cache (tests with other text see its effect)",
     "what was trained before the headline pass began (artifact-independence)",
 ]
 
@@ -85,8 +85,13 @@ def check(evidence: ScriptEvidence) -> Finding:
         training = ledger.first_early
         if training is not None:
             witness.data["training"] = {"what": training.what, "place": training.place}
-        return conclude(Status.FAIL, f"{count}, and flips show that it enters their rows", witness=witness)
+        return conclude(
+            Status.FAIL, f"{count}, and with other tokens there earlier predictions changed", witness=witness
+        )
     if not at_early or not any(item[1].aligned and item[1].control for item in at_early):
-        return conclude(Status.INCONCLUSIVE, f"{count}; no flip at such a position says whether that shows")
-    note = f"{count}; flips at {len(at_early)} of them moved no row that must not move"
+        return conclude(
+            Status.INCONCLUSIVE,
+            f"{count}; no token was replaced at such a position, so whether it was used is not known",
+        )
+    note = f"{count}; with other tokens at {len(at_early)} of them no earlier prediction changed"
     return conclude(*ruled(evidence.ruleset, [Seen("adaptation_before_scoring", note)]))

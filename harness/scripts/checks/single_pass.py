@@ -47,7 +47,9 @@ def check(evidence: ScriptEvidence) -> Finding:
         metrics=numbers,
         witness=witness,
         power={"positions_checked": evidence.base.tokens - 1, "scorings_checked": len(main.position)},
-        not_covered=["passes whose numbers are not the reported one, unless flips show that they matter"],
+        not_covered=[
+            "passes whose numbers are not the reported one, unless tests with other text show that they matter"
+        ],
     )
 
 
