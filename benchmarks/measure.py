@@ -19,7 +19,7 @@ from benchmarks.kept import ROOT
 from harness.adapters.training import WORKER_ENV
 from harness.corpus.shards import write_shard
 from harness.kit.config import ModelConfig
-from harness.scripts.vocabulary import BOS, FIRST_ORDINARY, sentencepiece_model
+from harness.scripts.play.vocabulary import BOS, FIRST_ORDINARY, sentencepiece_model
 
 
 def child(module: str, order: dict[str, Any], *, threads: int = 1) -> dict[str, Any]:

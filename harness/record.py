@@ -108,7 +108,7 @@ class Witness(_Model):
     """Evidence that anyone can replay: what was changed, where, and what moved.
 
     Attributes:
-        kind: which replay reproduces it ("suffix", "swap", "rerun", "row", "positions", "bytes", ...).
+        kind: which replay reproduces it, see `harness.audit.replays` ("suffix", "rerun", "row", "bytes", ...).
         summary: one sentence for people.
         data: everything that the replay needs, and what it must observe again.
     """

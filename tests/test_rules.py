@@ -15,12 +15,8 @@ NAMES = ("2026-03-18", "2026-04-28", "strict")
 SHIPPED = Path(rules.__file__).parent / f"{rules.DEFAULT}.toml"
 
 
-def text_of(name: str) -> str:
-    return SHIPPED.with_stem(name).read_text()
-
-
 def own(tmp_path: Path, old: str, new: str) -> str:
-    text = text_of(rules.DEFAULT)
+    text = SHIPPED.read_text()
     assert text.count(old) >= 1
     path = tmp_path / "own.toml"
     path.write_text(text.replace(old, new, 1))
@@ -139,11 +135,13 @@ def test_a_file_that_is_not_text(tmp_path: Path) -> None:
     refused(str(tmp_path / "own.toml"), "is not TOML")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", rules.available())
 def test_a_ruleset_is_read_again_from_its_own_texts(name: str) -> None:
     ruleset = rules.load(name)
-    assert ruleset.texts[-1] == text_of(name) and rules.parse(ruleset.texts, "again") == ruleset
+    text = (SHIPPED.parent / f"{name}.toml").read_text()
+    assert ruleset.texts[-1] == text and rules.parse(ruleset.texts, "again") == ruleset
     assert rules.digest(ruleset.texts) == ruleset.sha256
-    for texts in (ruleset.texts * 2, (text_of(NAMES[0]), text_of(NAMES[1])), (text_of("strict"),)):
+    alone, later = ((SHIPPED.parent / f"{one}.toml").read_text() for one in ("strict", rules.DEFAULT))
+    for texts in (ruleset.texts * 2, (later, later), (alone,)):
         with pytest.raises(UsageError, match="ruleset again: "):
             rules.parse(texts, "again")

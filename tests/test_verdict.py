@@ -16,7 +16,7 @@ from harness.audit.check import REGISTRY
 from harness.papers import linting
 from harness.record import Finding, Record, Status
 from harness.report import html, junit, markdown, sarif, view
-from harness.scripts import judging
+from harness.scripts.checks import judging
 from harness.verdict import SEVERITY, Answers, Decision, Kind, Question, decide, from_papers, in_papers, question_of
 from tests.report.records import record
 

@@ -1,12 +1,12 @@
-"""causality: lie about the future inside the submission's own evaluation, and see whether the past moves.
+"""causality: give the submission's own evaluation other text from some place on; predictions before it must not change.
 
-A probe at t replaces x_t and what follows ("suffix"), or x_t alone ("swap"). Rows up to and including t may not move. A
-row after t has to move, or the probe had no teeth. Probes are made in two ways. Whole evaluations are played on text in
+A test at t replaces x_t and what follows ("suffix"), or x_t alone ("swap"). Rows up to and including t must not change.
+A row after t has to, or the test shows nothing. Tests are made in two ways. Whole evaluations are played on text in
 which hundreds of single tokens are replaced: the row of each replaced token has to be what it was. And an evaluation is
 split at edges of batches and windows, where each copy goes on with other text.
 
 All positions and tokens follow from a nonce that is drawn after the artifact is sealed. A row that was due and did not
-come counts as one that moved. Where the order of scoring is not the stream's, a row may know the tokens before it in
+come counts as one that changed. Where the order of scoring is not the stream's, a row may know the tokens before it in
 the stream, or those scored before it, but not some of each: two rows that know each other's token are no code for both.
 """
 
@@ -29,7 +29,7 @@ _AFFECTED = 20  # rows listed in a witness
 _SHOWN = 60  # swaps in whole evaluations that the figure shows
 _TOO_NOISY = 1e-2  # nats; with a noise floor above this, silence proves nothing
 
-_NOT_COVERED = [
+NOT_COVERED = [
     "leaks that act only at positions where no token was replaced",
     "what the artifact itself knows of the validation text (data-split, artifact-independence)",
     "rows that are causal but not a distribution (normalization)",
@@ -71,7 +71,7 @@ def check(evidence: Evidence) -> Finding:
         "probes_that_broke": broken,
     }
     skipped = len(evidence.probes) - len(made) - broken
-    not_covered = list(_NOT_COVERED)
+    not_covered = list(NOT_COVERED)
     if not evidence.forgets:
         not_covered.append(
             "positions in whole evaluations: this submission keeps what it learns from a replaced token, so each of "

@@ -45,6 +45,8 @@ class Check:
         rule: id in the ruleset.
         question: of the verdict, that it counts for.
         asks: what is asked, one sentence.
+        sees: its power, the smallest offence that it is certain to see, or where that is measured.
+        example: an offence, and what it leads to.
         practices: names of practices in the ruleset that it may find.
         on_request: it runs only where it is named, because it costs more than all others together.
     """
@@ -53,6 +55,8 @@ class Check:
     rule: str
     question: Question
     asks: str
+    sees: str = ""
+    example: str = ""
     practices: tuple[str, ...] = ()
     on_request: bool = False
 
@@ -69,6 +73,12 @@ class Provider(Generic[E]):
         """How it is done: the documentation of the function's module."""
         return inspect.cleandoc(sys.modules[self.run.__module__].__doc__ or "")
 
+    @property
+    def not_covered(self) -> Sequence[str]:
+        """What it never looks at, as its module states it; a finding says more."""
+        found: Sequence[str] = getattr(sys.modules[self.run.__module__], "NOT_COVERED", ())
+        return found
+
 
 _ORDERS = (
     "tail_scored_again", "tail_never_scored", "first_targets_never_scored", "gap_after_first_window",
@@ -79,68 +89,179 @@ _ORDERS = (
 REGISTRY: dict[str, Check] = {
     check.id: check
     for check in (
-        Check("determinism", "noise", "score", "Do two evaluations of the same text give the same rows?"),
-        Check("causality", "C1", "score", "Does a row depend on a token that it must not know?"),
+        Check(
+            "determinism",
+            "noise",
+            "score",
+            "Do two evaluations of the same text give the same rows?",
+            sees="one changed row, by any amount; up to 1e-6 nats it is rounding",
+            example=(
+                "dropout that is left on and not seeded: the second run gives other rows, and no comparison below that"
+                " noise means anything"
+            ),
+        ),
+        Check(
+            "causality",
+            "C1",
+            "score",
+            "Does a prediction depend on a token that it must not know?",
+            sees="a leak of 0.001 nats a token at every position; one at some positions only has to be larger",
+            example=(
+                '`x[:, 1:]` added to the hidden state one position to the left: "this submission uses tokens before it'
+                ' predicts them"'
+            ),
+        ),
         Check(
             "null-stream",
             "C1",
             "score",
             "Does the submission score better on random text than is possible without seeing the answers?",
+            sees="21 nats in total: 0.004 nats a token on 5,000 tokens, 2e-5 on a million",
+            example=(
+                "a cache that is asked for the token it is about to score: 194.7 nats better than is possible, chance"
+                " below 1e-84"
+            ),
         ),
-        Check("normalization", "C2", "score", "Is what is charged for a token the probability of a distribution?"),
+        Check(
+            "normalization",
+            "C2",
+            "score",
+            "Is what is charged for a token the probability of a distribution?",
+            sees="rows that sum to more than 1 by 1e-4; of single probabilities, a sum of 1.05",
+            example=(
+                "the better of two models for each token, `torch.minimum(a, b)`: over the vocabulary that sums to more"
+                " than 1"
+            ),
+        ),
         Check(
             "score-before-update",
             "C3",
             "score",
             "Is a token scored before anything learns from it?",
-            ("adaptation", "adaptation_before_scoring"),
+            sees="one update, or one change of registered state, that used a token which was not scored yet",
+            example="one SGD step on a window's own targets, then the window is scored",
+            practices=("adaptation", "adaptation_before_scoring"),
         ),
-        Check("single-pass", "C4", "score", "Is every position scored exactly once, from left to right?", _ORDERS),
         Check(
-            "artifact-independence", "data", "score", "Would the artifact be another one with other validation text?"
+            "single-pass",
+            "C4",
+            "score",
+            "Is every position scored exactly once, from left to right?",
+            sees="one position",
+            example="the whole text is scored, the model trained on it, and the second pass counted",
+            practices=_ORDERS,
+        ),
+        Check(
+            "artifact-independence",
+            "data",
+            "score",
+            "Would the artifact be another one with other validation text?",
+            sees=(
+                "one byte of the artifact, where training reads validation text; passages of about 13 words in files"
+                " within reach"
+            ),
+            example="AdamW on validation tokens before the weights are quantized: other text, other artifact",
         ),
         Check(
             "warm-up",
             "data",
             "score",
             "Was something trained on validation tokens and thrown away?",
-            ("validation_warm_up",),
+            sees="one validation position that a gradient was computed from before the pass",
+            example=(
+                "ten steps on the first validation batch to compile the kernels, after which the weights are loaded"
+                " again"
+            ),
+            practices=("validation_warm_up",),
         ),
-        Check("data-split", "data", "score", "Is a validation document among the training documents?"),
-        Check("document-boundary", "boundary", "score", "What does the end of a document do to the next one?"),
+        Check(
+            "data-split",
+            "data",
+            "score",
+            "Is a validation document among the training documents?",
+            sees="13 words in a row",
+            example="shards that were cut from one file, with the first validation documents in both",
+        ),
+        Check(
+            "document-boundary",
+            "boundary",
+            "score",
+            "What does the end of a document do to the next one?",
+            sees="any change of the first rows of the next document",
+            example='a submission that says `"documents_isolated": true` and slides its windows across document starts',
+        ),
         Check(
             "byte-accounting",
             "metric",
             "score",
             "Do the bytes that the loss is divided by belong to the text that was scored?",
-            ("letter_case",),
+            sees="one byte in a thousand documents, where the documents are at hand; 1 part in 10,000 from papers",
+            example="a tokenizer's table that counts the leading space twice (#1719): the score is too good",
+            practices=("letter_case",),
         ),
         Check(
             "size-limit",
             "size",
             "limits",
             "Do code and model together fit the limit?",
-            ("byte_convention", "files_not_counted"),
+            sees="one byte",
+            example=(
+                "15,998,121 bytes of model and 52,202 of code: over by 50,323 as shipped, under if the code is"
+                " compressed"
+            ),
+            practices=("byte_convention", "files_not_counted"),
         ),
         Check(
             "train-clock",
             "train_clock",
             "limits",
             "Did training end in time?",
-            ("calibration_after_cap", "last_step_over_cap"),
+            sees="more than one step over the limit",
+            example="600,058 ms of loop, and 14 s of calibration on training data after it",
+            practices=("calibration_after_cap", "last_step_over_cap"),
         ),
-        Check("eval-clock", "eval_clock", "limits", "Did evaluation end in time?", ("outside_the_timer",)),
+        Check(
+            "eval-clock",
+            "eval_clock",
+            "limits",
+            "Did evaluation end in time?",
+            sees="a second over the limit, on the hardware that it is for",
+            example="546 s by the script's own timer, which starts after compiling, and 733 s by the process",
+            practices=("outside_the_timer",),
+        ),
         Check(
             "isolation",
             "isolation",
             "score",
             "Is anything read or reached beyond the artifact and the submission's folder?",
+            sees="one attempt to open a connection",
+            example="a tokenizer that is downloaded when the evaluation begins",
         ),
         Check(
-            "claims", "claims", "claim", "Do the submission's claims agree with each other and with what was measured?"
+            "claims",
+            "claims",
+            "claim",
+            "Do the submission's claims agree with each other and with what was measured?",
+            sees="the last digit that is written",
+            example="a mean of three seeds that is the best of them",
         ),
-        Check("significance", "records", "claim", "Is the record before beaten by more than chance?"),
-        Check("proof", "proof", "score", "Does the text come back from a code of the claimed length?", on_request=True),
+        Check(
+            "significance",
+            "records",
+            "claim",
+            "Is the record before beaten by more than chance?",
+            sees="what the seeds' spread allows; each finding says it",
+            example="three seeds, 0.0004 BPB better than the record before, with a spread of 0.0006",
+        ),
+        Check(
+            "proof",
+            "proof",
+            "score",
+            "Does the text come back from a code of the claimed length?",
+            sees="one token that does not come back",
+            example="a scorer whose rows differ when it is run again to decode: the decoder goes another way",
+            on_request=True,
+        ),
     )
 }
 
@@ -221,6 +342,13 @@ def explained(name: str, ruleset: Ruleset, providers: Mapping[str, Mapping[str, 
     lines = [f"# {name}", "", check.asks, ""]
     lines += [f"* Counts for: the {check.question} (see [verdict.md](../verdict.md))"]
     lines += [f"* Rule {check.rule}, {rule.title}: {rule.text} ({rule.source})", f"* Remedy: {rule.remedy}", ""]
+    if check.sees:
+        lines += [
+            f"The smallest offence that it sees: {check.sees}. How that was measured: [power.md](../power.md).",
+            "",
+        ]
+    if check.example:
+        lines += [f"Example: {check.example}.", ""]
     if check.practices:
         lines += ["## Practices", "", f"As {ruleset.title} takes them:", ""]
         for practice in check.practices:
@@ -233,4 +361,6 @@ def explained(name: str, ruleset: Ruleset, providers: Mapping[str, Mapping[str, 
         one = made[name]
         gathered = "; ".join(need.value for need in Need if need in one.needs) or "nothing beyond what is there"
         lines += [f"## {who}", "", one.documentation, "", f"Gathered for it: {gathered}.", ""]
+        if one.not_covered:
+            lines += ["Not covered:", "", *(f"* {what}" for what in one.not_covered), ""]
     return "\n".join(lines).rstrip() + "\n"

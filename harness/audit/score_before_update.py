@@ -29,7 +29,7 @@ _EVENTS = 160
 #: Parts of the state that must not know an unscored token.
 _JUDGED = {STATE[0], STATE[2]}
 
-_NOT_COVERED = [
+NOT_COVERED = [
     (
         "state that is neither the model's nor registered, such as a cache of counts or a copy of the model "
         "(tests with other text see its effect)"
@@ -77,7 +77,7 @@ def check(evidence: Evidence) -> Finding:
             metrics=metrics,
             witness=witness,
             power=power,
-            not_covered=_NOT_COVERED,
+            not_covered=NOT_COVERED,
             figures=figures,
         )
 

@@ -34,8 +34,9 @@ from harness.folder import safe_name
 from harness.progress import Progress
 from harness.record import Record
 from harness.report import terminal, view
-from harness.scripts import judging as script_checks
-from harness.scripts.auditing import ScriptOptions, audit_script
+from harness.scripts.auditing import audit_script
+from harness.scripts.checks import judging as script_checks
+from harness.scripts.collect import ScriptOptions
 from harness.scripts.opening import is_script
 
 #: A script's processes share two cores with the harness; more ranks than this come to nothing.

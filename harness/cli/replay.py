@@ -18,7 +18,7 @@ from harness.folder import open_folder
 from harness.papers.replaying import replay_papers
 from harness.progress import Progress
 from harness.record import PLACES, Record
-from harness.scripts.auditing import ScriptOptions
+from harness.scripts.collect import ScriptOptions
 from harness.scripts.replaying import replay_script
 
 _KINDS = {"script": "a script", "evidence": "papers"}

@@ -43,7 +43,7 @@ from harness.git import Repository
 from harness.progress import Progress
 from harness.record import SEVERITY, Record, RulesetInfo, Status
 from harness.report import view
-from harness.scripts import judging
+from harness.scripts.checks import judging
 from harness.text import plain
 from harness.verdict import decide
 

@@ -32,8 +32,9 @@ from harness.record import Record, Status
 from harness.report import formats
 from harness.rules import Ruleset
 from harness.sandbox.box import Sandbox
-from harness.scripts import judging
-from harness.scripts.auditing import ScriptOptions, audit_script
+from harness.scripts.auditing import audit_script
+from harness.scripts.checks import judging
+from harness.scripts.collect import ScriptOptions
 from harness.scripts.opening import is_script, open_script
 from harness.source.unwrap import parse
 

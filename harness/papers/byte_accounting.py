@@ -26,7 +26,7 @@ _WHOLE = 0.995
 _CERTAIN = 0.005
 #: Ratios that are rounded more coarsely than this decide nothing; relative.
 _COARSE = 2e-3
-_NOT_COVERED = [
+NOT_COVERED = [
     "whether the bytes are those of the right text: another text of the same size looks the same",
     "lossy normalisation of the text (a shift of less than 0.01 %)",
 ]
@@ -71,7 +71,7 @@ def check(case: Case) -> Finding:
     if not readings:
         why = "the logs print no loss beside the claimed score, so that its bytes cannot be computed"
         lines = [one.metric.bpb for one in case.headline.carried]
-        return finding(case, CHECK, Status.INCONCLUSIVE, why, quotes=lines, not_covered=_NOT_COVERED)
+        return finding(case, CHECK, Status.INCONCLUSIVE, why, quotes=lines, not_covered=NOT_COVERED)
     worst_one, worst = max(readings, key=lambda pair: _distance(pair[1]))
     metrics: dict[str, Value] = {
         "implied_bytes_per_token": round(worst.width, 5),
@@ -88,7 +88,7 @@ def check(case: Case) -> Finding:
     data |= {"formula": "tokens * val_loss / (ln 2 * val_bpb)", "known_bytes": list(known.TEXT_BYTES)}
     return finding(
         case, CHECK, status, headline, quotes=quotes, metrics=metrics, power=power, data=data,
-        not_covered=_NOT_COVERED,
+        not_covered=NOT_COVERED,
     )  # fmt: skip
 
 
@@ -189,11 +189,11 @@ def _without_logs(case: Case, claimed: float | None) -> Finding:
     quotes: list[Quote | Number | None] = [one.number for one in (claims.val_loss, claims.val_bpb) if one]
     if claimed is None:
         why = "no log prints a score, and submission.json has no loss beside its own"
-        return finding(case, CHECK, Status.NOT_RUN, why, quotes=quotes, not_covered=_NOT_COVERED)
+        return finding(case, CHECK, Status.NOT_RUN, why, quotes=quotes, not_covered=NOT_COVERED)
     export = known.export_by_width(claimed, _COARSE)
     if export:
         headline = f"submission.json's loss and score give {claimed:.4f} bytes per token, those of {export.name}"
         headline += "; no log shows them"
-        return finding(case, CHECK, Status.INCONCLUSIVE, headline, quotes=quotes, not_covered=_NOT_COVERED)
+        return finding(case, CHECK, Status.INCONCLUSIVE, headline, quotes=quotes, not_covered=NOT_COVERED)
     headline = f"submission.json's loss and score give {claimed:.4f} bytes per token, of no tokenizer that is known"
-    return finding(case, CHECK, Status.INCONCLUSIVE, headline, quotes=quotes, not_covered=_NOT_COVERED)
+    return finding(case, CHECK, Status.INCONCLUSIVE, headline, quotes=quotes, not_covered=NOT_COVERED)

@@ -23,7 +23,7 @@ _RENAMES = re.compile(r"\b(?:ln|cp|mv|rsync)\b")
 _SHARDS = re.compile(r"\bfineweb_val_\w*+\.bin\s++\S*\bfineweb_train_\w*+\.bin")
 _NEGATED = re.compile(r"\bnot\b|instead|default|prevent|leak|fix|inherit|\bwas\b|never|no ", re.I)
 _PRE_QUANT = "pre-quantization adaptation"
-_NOT_COVERED = ["any overlap that leaves no mark in a log", "calibration on validation tokens that a log does not name"]
+NOT_COVERED = ["any overlap that leaves no mark in a log", "calibration on validation tokens that a log does not name"]
 
 
 def check(case: Case) -> Finding:
@@ -53,12 +53,12 @@ def check(case: Case) -> Finding:
         )
         quotes += adapted[0].marks[_PRE_QUANT]
     if marks:
-        return finding(case, CHECK, Status.INCONCLUSIVE, "; ".join(marks), quotes=quotes, not_covered=_NOT_COVERED)
+        return finding(case, CHECK, Status.INCONCLUSIVE, "; ".join(marks), quotes=quotes, not_covered=NOT_COVERED)
     if not runs:
-        return finding(case, CHECK, Status.NOT_RUN, "there is no log to look at", not_covered=_NOT_COVERED)
+        return finding(case, CHECK, Status.NOT_RUN, "there is no log to look at", not_covered=NOT_COVERED)
     headline = f"none of four known marks of an overlap stands in {len(runs)} logs; nothing more is shown"
     power = {"marks_looked_for": 4}
-    return finding(case, CHECK, Status.PASS, headline, power=power, not_covered=_NOT_COVERED)
+    return finding(case, CHECK, Status.PASS, headline, power=power, not_covered=NOT_COVERED)
 
 
 def _said(case: Case, means: Callable[[str], object]) -> Quote | None:

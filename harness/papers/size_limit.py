@@ -13,7 +13,7 @@ CHECK = "size-limit"
 #: How the code is counted, in words.
 _SHIPPED, _ALL_FILES = "with the script as shipped", "with every file that the script names"
 _WRAPPED = "with the script in a wrapper"
-_NOT_COVERED = [
+NOT_COVERED = [
     "the tokenizer file, which the contest does not count (issue #43)",
     "the sealed artifact itself, which the folder does not hold: its bytes are as the log prints them",
 ]
@@ -53,7 +53,7 @@ def check(case: Case) -> Finding:
         headline = f"at most {max(totals.values()):,} bytes of {limit:,} by every count"
         return finding(
             case, CHECK, Status.PASS, headline, quotes=quotes, metrics=metrics,
-            power={"smallest_excess": 1}, not_covered=_NOT_COVERED,
+            power={"smallest_excess": 1}, not_covered=NOT_COVERED,
         )  # fmt: skip
     counted = [value for name, value in totals.items() if name != "as claimed"]
     # A minifier may halve what the wrapper that is built here weighs, and is not run here.
@@ -64,7 +64,7 @@ def check(case: Case) -> Finding:
         status = if_claimed(case, Status.FAIL if _binds(case) else Status.INCONCLUSIVE)
         data = {"limit": limit, "totals": totals}
         return finding(
-            case, CHECK, status, headline, quotes=quotes, metrics=metrics, data=data, not_covered=_NOT_COVERED
+            case, CHECK, status, headline, quotes=quotes, metrics=metrics, data=data, not_covered=NOT_COVERED
         )
     fitting = "; ".join(f"{value:,} {name}" for name, value in totals.items() if value <= limit)
     headline = f"{'; '.join(f'{value:,} {name}' for name, value in over.items())}: over {limit:,}; "
@@ -74,7 +74,7 @@ def check(case: Case) -> Finding:
         practice = "byte_convention" if _all_fit(case, model, limit) else "files_not_counted"
         status, headline, _ = ruled(case.ruleset, [Seen(practice, headline)])
     return finding(
-        case, CHECK, if_claimed(case, status), headline, quotes=quotes, metrics=metrics, not_covered=_NOT_COVERED
+        case, CHECK, if_claimed(case, status), headline, quotes=quotes, metrics=metrics, not_covered=NOT_COVERED
     )
 
 
@@ -108,7 +108,7 @@ def _claimed_only(case: Case, limit: int) -> Finding:
     claimed = case.claims.bytes_total
     if claimed is None:
         why = "neither a log nor submission.json tells the bytes"
-        return finding(case, CHECK, Status.NOT_RUN, why, not_covered=_NOT_COVERED)
+        return finding(case, CHECK, Status.NOT_RUN, why, not_covered=NOT_COVERED)
     over = "over the limit of" if claimed.value > limit else "of"
     headline = f"{claimed.value:,.0f} bytes are claimed, {over} {limit:,}, and no log of the claimed run adds them up"
-    return finding(case, CHECK, Status.INCONCLUSIVE, headline, quotes=[claimed.number], not_covered=_NOT_COVERED)
+    return finding(case, CHECK, Status.INCONCLUSIVE, headline, quotes=[claimed.number], not_covered=NOT_COVERED)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import UsageError
-from harness.record import Record
+from harness.record import PLACES, Record
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PREDICATE = "urn:golf-harness:verdict:v1"
@@ -53,9 +53,9 @@ def statement(run: Path) -> dict[str, Any]:
             },
             "scale": record.scale,
             "seeds": record.seeds,
-            "ruleset": record.ruleset.model_dump(),
+            "ruleset": record.ruleset.model_dump(exclude={"texts"}),
             "harness": record.harness.model_dump(),
-            "environment": record.environment,
+            "environment": {name: value for name, value in record.environment.items() if name != PLACES},
         },
     }
 

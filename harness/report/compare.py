@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.errors import HarnessError
-from harness.record import SEVERITY, Finding, Record
+from harness.record import PLACES, SEVERITY, Finding, Record
 from harness.report import view
 from harness.report.figures import draw
 from harness.report.page import MAX_BYTES, environment
@@ -219,6 +219,8 @@ def _facts(record: Record) -> dict[str, Any]:
     }
     for group, told in (("clock", record.clocks), ("environment", record.environment)):
         for name, value in told.items():
+            if name == PLACES:
+                continue
             inner = value.items() if isinstance(value, Mapping) else [(None, value)]
             facts |= {f"{group}, {name}" if key is None else f"{group}, {name}, {key}": one for key, one in inner}
     return facts

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from harness.errors import HarnessError
 from harness.record import PLACES, Record
-from harness.report import overview, view
+from harness.report import glossary, overview, view
 from harness.report.facts import Budget, fact
 from harness.report.figures import bars, draw
 from harness.report.page import MAX_BYTES, environment
@@ -87,9 +87,18 @@ def _page(record: Record, sections: Sequence[Section], budget: Budget, most: int
         fill=min(size[1] / limit, 1.0) if size and limit > 0 else 1.0,
         comparison=_comparison(sticks) if sticks else None,
         details=[(title, fact(value, budget)) for title, value in _details(record)],
+        words_used=glossary.used([_words(section) for section in sections]),
         raw_sha256=hashlib.sha256(record.to_json().encode(errors="replace")).hexdigest(),
         command=view.command(record),
     )
+
+
+def _words(section: Section) -> str:
+    """What a section says in words and labels."""
+    finding = section.finding
+    said = [finding.headline, section.rule_text, finding.remedy or "", *finding.not_covered[:20]]
+    said += [one.label for one in (*finding.metrics, *finding.power)]
+    return "\n".join([*said, finding.witness.summary if finding.witness else "", finding.status])
 
 
 def _drawn(made: Sequence[tuple[str, Mapping[str, Any]]], prefix: str) -> list[tuple[str, Markup]]:

@@ -6,6 +6,7 @@ import functools
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from harness.report.glossary import glossed
 from harness.text import bpb, clean, label, number, prose
 
 #: A page that fits a mail.
@@ -23,5 +24,5 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters.update(clean=clean, prose=prose, number=number, label=label, bpb=bpb)
+    made.filters.update(clean=clean, prose=prose, number=number, label=label, bpb=bpb, glossed=glossed)
     return made

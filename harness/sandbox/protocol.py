@@ -43,7 +43,7 @@ class Kind(IntEnum):
     STATE = 30  # [int64 [3]: digests of the state, in order of `STATE`], before a commit, where one has changed
     MEET = 31  # []: this rank is about to exchange something with the others; waits for GO
     UNSPLIT = 32  # [text]: why the process could not be split, empty where it was; it goes on waiting
-    OBSERVED = 29  # [what `harness.scripts.observed.Observed.to_arrays` made]
+    OBSERVED = 29  # [what `harness.scripts.trace.observed.Observed.to_arrays` made]
 
 
 class Purpose(IntEnum):

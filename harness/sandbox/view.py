@@ -20,6 +20,8 @@ _STAGED = (
     "__init__", "apart", "boot", "bubblewrap", "jail", "kernel", "landlock", "launcher", "peers", "plan", "processes",
     "protocol", "report", "seccomp", "wire",
 )  # fmt: skip
+#: What scripts/inside shares with the parent: how a run is written down.
+_BESIDE_INSIDE = ("scripts/__init__.py", "scripts/trace/__init__.py", "scripts/trace/observed.py")
 _SYSTEM = (
     "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d",
     "/etc/alternatives", "/sys/devices/system/cpu", "/sys/devices/system/node",
@@ -62,11 +64,11 @@ def stage(folder: Path) -> None:
             shutil.copy2(compiled, target / "sandbox" / "__pycache__")
     if (_PACKAGE / "kit").is_dir():
         shutil.copytree(_PACKAGE / "kit", target / "kit")
-    scripts = _PACKAGE / "scripts"
-    if (scripts / "inside").is_dir():
-        shutil.copytree(scripts / "inside", target / "scripts" / "inside")
-        for name in ("__init__", "observed", "stamps"):
-            shutil.copy2(scripts / f"{name}.py", target / "scripts")
+    if (_PACKAGE / "scripts" / "inside").is_dir():
+        shutil.copytree(_PACKAGE / "scripts" / "inside", target / "scripts" / "inside")
+        for name in _BESIDE_INSIDE:
+            (target / name).parent.mkdir(exist_ok=True)
+            shutil.copy2(_PACKAGE / name, target / name)
 
 
 def view(wanted: Iterable[Path]) -> View:

@@ -1,83 +1,33 @@
-"""The audit of one unmodified script: open, read settings, make it small, run, flip, judge, write record and report."""
+"""The audit of one unmodified script: its evidence judged, and the record and report of that."""
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from harness import rules
 from harness.audit import recording
 from harness.audit.recording import Ran, Terms
 from harness.papers import linting
-from harness.papers.collect import Case
 from harness.progress import Progress
-from harness.record import (
-    DataInfo,
-    Finding,
-    Record,
-    SubmissionInfo,
-)
+from harness.record import DataInfo, Finding, Record, SubmissionInfo
 from harness.report import formats
-from harness.rules import Ruleset
-from harness.sandbox.box import Limits, Sandbox
-from harness.scripts import claimed, judging, lines, streams
-from harness.scripts.explaining import explain, with_quotes
-from harness.scripts.gathering import Gathered, Runner, gather
-from harness.scripts.opening import Script, open_script
-from harness.scripts.running import LIMITS, Playable
-from harness.scripts.scale import Tiny, tiny
-from harness.scripts.settings import Settings, read_settings
-from harness.scripts.streams import Streams
-from harness.scripts.vocabulary import sentencepiece_model
+from harness.scripts.checks import judging
+from harness.scripts.checks.explaining import explain, with_quotes
+from harness.scripts.collect import Gathered, ScriptOptions, gather, prepare, sources_of
+from harness.scripts.opening import Script
+from harness.scripts.play.streams import Streams, data_sha256
+from harness.scripts.play.vocabulary import sentencepiece_model
+from harness.scripts.scale import Tiny
+from harness.scripts.settings.submitted import Settings
+from harness.scripts.trace import lines
 
 SCALE = "tiny"
-
-
-@dataclass(frozen=True)
-class ScriptOptions:
-    """How a script is to be audited.
-
-    Attributes:
-        ruleset: the rules to judge by.
-        env: settings to audit instead of the submitted ones.
-        sandbox: level of the box.
-        strict: UNRULED counts as a violation in the exit code.
-        fail_on_incomplete: papers that say too little are exit code 3.
-        timeout: seconds that one run may take.
-        memory_bytes: that one run may take.
-        seed: of the streams and of the choice of flips.
-        tokens: length of the validation stream, where the vocabulary has room for it.
-        checks: ids of checks; None for all.
-        ranks: processes that play the script together, as torchrun would start them.
-        flips: whether to go beyond the base run; without, only what one run shows can be judged.
-    """
-
-    ruleset: Ruleset = field(default_factory=rules.load)
-    env: Mapping[str, str] = field(default_factory=dict)
-    sandbox: Sandbox = "auto"
-    strict: bool = False
-    fail_on_incomplete: bool = False
-    timeout: float | None = None
-    memory_bytes: int = LIMITS.memory_bytes
-    seed: int = 0
-    tokens: int = 2049
-    checks: tuple[str, ...] | None = None
-    ranks: int = 1
-    flips: bool = True
-
-    @property
-    def limits(self) -> Limits:
-        """Limits of one run."""
-        return dataclasses.replace(
-            LIMITS, wall_seconds=self.timeout or LIMITS.wall_seconds, memory_bytes=self.memory_bytes
-        )
 
 
 @dataclass(frozen=True)
@@ -86,49 +36,6 @@ class Audited:
 
     record: Record
     explanations: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A script that is read and made small, before anything of it is run.
-
-    Attributes:
-        script: what was opened.
-        case: what stands beside it; None for a bare file.
-        settings: submitted ones, or those asked for.
-        small: what of them was made small.
-        runner: plays it.
-    """
-
-    script: Script
-    case: Case | None
-    settings: Settings
-    small: Tiny
-    runner: Runner
-
-
-def prepare(path: Path, options: ScriptOptions, logs: Path, progress: Progress) -> Prepared:
-    """Read the script at `path` and make it small; what its runs will print goes into `logs`.
-
-    Raises:
-        UsageError: there is no script, or an override names a setting that it does not read.
-    """
-    script = open_script(path)
-    case = claimed.case_of(script, options.ruleset)
-    claim = claimed.find(case)
-    settings = read_settings(script, options.env, claim)
-    small = tiny(settings, script)
-    runner = Runner(
-        _playable(script, small),
-        streams.make(small.vocab_size, options.tokens, seed=options.seed),
-        options.limits,
-        options.sandbox,
-        logs,
-        options.ranks,
-        claimed=frozenset() if options.env else claim.labels,
-        note=lambda text: progress.note(text),
-    )
-    return Prepared(script, case, settings, small, runner)
 
 
 def audit_script(path: Path, options: ScriptOptions, out: Path, progress: Progress) -> Audited:
@@ -163,30 +70,6 @@ def audit_script(path: Path, options: ScriptOptions, out: Path, progress: Progre
     formats.save(record, out)
     progress.done(record.verdict.value)
     return Audited(record, tuple(line for item in findings for line in explain(item, sources)))
-
-
-def data_sha256(made: Streams) -> str:
-    """What names the text of a run in its record: sha256 over the validation stream and its flip."""
-    return hashlib.sha256(made.validation.tobytes() + made.flipped.tobytes()).hexdigest()
-
-
-def sources_of(script: Script) -> dict[str, str]:
-    """Text of the entry as it ran, and of the other Python files, by base name."""
-    found = {Path(name).name: script.text(name) for name in script.side if name.endswith(".py")}
-    return {**found, Path(script.entry).name: script.source}
-
-
-def _playable(script: Script, small: Tiny) -> Playable:
-    return Playable(
-        entry=script.entry,
-        source=script.source,
-        folder=script.kept(),
-        side=script.side,
-        env=small.env,
-        stages=small.stages or ({},),
-        argv=small.argv,
-        paths={name: role for name, (role, _) in small.paths.items()},
-    )
 
 
 def _record(

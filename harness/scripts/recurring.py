@@ -16,14 +16,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from harness.referee.null import CERTAIN
-from harness.scripts import streams as data
-from harness.scripts import trace
 from harness.scripts.checks import substitution
 from harness.scripts.checks.evidence import Recurring, ScriptEvidence, Substituted, counterpart
-from harness.scripts.passes import Pass
-from harness.scripts.running import Playable, Played
-from harness.scripts.streams import Streams
-from harness.scripts.trace import ScriptTrace
+from harness.scripts.play import streams as data
+from harness.scripts.play.running import Playable, Played
+from harness.scripts.play.streams import Streams
+from harness.scripts.trace import reading
+from harness.scripts.trace.passes import Pass
+from harness.scripts.trace.reading import ScriptTrace
 
 #: Words of scripts that count tokens. A hashed bigram embedding, which most scripts have, is learned and no count.
 _COUNTS = re.compile(
@@ -60,7 +60,7 @@ def gather(
     """The runs; None where the script took another path on recurring text, so that positions could not be told.
 
     Args:
-        play: `gathering.Runner.play`.
+        play: `play.running.Runner.play`.
         evidence: with the base run.
         base: the base run as it was played, whose positions the others get.
         streams: its data.
@@ -70,7 +70,7 @@ def gather(
     tokens = len(streams.validation)
     text, _ = data.repeated(streams, seed)
     first = play("recurring", data.with_validation(streams, text), replay=base.locations, draw=True)
-    read = trace.read(first.observed, tokens)
+    read = reading.read(first.observed, tokens)
     scored = _pass(evidence.base, read)
     if scored is None:
         return None
@@ -88,7 +88,7 @@ def gather(
         dealt, made = chosen[index], text.copy()
         made[dealt.places] = dealt.tokens
         played = play(f"substituted-{index}", data.with_validation(streams, made), replay=base.locations)
-        other = _pass(evidence.base, trace.read(played.observed, tokens))
+        other = _pass(evidence.base, reading.read(played.observed, tokens))
         return None if other is None else dataclasses.replace(dealt, scored=other), played.seconds
 
     with ThreadPoolExecutor(2) as pool:

@@ -20,16 +20,17 @@ from harness.papers.replaying import replay_papers
 from harness.progress import Progress
 from harness.record import ALLOWED, Finding, Record, Witness
 from harness.referee.comparator import ROUNDING
-from harness.scripts import judging, recurring, trace
-from harness.scripts import streams as data
-from harness.scripts.auditing import Prepared, ScriptOptions, data_sha256, prepare, sources_of
-from harness.scripts.checks.evidence import RECURS, Flip, ScriptEvidence
-from harness.scripts.explaining import with_quotes
-from harness.scripts.gathering import SLOW, Gathered, Runner, fork_event, gather
-from harness.scripts.running import ForkPoint, Played, same_variant, set_variant
-from harness.scripts.streams import null as draw
-from harness.scripts.truths import drawn_null, true_bytes
-from harness.scripts.variants import SAME, Variant
+from harness.scripts import recurring
+from harness.scripts.checks import judging
+from harness.scripts.checks.evidence import RECURS, SAME, Flip, ScriptEvidence, Variant
+from harness.scripts.checks.explaining import with_quotes
+from harness.scripts.collect import Gathered, Prepared, ScriptOptions, drawn_null, gather, prepare, sources_of
+from harness.scripts.flips import SLOW, fork_event
+from harness.scripts.play import streams as data
+from harness.scripts.play.running import ForkPoint, Played, Runner, same_variant, set_variant
+from harness.scripts.play.streams import data_sha256, true_bytes
+from harness.scripts.play.streams import null as draw
+from harness.scripts.trace import reading as trace
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from harness.audit.replays import REGISTRY, Again, Door, outcome, table, unchang
 from harness.errors import UsageError
 from harness.record import Finding, Record, Status, Witness
 from harness.referee.source import Probe
+from harness.scripts.checks.evidence import Kind as FlipKind
 from harness.scripts.replaying import _MORE
-from harness.scripts.variants import Kind as FlipKind
 from tests.report import records
 
 ROOT = Path(__file__).resolve().parents[2]

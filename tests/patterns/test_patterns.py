@@ -17,7 +17,9 @@ import harness
 from harness.batch import repository
 from harness.files import MOST_BYTES, MOST_FILE_BYTES
 from harness.papers import data_split, reading
-from harness.scripts import dumps, lines, opening, tied
+from harness.scripts import opening, scale
+from harness.scripts.settings import dumps
+from harness.scripts.trace import lines
 from tests.patterns.hostile import WAYS, grows
 
 HOUSE = Path(harness.__file__).parent
@@ -28,8 +30,8 @@ PUT_TOGETHER = {
     "gate/conform.py": 1,  # from gate.schema.json, our own
     "papers/claims.py": 1,
     "papers/metadata.py": 1,
-    "scripts/lines.py": 1,
-    "scripts/tied.py": 1,
+    "scripts/scale.py": 1,
+    "scripts/trace/lines.py": 1,
 }
 
 
@@ -125,7 +127,7 @@ def test_long_hostile_lines_are_read_to_their_end() -> None:
     assert lines.read("val_loss" + " " * 200_000 + "x", 0) is None and lines.tidy("x" * 200_000) == "x" * 200_000
     assert not data_split._renamed("ln " * 100_000 + "fineweb_val_ " * 10_000)
     assert repository.parse("a@" * 100_000) is None
-    assert tied.shortest("".join(f"batch{n} = 1\n" for n in range(20_000)), 1000, 64) == 64
+    assert scale._shortest("".join(f"batch{n} = 1\n" for n in range(20_000)), 1000, 64) == 64
 
 
 def test_what_they_read_is_the_same_as_before() -> None:

@@ -9,7 +9,8 @@ from unittest import mock
 from harness.progress import Progress
 from harness.record import Record
 from harness.scripts import replaying
-from harness.scripts.auditing import Audited, ScriptOptions, audit_script
+from harness.scripts.auditing import Audited, audit_script
+from harness.scripts.collect import ScriptOptions
 
 SCRIPT = Path(__file__).parent / "scripts" / "base.py"
 

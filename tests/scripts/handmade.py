@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.scripts.observed import Observed
-from harness.scripts.trace import ScriptTrace, read
+from harness.scripts.trace.observed import Observed
+from harness.scripts.trace.reading import ScriptTrace, read
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.scripts.running import Playable
+from harness.scripts.play.running import Playable
 
 #: A whole script: loader, model, training by the clock, two scoring passes, a report. `LEAKY` lets the second pass look
 #: ahead.

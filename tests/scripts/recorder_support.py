@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from harness.scripts.inside.locate import Location
 from harness.scripts.inside.recorder import Recorder, Tokens
-from harness.scripts.observed import Observed
+from harness.scripts.trace.observed import Observed
 
 V = 512
 N = 161  # tokens of the stream: 160 targets

@@ -12,7 +12,7 @@ from harness import rules
 from harness.errors import UsageError
 from harness.progress import Progress
 from harness.record import Record, Status
-from harness.scripts.auditing import ScriptOptions
+from harness.scripts.collect import ScriptOptions
 from harness.scripts.replaying import replay_script
 from tests.scripts.audits import SCRIPT, audit, replayed, write_script
 from tests.support import finding

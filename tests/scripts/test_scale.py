@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.scripts.opening import open_script
-from harness.scripts.scale import Tiny, tiny
-from harness.scripts.scaling import TOKENS, _stride
-from harness.scripts.settings import read_settings
+from harness.scripts.scale import TOKENS, Tiny, _stride, tiny
+from harness.scripts.settings.submitted import read_settings
 
 
 def scaled(path: Path, defaults: dict[str, object], *, extra: str = "", **overrides: str) -> Tiny:

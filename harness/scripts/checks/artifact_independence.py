@@ -14,12 +14,12 @@ from harness.record import Finding, Status, Value
 from harness.scripts.checks import causality, followed
 from harness.scripts.checks.comparing import Comparison, compare
 from harness.scripts.checks.evidence import Flip, ScriptEvidence, counterpart, found, texts
-from harness.scripts.trace import Ledger
+from harness.scripts.trace.reading import Ledger
 
 CHECK = "artifact-independence"
 WARM_UP = "warm-up"
 
-_NOT_COVERED = [
+NOT_COVERED = [
     "validation text in files that the submission brings along",
     "choices that the author made by looking at validation losses",
 ]
@@ -54,7 +54,7 @@ def check(evidence: ScriptEvidence) -> Finding:
         )
         return found(
             evidence, CHECK, status, headline, metrics=metrics, witness=witness, power=power,
-            not_covered=_NOT_COVERED,
+            not_covered=NOT_COVERED,
         )  # fmt: skip
     if beyond:
         headline = (
@@ -63,7 +63,7 @@ def check(evidence: ScriptEvidence) -> Finding:
         )
         return found(
             evidence, CHECK, Status.INCONCLUSIVE, headline, metrics=metrics, power=power,
-            not_covered=[*_NOT_COVERED, "whether this is calibration, a first pass, or something precomputed"],
+            not_covered=[*NOT_COVERED, "whether this is calibration, a first pass, or something precomputed"],
         )  # fmt: skip
     if not usable:
         status = Status.INCONCLUSIVE if trained else Status.NOT_RUN
@@ -98,7 +98,7 @@ def check(evidence: ScriptEvidence) -> Finding:
             if trained
             else ""
         )
-    return found(evidence, CHECK, status, headline, metrics=metrics, power=power, not_covered=_NOT_COVERED)
+    return found(evidence, CHECK, status, headline, metrics=metrics, power=power, not_covered=NOT_COVERED)
 
 
 def check_warm_up(evidence: ScriptEvidence) -> Finding | None:

@@ -1,4 +1,4 @@
-"""causality: replace tokens under the running script, and see whether anything moves that was scored before.
+"""causality: replace tokens under the running script; predictions that were made before must not change.
 
 Forked flips replace tokens at the start of the headline pass, flips of whole runs on disk. Rows are compared in the
 script's own order of processing; where that is not the stream's order, single-pass says so.
@@ -17,7 +17,7 @@ CHECK = "causality"
 _AFFECTED = 20
 _TOO_NOISY = 1e-2
 
-_NOT_COVERED = [
+NOT_COVERED = [
     "leaks that act only at positions where no token was replaced, or only at full size",
     "rows that are causal but not a distribution (normalization)",
     "text that the artifact brings along (its training data were the harness's own)",
@@ -74,7 +74,7 @@ def check(evidence: ScriptEvidence) -> Finding:
         return _leak(evidence, leaking, len(made) + len(counted), bool(forked), metrics, power, figures)
     metrics["rows_moved_before"] = 0
     strayed = sum(not item[1].aligned for item in made)
-    not_covered = [*_NOT_COVERED, *([] if counted else [_COUNTS])]
+    not_covered = [*NOT_COVERED, *([] if counted else [_COUNTS])]
     if evidence.recurring is not None and (crossed := evidence.recurring.crossed(evidence.tolerance)):
         metrics["rows_crossed"] = crossed
         not_covered.append("whether counts in stream order go with adaptation in another order: no rule says")

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.scripts.observed import Floats, Ints
-from harness.scripts.passes import MIXED, Pass
+from harness.scripts.trace.observed import Floats, Ints
+from harness.scripts.trace.passes import MIXED, Pass
 
 
 @dataclass(frozen=True)

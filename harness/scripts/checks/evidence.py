@@ -14,9 +14,8 @@ from harness.record import Finding, Scalar, Status, Value, Witness
 from harness.referee.comparator import ROUNDING
 from harness.rules import Ruleset
 from harness.scripts.checks.comparing import Comparison, compare
-from harness.scripts.observed import Floats, Ints
-from harness.scripts.trace import Pass, ScriptTrace
-from harness.scripts.variants import Variant
+from harness.scripts.trace.observed import Floats, Ints
+from harness.scripts.trace.reading import Pass, ScriptTrace
 
 #: Nats by which a row may differ when it is computed by another operation: the alternative token's NLL is read from
 #: the row itself, the flipped run's from the loss that the script calls.
@@ -24,6 +23,35 @@ COUNTERFACTUAL = 1e-3
 
 #: What is special about a flip on recurring text.
 RECURS = "on text in which phrases recur"
+
+
+Kind = Literal["same", "suffix", "swap"]
+
+
+@dataclass(frozen=True, eq=False)
+class Variant:
+    """Tokens to replace by those of the other permutation.
+
+    Attributes:
+        kind: "same" for none, "suffix" for a position and all that is processed later, "swap" for it alone.
+        position: the first of them in order of processing; -1 for none.
+        replaced: int64, all of them, sorted.
+        why: what is special about the place.
+    """
+
+    kind: Kind
+    position: int
+    replaced: Ints
+    why: str = ""
+
+    def mask(self, tokens: int) -> NDArray[np.bool_]:
+        """Boolean [tokens], True where a token is replaced."""
+        made = np.zeros(tokens, bool)
+        made[self.replaced] = True
+        return made
+
+
+SAME = Variant("same", -1, np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True)

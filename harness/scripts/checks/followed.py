@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 
 from harness.record import Finding, Status, Value
-from harness.scripts import lines
 from harness.scripts.checks.evidence import ScriptEvidence, found, lost
 from harness.scripts.checks.implied import implied
-from harness.scripts.lines import Printed
+from harness.scripts.trace import lines
+from harness.scripts.trace.lines import Printed
 
 #: Relative difference up to which the atoms' sum is the script's own loss (float32 sums differ in the last digits).
 MATCH = 1e-5

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.scripts.checks.evidence import ScriptEvidence
-from harness.scripts.lines import Printed
-from harness.scripts.observed import Ints
+from harness.scripts.trace.lines import Printed
+from harness.scripts.trace.observed import Ints
 
 #: Relative difference up to which two counts of bytes are the same; a printed BPB has 4 to 8 digits.
 MATCH = 2e-3

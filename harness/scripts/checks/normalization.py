@@ -16,7 +16,7 @@ from harness.referee.null import CERTAIN
 from harness.scripts.checks import followed, substitution
 from harness.scripts.checks.evidence import RECURS, ScriptEvidence, found
 from harness.scripts.checks.substitution import Sum
-from harness.scripts.passes import MIXED, Pass
+from harness.scripts.trace.passes import MIXED, Pass
 
 CHECK = "normalization"
 

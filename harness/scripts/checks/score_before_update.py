@@ -16,7 +16,7 @@ from harness.scripts.checks.evidence import ScriptEvidence, found, texts
 
 CHECK = "score-before-update"
 
-_NOT_COVERED = [
+NOT_COVERED = [
     "state that is changed without autograd, such as counts in a cache (tests with other text see its effect)",
     "what was trained before the headline pass began (artifact-independence)",
 ]
@@ -59,7 +59,7 @@ def check(evidence: ScriptEvidence) -> Finding:
             headline,
             metrics=metrics,
             power=power,
-            not_covered=_NOT_COVERED,
+            not_covered=NOT_COVERED,
             witness=witness,
         )
 

@@ -11,10 +11,10 @@ import numpy as np
 from harness.audit.orders import Scoring
 from harness.audit.single_pass import judge, metrics
 from harness.record import Finding, Status, Value
-from harness.scripts import stamps
 from harness.scripts.checks import followed
 from harness.scripts.checks.evidence import ScriptEvidence, found, texts
-from harness.scripts.trace import Pass
+from harness.scripts.trace import observed
+from harness.scripts.trace.reading import Pass
 
 CHECK = "single-pass"
 
@@ -59,7 +59,7 @@ def scoring_of(evidence: ScriptEvidence, main: Pass) -> tuple[Scoring, int]:
     times = np.bincount(position[(position > 0) & (position < tokens)], minlength=tokens)
     copies = evidence.ranks if set(np.unique(times[1:])) <= {0, evidence.ranks} and _by_all(main) else 1
     if copies > 1:
-        who = stamps.rank_of(main.event_seq)
+        who = observed.rank_of(main.event_seq)
         position = position[who == who.min()]
     return Scoring.of_sequence(position, tokens, evidence.documents, toy=True), copies
 
@@ -72,5 +72,5 @@ def _worth(main: Pass) -> float:
 
 def _by_all(main: Pass) -> bool:
     """Whether no rank scored a position twice: scorings of one position are then those of different ranks."""
-    who = np.stack([stamps.rank_of(main.event_seq), main.position])
+    who = np.stack([observed.rank_of(main.event_seq), main.position])
     return bool(np.unique(who, axis=1).shape[1] == who.shape[1])

@@ -24,9 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.scripts.checks.evidence import Recurring
-from harness.scripts.observed import Floats, Ints
-from harness.scripts.passes import Pass
-from harness.scripts.vocabulary import BOS
+from harness.scripts.play.vocabulary import BOS
+from harness.scripts.trace.observed import Floats, Ints
+from harness.scripts.trace.passes import Pass
 
 #: Tokens between two places: the context of one ends before the next, at the orders that scripts use. That keeps the
 #: power; the level does not depend on it.

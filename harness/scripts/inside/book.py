@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from harness.scripts import stamps
 from harness.scripts.inside.atoms import Atoms, Column, Floats, Ints
 from harness.scripts.inside.locate import Locator
 from harness.scripts.inside.places import Places
 from harness.scripts.inside.shadows import Shadows
-from harness.scripts.observed import Observed
+from harness.scripts.trace import observed
+from harness.scripts.trace.observed import Observed
 
 #: Entries that all reports together may have; beyond it, a report that a later one contains is left out.
 REPORT_ENTRIES = 20_000_000
@@ -45,7 +45,7 @@ class Book:
         self.shadows = Shadows()
         self.active = False  # False: outside the script, or inside the recorder
         self.in_backward = 0
-        self.seq = stamps.floor(0, rank)
+        self.seq = observed.floor(0, rank)
         self.pending: set[int] = set()  # events that read logits, whose normaliser is not known yet
         self.hooks: dict[int, Callable[[], None]] = {}
         self.unknown: Counter[tuple[str, int]] = Counter()
@@ -66,7 +66,7 @@ class Book:
 
     def next_epoch(self, epoch: int) -> None:
         """Ranks have exchanged something: what comes is later than all that any of them did."""
-        self.seq = stamps.floor(epoch, self.rank)
+        self.seq = observed.floor(epoch, self.rank)
 
     def kind(self, name: str) -> int:
         """Index of a name in `kinds`."""

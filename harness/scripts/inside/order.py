@@ -15,7 +15,7 @@ Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 @dataclass
 class Order:
-    """What is to be run; see `harness.scripts.running`, which writes it.
+    """What is to be run; see `harness.scripts.play.running`, which writes it.
 
     Attributes:
         facts: the JSON part: entry, argv, env, stages, vocab_size, bos, record, draw, ranks, forks.

@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.sandbox.protocol import Kind
 from harness.sandbox.wire import Wire
-from harness.scripts.observed import Observed
+from harness.scripts.trace.observed import Observed
 
 
 class Stopped(BaseException):

@@ -23,7 +23,7 @@ from harness.scripts.inside.locate import Location, Locator, Tokens
 from harness.scripts.inside.places import Places
 from harness.scripts.inside.seeds import Seeds
 from harness.scripts.inside.shadows import address
-from harness.scripts.observed import Observed
+from harness.scripts.trace.observed import Observed
 
 __all__ = ["Recorder", "Tokens"]
 

@@ -20,7 +20,7 @@ from harness.sandbox.wire import Wire
 from harness.scripts.inside import clock
 from harness.scripts.inside.order import Order
 from harness.scripts.inside.outlet import Outlet, Stopped, packed, unpacked
-from harness.scripts.observed import Observed
+from harness.scripts.trace.observed import Observed
 
 _ERROR_LINES = 12
 _ERROR_CHARS = 4000

@@ -1,0 +1,250 @@
+"""From an unmodified train_gpt.py to evidence: opened, its settings read, made small, and run as often as needed.
+
+The base run comes first, because it says where flips are worth making. The forked run and the run on changed text then
+go side by side, one core each.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from harness import rules
+from harness.papers.collect import Case
+from harness.progress import Progress
+from harness.rules import Ruleset
+from harness.sandbox.box import Level, Limits, Sandbox
+from harness.scripts import flips as flipping
+from harness.scripts import recurring
+from harness.scripts.checks.evidence import ScriptEvidence, ScriptNull
+from harness.scripts.checks.followed import why_not
+from harness.scripts.opening import Script, open_script
+from harness.scripts.play import streams as data
+from harness.scripts.play.running import LIMITS, Playable, Runner
+from harness.scripts.play.streams import Streams, miscounts, sidecar_bytes, true_bytes
+from harness.scripts.scale import Tiny, tiny
+from harness.scripts.settings import claimed
+from harness.scripts.settings.submitted import Settings, read_settings
+from harness.scripts.trace import reading
+from harness.scripts.trace.observed import Ints, Observed
+from harness.scripts.trace.reading import ScriptTrace
+
+
+@dataclass(frozen=True)
+class ScriptOptions:
+    """How a script is to be audited.
+
+    Attributes:
+        ruleset: the rules to judge by.
+        env: settings to audit instead of the submitted ones.
+        sandbox: level of the box.
+        strict: UNRULED counts as a violation in the exit code.
+        fail_on_incomplete: papers that say too little are exit code 3.
+        timeout: seconds that one run may take.
+        memory_bytes: that one run may take.
+        seed: of the streams and of the choice of flips.
+        tokens: length of the validation stream, where the vocabulary has room for it.
+        checks: ids of checks; None for all.
+        ranks: processes that play the script together, as torchrun would start them.
+        flips: whether to go beyond the base run; without, only what one run shows can be judged.
+    """
+
+    ruleset: Ruleset = field(default_factory=rules.load)
+    env: Mapping[str, str] = field(default_factory=dict)
+    sandbox: Sandbox = "auto"
+    strict: bool = False
+    fail_on_incomplete: bool = False
+    timeout: float | None = None
+    memory_bytes: int = LIMITS.memory_bytes
+    seed: int = 0
+    tokens: int = 2049
+    checks: tuple[str, ...] | None = None
+    ranks: int = 1
+    flips: bool = True
+
+    @property
+    def limits(self) -> Limits:
+        """Limits of one run."""
+        return dataclasses.replace(
+            LIMITS, wall_seconds=self.timeout or LIMITS.wall_seconds, memory_bytes=self.memory_bytes
+        )
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A script that is read and made small, before anything of it is run.
+
+    Attributes:
+        script: what was opened.
+        case: what stands beside it; None for a bare file.
+        settings: submitted ones, or those asked for.
+        small: what of them was made small.
+        runner: plays it.
+    """
+
+    script: Script
+    case: Case | None
+    settings: Settings
+    small: Tiny
+    runner: Runner
+
+
+def prepare(path: Path, options: ScriptOptions, logs: Path, progress: Progress) -> Prepared:
+    """Read the script at `path` and make it small; what its runs will print goes into `logs`.
+
+    Raises:
+        UsageError: there is no script, or an override names a setting that it does not read.
+    """
+    script = open_script(path)
+    case = claimed.case_of(script, options.ruleset)
+    claim = claimed.find(case)
+    settings = read_settings(script, options.env, claim)
+    small = tiny(settings, script)
+    runner = Runner(
+        _playable(script, small),
+        data.make(small.vocab_size, options.tokens, seed=options.seed),
+        options.limits,
+        options.sandbox,
+        logs,
+        options.ranks,
+        claimed=frozenset() if options.env else claim.labels,
+        note=lambda text: progress.note(text),
+    )
+    return Prepared(script, case, settings, small, runner)
+
+
+def sources_of(script: Script) -> dict[str, str]:
+    """Text of the entry as it ran, and of the other Python files, by base name."""
+    found = {Path(name).name: script.text(name) for name in script.side if name.endswith(".py")}
+    return {**found, Path(script.entry).name: script.source}
+
+
+def _playable(script: Script, small: Tiny) -> Playable:
+    return Playable(
+        entry=script.entry,
+        source=script.source,
+        folder=script.kept(),
+        side=script.side,
+        env=small.env,
+        stages=small.stages or ({},),
+        argv=small.argv,
+        paths={name: role for name, (role, _) in small.paths.items()},
+    )
+
+
+@dataclass
+class Gathered:
+    """The evidence, the base run's raw arrays, and the box that was in force."""
+
+    evidence: ScriptEvidence
+    observed: Observed
+    level: Level
+
+
+def gather(runner: Runner, ruleset: Ruleset, *, seed: int = 0, flips: bool = True, adapted: int = 0) -> Gathered:
+    """Everything dynamic for one script.
+
+    Args:
+        runner: how to run it.
+        ruleset: the rules to judge by.
+        seed: of the choice of flips, and of the streams, which the caller made with it.
+        flips: whether to make flips at all.
+        adapted: how many settings were made smaller.
+
+    Raises:
+        SandboxError: no box can be built here.
+        UsageError: the script's side files cannot be read.
+    """
+    started = time.monotonic()
+    streams = runner.streams
+    tokens = len(streams.validation)
+    runner.note("the base run")
+    base = runner.play("base", streams)
+    read = reading.read(base.observed, tokens, runner.claimed)
+    evidence = ScriptEvidence(
+        ruleset=ruleset,
+        documents=streams.bos_positions,
+        base=read,
+        vocab_size=streams.vocab_size,
+        token_bytes=true_bytes(streams),
+        sidecar_bytes=sidecar_bytes(streams) if "val_bytes" in runner.script.source else None,
+        miscounts=miscounts(streams),
+        sandbox=base.level.name,
+        confined=base.level.filesystem and base.level.network,
+        adapted_sizes=adapted,
+        ranks=runner.ranks,
+        peak_bytes=base.peak_bytes,
+    )
+    seconds = {"base run": base.seconds}
+    evidence.nulls = [made for made in [permutation_null(read, streams, evidence.token_bytes, seed)] if made]
+    runner.note(_said(read))
+    if flips and read.main is not None:
+        again, made, spent = (
+            flipping.forked(runner, read, base, seed)
+            if runner.ranks == 1
+            else flipping.in_whole_runs(runner, read, seed)
+        )
+        evidence.again, evidence.flips = again, made
+        seconds |= spent
+        if read.main.modified or why_not(evidence):
+            runner.note("a run on text drawn from a known source")
+            drawn = data.null(streams, seed)
+            played = runner.play("null", data.with_validation(streams, drawn.tokens))
+            seconds["null run"] = played.seconds
+            text = true_bytes(data.with_validation(streams, drawn.tokens))
+            null = drawn_null(reading.read(played.observed, tokens, runner.claimed), drawn, text, seed)
+            evidence.nulls = [*evidence.nulls, *([null] if null else [])]
+        if runner.ranks == 1 and not evidence.base.claimed and recurring.counts(runner.script):
+            runner.note("runs on text in which phrases recur: the script counts tokens")
+            evidence.recurring = recurring.gather(runner.play, evidence, base, streams, seed)
+            if evidence.recurring is not None:
+                seconds["runs on recurring text"] = evidence.recurring.seconds
+    seconds["all runs"] = time.monotonic() - started
+    evidence.seconds = {name: round(value, 2) for name, value in seconds.items()}
+    return Gathered(evidence, base.observed, base.level)
+
+
+def _said(read: ScriptTrace) -> str:
+    main = read.main
+    if main is None:
+        return f"no pass was found; the script ended: {read.ended}"
+    names = ", ".join(made.name for made in read.passes)
+    return f"{len(read.passes)} passes ({names}); the one that counts scores {main.unique():,} positions"
+
+
+def permutation_null(read: ScriptTrace, streams: Streams, token_bytes: Ints | None, seed: int) -> ScriptNull | None:
+    """The base run as a draw: ids without replacement, uniformly, from those that are not of the training range.
+
+    The reported loss is an average over all targets; document starts and the end, which were not drawn, are charged
+    with the rest, which only weakens the test.
+    """
+    drawn = len(streams.validation) - len(streams.bos_positions) - 1
+    ids = streams.vocab_size - 1 - streams.train_ids[1]
+    source = float(np.sum(np.log(ids - np.arange(drawn))))
+    return _null(read, "a permutation of token ids", drawn, source, token_bytes, seed)
+
+
+def drawn_null(read: ScriptTrace, drawn: data.Null, token_bytes: Ints | None, seed: int) -> ScriptNull | None:
+    """A run on independent tokens."""
+    count = int((drawn.nll > 0).sum())
+    return _null(read, "independent uniform tokens", count, float(drawn.nll.sum()), token_bytes, seed)
+
+
+def _null(
+    read: ScriptTrace, source: str, drawn: int, source_nll: float, token_bytes: Ints | None, seed: int
+) -> ScriptNull | None:
+    line = read.last
+    targets = read.tokens - 1
+    if line is not None and line.loss is None and line.bpb is not None and token_bytes is not None:
+        bits = line.bpb * float(token_bytes.sum())
+        return ScriptNull(source, drawn, source_nll, bits * float(np.log(2)), f"printed: {line.text[:120]}", seed)
+    if line is not None and line.loss is not None:
+        return ScriptNull(source, drawn, source_nll, line.loss * targets, f"printed: {line.text[:120]}", seed)
+    if read.main is not None and np.isfinite(read.main.mean):
+        return ScriptNull(source, drawn, source_nll, read.main.mean * targets, "the numbers that left torch", seed)
+    return None

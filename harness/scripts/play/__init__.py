@@ -1,0 +1,1 @@
+"""A run of a script in a box, on data that the harness made."""

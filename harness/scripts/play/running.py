@@ -1,0 +1,456 @@
+"""Run a script in a box, on data of ours, and forks of it; hand back what was seen. Nothing of it is believed.
+
+The folder that it runs in holds its files, our data, and nothing of this machine. Every path is relative to the folder,
+because loaders seed themselves from paths and two runs must see the same ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import select
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import UsageError
+from harness.sandbox.box import Box, Exit, Level, Limits, Sandbox
+from harness.sandbox.protocol import Kind
+from harness.sandbox.wire import MAX_FDS, Wire, WireClosed, WireError, WireTimeout, pair
+from harness.scripts.play.streams import Layout, Streams, write
+from harness.scripts.play.vocabulary import BOS
+from harness.scripts.trace.observed import Observed, tidy
+
+Ints = NDArray[np.int64]
+Tokens = NDArray[np.uint16]
+
+MODULE = "harness.scripts.inside.worker"
+#: What a run may use unless the caller says otherwise: tiny models, but 50,000 tensors of bookkeeping.
+LIMITS = Limits(memory_bytes=3 << 30, processes=16, wall_seconds=300.0, output_bytes=4 << 20, file_bytes=512 << 20)
+_MOST_BYTES = 1 << 28  # of one answer
+#: Large tensors go back to the system when they are freed: text that grows token by token, as scripts generate it,
+#: would leave holes of gigabytes behind.
+_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(8 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
+#: Memory of a run with two forks in it, in units of a plain run's peak.
+_FORKED = 2.6
+#: Names that every run sets or takes away, whatever was submitted.
+_FIXED = {"RUN_ID": "run", "TOKENIZERS_PARALLELISM": "false", "WANDB_MODE": "disabled", "TRITON_INTERPRET": "1"}
+#: A script that compiles C at run time gets to see the machine's compiler, read-only.
+_COMPILES = re.compile(r"""["'](?:g\+\+|gcc|cc|c\+\+|clang)["']|cpp_extension|load_inline""")
+_TOOLS = ("/bin", "/usr/bin", "/usr/include", "/usr/libexec", "/usr/local/bin")
+_RANKS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "LOCAL_WORLD_SIZE")
+
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Playable:
+    """A script and how to run it.
+
+    Attributes:
+        entry: file name under which the script runs, "train_gpt.py".
+        source: its plain text.
+        folder: where its side files are; None for a script that has none.
+        side: names of the side files, relative to `folder`.
+        env: environment variables, without those of data paths and ranks.
+        stages: further variables for each process of the submitted run; most have one, without any.
+        argv: arguments after the script's name.
+        paths: environment variables that name data -> "dataset", "data_root", "tokenizer", "val_glob",
+            "train_glob", alone or with the script's default; the usual names are set in any case.
+        sidecar: whether byte counts lie beside the validation tokens; None looks at text and environment.
+    """
+
+    entry: str
+    source: str
+    folder: Path | None = None
+    side: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    stages: tuple[Mapping[str, str], ...] = ({},)
+    argv: tuple[str, ...] = ()
+    paths: Mapping[str, str | tuple[str, str | None]] = field(default_factory=dict)
+    sidecar: bool | None = None
+
+
+def tools(script: Playable) -> list[Path]:
+    """What of this machine a box must show for the script to compile C; nothing for most."""
+    texts = [script.source]
+    for name in script.side:
+        if name.endswith(".py") and script.folder is not None and (script.folder / name).is_file():
+            texts.append((script.folder / name).read_text(errors="replace"))
+    if not any(_COMPILES.search(text) for text in texts):
+        return []
+    return [Path(place) for place in _TOOLS if Path(place).is_dir()]
+
+
+def furnish(folder: Path, script: Playable, streams: Streams) -> Layout:
+    """Make the folder that the script runs in.
+
+    Raises:
+        UsageError: a side file is missing, or would lie outside.
+    """
+    folder.mkdir()
+    for name in script.side:
+        assert script.folder is not None
+        source, target = script.folder / name, folder / name
+        if not target.resolve().is_relative_to(folder.resolve()):
+            raise UsageError(f"{name}: a side file must lie inside the script's folder")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            shutil.copyfile(source, target)
+        except OSError as error:
+            raise UsageError(f"cannot read the side file {source}: {error.strerror}") from None
+    (folder / script.entry).parent.mkdir(parents=True, exist_ok=True)
+    (folder / script.entry).write_text(script.source)
+    sidecar = _sidecar(script) if script.sidecar is None else script.sidecar
+    defaults = sorted(set(re.findall(r"fineweb10B_\w+", script.source)))[:8]
+    return write(folder / "data", streams, sidecar=sidecar, datasets=tuple(defaults))
+
+
+def _sidecar(script: Playable) -> bool:
+    """Whether the script reads byte counts from beside the tokens."""
+    switch = script.env.get("CASEOPS_ENABLED")
+    if switch is None:
+        default = re.search(r"""["']CASEOPS_ENABLED["']\s*,\s*["']?(\w+)""", script.source)
+        switch = default[1] if default else None
+    if switch is not None:
+        return switch.lower() not in ("0", "false", "")
+    return "val_bytes" in script.source and "fineweb_val_bytes" in script.source
+
+
+def environment(script: Playable, layout: Layout) -> dict[str, str]:
+    """The submitted variables, without ranks; the data's places; what is the same in every run."""
+    roles = {
+        "dataset": layout.dataset,
+        "data_root": layout.data,
+        "tokenizer": layout.tokenizer,
+        "val_glob": f"{layout.dataset}/fineweb_val_[0-9]*.bin",
+        "train_glob": f"{layout.dataset}/fineweb_train_*.bin",
+    }
+    said = {name: (role, None) if isinstance(role, str) else role for name, role in script.paths.items()}
+    named = {name: roles[role] for name, (role, default) in said.items() if role in roles and _ours(role, default)}
+    kept = {name: value for name, value in script.env.items() if name not in _RANKS}
+    return {**kept, **layout.env, **named, **_FIXED}
+
+
+def _ours(role: str, default: str | None) -> bool:
+    """Whether our data fits: an empty default needs nothing, and a tokenizer may be of another kind."""
+    return default is None or (bool(default) and (role != "tokenizer" or default.endswith(".model")))
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What one fork changes: the tokens at `positions` (int64 [k]) become `tokens` (uint16 [k])."""
+
+    name: str
+    positions: Ints
+    tokens: Tokens
+
+
+def same_variant(name: str = "same") -> Variant:
+    """Nothing is changed: what differs all the same is noise."""
+    return Variant(name, np.zeros(0, np.int64), np.zeros(0, np.uint16))
+
+
+def set_variant(streams: Streams, positions: Ints | Sequence[int], name: str = "") -> Variant:
+    """These positions get the flip's tokens; BOS stays."""
+    where = np.unique(np.asarray(positions, np.int64))
+    where = where[streams.validation[where] != streams.flipped[where]]
+    return Variant(name or f"set of {len(where)}", where, streams.flipped[where])
+
+
+def suffix_variant(streams: Streams, start: int) -> Variant:
+    """Everything from `start` on gets the flip's tokens."""
+    return set_variant(streams, np.arange(start, len(streams.validation)), f"suffix {start}")
+
+
+def single_variant(streams: Streams, position: int) -> Variant:
+    """One position gets the flip's token."""
+    return set_variant(streams, [position], f"single {position}")
+
+
+@dataclass(frozen=True)
+class ForkPoint:
+    """Where to fork, and into what.
+
+    Attributes:
+        event: index of the event just before which the run forks. The batch whose rows are in flight then keeps them:
+            choose an event before the pass that is to be tested.
+        variants: one child each.
+        until: children end just before this event; None lets them run to the script's end.
+    """
+
+    event: int
+    variants: Sequence[Variant]
+    until: int | None = None
+
+
+@dataclass(frozen=True)
+class Forked:
+    """A fork's answer.
+
+    Attributes:
+        name: of its variant.
+        event: where it was forked.
+        observed: from the start of the run, the part before the fork included; None where none came.
+        problem: why there is none, or why the fork proves nothing (no token was found to edit); empty if all is well.
+    """
+
+    name: str
+    event: int
+    observed: Observed | None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Played:
+    """A run.
+
+    Attributes:
+        observed: what was seen; empty but for `facts` where the box had to be ended.
+        forked: in the order of the fork points and their variants.
+        level: the sandbox that was in force.
+        exit: how the box ended.
+        seconds: from the start of the box to its end.
+        peak_bytes: of all its processes together.
+        locations: for `play(replay=...)`: where the targets of every loss were found. Opaque, and not to be believed.
+    """
+
+    observed: Observed
+    forked: list[Forked]
+    level: Level
+    exit: Exit
+    seconds: float
+    peak_bytes: int
+    locations: tuple[NDArray[Any], ...] = ()
+
+
+def play(
+    script: Playable,
+    streams: Streams,
+    *,
+    log: Path,
+    forks: Sequence[ForkPoint] = (),
+    stop_after_forks: bool = False,
+    record: bool = True,
+    replay: Sequence[NDArray[Any]] = (),
+    draw: bool = False,
+    ranks: int = 1,
+    limits: Limits = LIMITS,
+    sandbox: Sandbox = "auto",
+    progress: Callable[[str], None] | None = None,
+) -> Played:
+    """Run a script from start to end.
+
+    Args:
+        script: what to run.
+        streams: the data; `streams.validation` may be a flipped stream.
+        log: file for its stdout and stderr.
+        forks: where to fork; at most 64 variants in all.
+        stop_after_forks: end the run itself after the last fork point.
+        record: watch tensor operations; without, only `facts` and the log tell.
+        replay: `locations` of a run on a stream of unique tokens, for one on a stream whose tokens repeat: the script
+            must take the same path, whatever the tokens are.
+        draw: whether to draw a token from each row that is read (`Observed.atom_drawn`).
+        ranks: processes that play the script together, as a launcher would start them; more than one is never forked
+            for flips, and rank 0 answers for all.
+        limits: of the box; forks share them.
+        sandbox: level of the box.
+        progress: called with a line whenever a fork has answered.
+
+    Raises:
+        UsageError: too many variants, variants for several ranks, or a side file is missing.
+        SandboxError: no box can be built here.
+    """
+    variants = [(point, variant) for point in forks for variant in point.variants]
+    if len(variants) > MAX_FDS:
+        raise UsageError(f"{len(variants)} variants; one run forks at most {MAX_FDS} times")
+    if variants and ranks > 1:
+        raise UsageError(f"a run of {ranks} ranks is not forked; change the stream instead")
+    with Box(MODULE, read=tools(script), limits=limits, log=log, env=_MEMORY, sandbox=sandbox) as box:
+        folder = box.scratch / "run"
+        layout = furnish(folder, script, streams)
+        wires = [pair(max_bytes=_MOST_BYTES) for _ in variants]
+        try:
+            order = _order(script, streams, layout, forks, stop_after_forks, record, draw, ranks)
+            box.wire.send(Kind.PLAY, *order, *replay, fds=[theirs.fileno() for _, theirs in wires], timeout=30.0)
+        except WireError:
+            pass  # it ended before it began; the exit says why
+        finally:
+            for _, theirs in wires:
+                theirs.close()
+        answers = _listen(box, [ours for ours, _ in wires], variants, limits.wall_seconds, progress)
+        try:
+            ended = box.wait(10.0)
+        except TimeoutError:
+            ended = box.kill()
+    observed, problem, locations = answers[0]
+    if observed is None:
+        said = ended.message if ended.state != "ok" else problem
+        observed = Observed(facts={"ended": "killed", "error": said})
+    forked = [
+        Forked(variant.name, point.event, seen, _problem(seen, why, point, variant, observed))
+        for (point, variant), (seen, why, _) in zip(variants, answers[1:], strict=True)
+    ]
+    return Played(observed, forked, box.level, ended, ended.wall_seconds, ended.max_rss_bytes, locations)
+
+
+def _problem(seen: Observed | None, why: str, point: ForkPoint, variant: Variant, base: Observed) -> str:
+    """Why there is no answer of a fork, or why the answer proves nothing."""
+    if seen is None and len(base.event_seq) <= point.event:
+        return f"the run ended before event {point.event}; it had {len(base.event_seq)}"
+    if seen is None or not len(variant.positions):
+        return why
+    edited = seen.facts.get("edited")
+    if not isinstance(edited, dict) or not edited.get("tokens"):
+        return "no validation token was found in the running script"
+    return ""
+
+
+def _order(
+    script: Playable,
+    streams: Streams,
+    layout: Layout,
+    forks: Sequence[ForkPoint],
+    stop: bool,
+    record: bool,
+    draw: bool,
+    ranks: int,
+) -> list[NDArray[Any]]:
+    """What `order.Order.of` unpacks."""
+    points = []
+    edits: list[Variant] = []
+    for number, point in enumerate(forks):
+        indices = list(range(len(edits), len(edits) + len(point.variants)))
+        edits += point.variants
+        last = stop and number == len(forks) - 1
+        points.append({"event": point.event, "until": point.until, "variants": indices, "last": last})
+    facts = {
+        "folder": "run",
+        "entry": script.entry,
+        "scripts": [script.entry, *(name for name in script.side if name.endswith(".py"))],
+        "env": environment(script, layout),
+        "stages": [{"env": dict(stage), "argv": list(script.argv)} for stage in script.stages],
+        "vocab_size": streams.vocab_size,
+        "bos": BOS,
+        "record": record,
+        "draw": draw,
+        "ranks": ranks,
+        "forks": points,
+    }
+    start = np.cumsum([0, *(len(variant.positions) for variant in edits)]).astype(np.int64)
+    positions = np.concatenate([np.zeros(0, np.int64), *(variant.positions for variant in edits)])
+    tokens = np.concatenate([np.zeros(0, np.uint16), *(variant.tokens for variant in edits)])
+    header = np.frombuffer(json.dumps(facts).encode(), np.uint8)
+    arrays = (streams.position_of, streams.alternative, streams.bos_positions, streams.validation)
+    return [header, *arrays, start, positions, tokens]
+
+
+def _listen(
+    box: Box,
+    wires: list[Wire],
+    variants: Sequence[tuple[ForkPoint, Variant]],
+    seconds: float,
+    progress: Callable[[str], None] | None,
+) -> list[_Answer]:
+    """One answer of each process: the run's own first, then the forks', whichever comes first.
+
+    A wire that closes without an answer was never used, or its process died.
+    """
+    everyone = [box.wire, *wires]
+    answers: list[_Answer] = [(None, "it did not answer in time", ())] * len(everyone)
+    open_ = dict(enumerate(everyone))
+    deadline = time.monotonic() + seconds + 5.0
+    while open_ and time.monotonic() < deadline:
+        ready, _, _ = select.select(list(open_.values()), [], [], min(1.0, max(0.0, deadline - time.monotonic())))
+        for index in [index for index, wire in open_.items() if wire in ready]:
+            answers[index] = _answer(open_.pop(index), deadline)
+            if index and progress:
+                progress(f"fork {variants[index - 1][1].name} answered")
+        if box.exit is not None and not ready:
+            break
+    for wire in wires:
+        wire.close()
+    return answers
+
+
+#: What was seen or None, why there is none, and the locations behind it.
+_Answer = tuple[Observed | None, str, tuple[NDArray[Any], ...]]
+_FIELDS = len(Observed().to_arrays())
+
+
+def _answer(wire: Wire, deadline: float) -> _Answer:
+    try:
+        frame = wire.recv(timeout=max(0.1, deadline - time.monotonic()))
+    except WireClosed:
+        return None, "its process ended without an answer", ()
+    except WireTimeout:
+        return None, "it did not answer in time", ()
+    except WireError as error:
+        return None, f"it broke the wire's format: {error}", ()
+    if frame.fds:
+        frame.close()
+        return None, "it sent file descriptors", ()
+    if frame.kind != Kind.OBSERVED:
+        return None, f"it answered with a frame of unknown kind {frame.kind}", ()
+    try:
+        observed = Observed.from_arrays(frame.arrays[:_FIELDS])
+        observed.facts = tidy(observed.facts)
+        return observed, "", frame.arrays[_FIELDS:]
+    except ValueError as error:
+        return None, f"its answer cannot be read: {error}", ()
+
+
+@dataclass(frozen=True)
+class Runner:
+    """How the runs of one audit are made.
+
+    Attributes:
+        script: what to play.
+        streams: the data of the base run.
+        limits: of one box.
+        sandbox: level of the box.
+        logs: folder for what the runs print.
+        ranks: processes that play it together.
+        claimed: labels of the printed lines that carry the score, if known.
+        note: told what happens.
+    """
+
+    script: Playable
+    streams: Streams
+    limits: Limits
+    sandbox: Sandbox
+    logs: Path
+    ranks: int = 1
+    claimed: frozenset[str] = frozenset()
+    note: Note = field(default=lambda text: None)
+
+    def play(
+        self,
+        name: str,
+        streams: Streams,
+        forks: list[ForkPoint] | None = None,
+        *,
+        peak_bytes: int = 0,
+        replay: Sequence[NDArray[Any]] = (),
+        draw: bool = False,
+    ) -> Played:
+        """One run; its output goes to NAME.log. A forked one gets room for the copies of one of `peak_bytes`."""
+        room = self.ranks * max(self.limits.memory_bytes, int(_FORKED * peak_bytes))
+        return play(
+            self.script,
+            streams,
+            log=self.logs / f"{name}.log",
+            forks=forks or [],
+            replay=replay,
+            draw=draw,
+            ranks=self.ranks,
+            limits=dataclasses.replace(self.limits, memory_bytes=room),
+            sandbox=self.sandbox,
+        )

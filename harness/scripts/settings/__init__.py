@@ -1,0 +1,1 @@
+"""What a submission runs with: every setting that its source reads, and who says what it was."""
