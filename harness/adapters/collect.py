@@ -97,7 +97,7 @@ def run(
     findings = audit.judge(evidence, options.checks)
     record = record_of(folder, evidence.dataset, sealed, seed, evidence, findings, options, time.monotonic() - started)
     record = record.placed(out / "record.json", folder.path)
-    formats.save(record, out, options.ruleset)
+    formats.save(record, out)
     return record
 
 

@@ -103,7 +103,7 @@ def hunt(
     finding = finding.model_copy(update={"power": [*finding.power, *metrics_of(power(found))]})
     record = record_of(folder, dataset, sealed, seed, evidence, [finding], options, time.monotonic() - started)
     record = record.placed(out / "record.json", folder.path)
-    formats.save(record, out, options.ruleset)
+    formats.save(record, out)
     return Hunted(Status.FAIL, _caught(found), found, record)
 
 

@@ -110,7 +110,8 @@ def papers(path: Path, settings: Settings, out: Path) -> Made:
     """
     record = record_of(lint(path, settings.ruleset), settings.ruleset)
     record = record.placed(out / "record.json", path)
-    _write(record, settings, out)
+    out.mkdir(parents=True, exist_ok=True)
+    formats.save(record, out)
     return Made(record)
 
 
@@ -237,8 +238,3 @@ def _script(path: Path, settings: Settings, out: Path, stage: str, progress: Pro
     if stage == "smoke":
         options = dataclasses.replace(options, checks=SCRIPT_SMOKE, most=frozenset(QUICK))
     return audit_script(path, options, out, progress).record
-
-
-def _write(record: Record, settings: Settings, out: Path) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    formats.save(record, out, settings.ruleset)

@@ -9,12 +9,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import rules
 from harness.errors import HarnessError
 from harness.files import write_atomically
 from harness.record import Record
 from harness.report import badge, html, junit, markdown, sarif
-from harness.rules import Ruleset
 
 
 @dataclass(frozen=True)
@@ -41,18 +39,12 @@ VIEWS: dict[str, View] = {
 }
 
 
-def render(name: str, record: Record, ruleset: Ruleset | None = None) -> str:
-    """A view as text.
-
-    Args:
-        name: of the format, a key of `VIEWS`.
-        record: what it shows.
-        ruleset: that judged; without it, the shipped one of that name and content, where there is one.
-    """
-    return VIEWS[name].render(record, _texts(record, ruleset))
+def render(name: str, record: Record) -> str:
+    """The view that `VIEWS` calls `name`, as text."""
+    return VIEWS[name].render(record, _rules(record))
 
 
-def write(name: str, record: Record, path: Path, ruleset: Ruleset | None = None) -> None:
+def write(name: str, record: Record, path: Path) -> None:
     """A view as a file. An older one is gone first: it is no longer true, whatever comes next.
 
     Raises:
@@ -62,25 +54,22 @@ def write(name: str, record: Record, path: Path, ruleset: Ruleset | None = None)
         path.unlink(missing_ok=True)
     except OSError as error:
         raise HarnessError(f"cannot write {path}: {error.strerror or error}") from None
-    write_atomically(path, render(name, record, ruleset).encode())
+    write_atomically(path, render(name, record).encode())
 
 
-def save(record: Record, folder: Path, ruleset: Ruleset) -> None:
+def save(record: Record, folder: Path) -> None:
     """The record and its report, as every command leaves them in the folder of a run.
 
     Raises:
         HarnessError: a file cannot be written, or no page could show the record.
     """
     write_atomically(folder / "record.json", record.to_json().encode())
-    write("html", record, folder / VIEWS["html"].file, ruleset)
+    write("html", record, folder / VIEWS["html"].file)
 
 
-def _texts(record: Record, ruleset: Ruleset | None) -> dict[str, str]:
-    if ruleset is None:
-        try:
-            ruleset = rules.load(record.ruleset.name)
-        except HarnessError:
-            return {}
-        if ruleset.sha256 != record.ruleset.sha256:
-            return {}
-    return {name: rule.text for name, rule in ruleset.rule.items()}
+def _rules(record: Record) -> dict[str, str]:
+    """Texts of the rules that judged, by their ids; none where they are neither in the record nor at hand."""
+    try:
+        return {name: rule.text for name, rule in record.ruleset.load().rule.items()}
+    except HarnessError:
+        return {}

@@ -65,7 +65,7 @@ def audit_script(path: Path, options: ScriptOptions, out: Path, progress: Progre
     record = record.placed(out / "record.json", script.path)
     arrays = gathered.observed.to_arrays()
     np.savez_compressed(out / "observed.npz", *arrays)
-    formats.save(record, out, options.ruleset)
+    formats.save(record, out)
     progress.done(record.verdict.value)
     return Audited(record, tuple(line for item in findings for line in explain(item, sources)))
 

@@ -7,7 +7,7 @@ from typing import Any
 from unittest import mock
 
 from harness.progress import Progress
-from harness.record import Finding, Record
+from harness.record import Record
 from harness.scripts import replaying
 from harness.scripts.auditing import Audited, audit_script
 from harness.scripts.collect import ScriptOptions
@@ -50,8 +50,3 @@ def replayed(out: Path, path: Path) -> dict[str, list[str]]:
         assert seen.reproduced, (item.id, seen.why)
         played[item.id] = [call.args[1] for call in play.call_args_list]
     return played
-
-
-def finding(record: Record, check: str) -> Finding:
-    """The finding of one check."""
-    return next(item for item in record.findings if item.id == check)

@@ -14,7 +14,8 @@ from harness.progress import Progress
 from harness.record import Record, Status
 from harness.scripts.collect import ScriptOptions
 from harness.scripts.replaying import replay_script
-from tests.scripts.audits import SCRIPT, audit, finding, replayed, write_script
+from tests.scripts.audits import SCRIPT, audit, replayed, write_script
+from tests.support import finding
 
 
 @pytest.fixture(scope="module")

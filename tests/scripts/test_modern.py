@@ -11,7 +11,8 @@ import pytest
 
 from harness.record import Status
 from harness.scripts.auditing import Audited
-from tests.scripts.audits import audit, finding
+from tests.scripts.audits import audit
+from tests.support import finding
 
 SOURCE = (Path(__file__).parent / "scripts" / "modern.py").read_text()
 #: Two chunks of test-time training, and a bit.

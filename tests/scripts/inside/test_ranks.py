@@ -20,8 +20,9 @@ from harness.scripts.inside.places import Places
 from harness.scripts.inside.sharing import Sharing
 from harness.scripts.inside.standins.ranks import Group, Ranks
 from harness.scripts.trace import observed
-from tests.scripts.audits import audit, finding, write_script
+from tests.scripts.audits import audit, write_script
 from tests.scripts.recorder_support import streams
+from tests.support import finding
 
 
 def _apart(program: Callable[[Ranks, Sharing], Any], size: int, answers: Any) -> None:
