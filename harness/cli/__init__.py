@@ -35,7 +35,7 @@ COMMANDS = {
     "gate": "Judge the submissions that a pull request adds or changes, cheapest stage first.",
     "precommit": "Lint the submissions that FILE... belong to; nothing is executed.",
     "attest": "Write an unsigned in-toto Statement over the artifact, record and report in RUN_DIR.",
-    "explain": "Explain checks: the rule, the practices that they may find, and how each is made.",
+    "explain": "Explain checks, and words of the reports.",
     "list": "List the submissions under submissions/, and the checks.",
     "new": "Scaffold a working submission under submissions/NAME.",
     "doctor": "Say what this machine can do: sandbox, GPU, optional packages.",

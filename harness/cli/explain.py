@@ -33,9 +33,10 @@ COLLECTORS: dict[str, Mapping[str, Provider[Any]]] = {
     "--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write one file for each instead."
 )
 def command(names: tuple[str, ...], rules: RulesetOptions, out: Path | None) -> None:
-    """Explain checks (the rule, the practices that they may find, how each is made) and words of the reports.
+    """Explain checks, and words of the reports.
 
-    Without NAME, all checks, and with --out the glossary beside them. docs/checks/ and docs/glossary.md are made by
+    Of a check: its rule, the practices that it may find, the smallest offence that it sees, an example, how it is made,
+    and what it does not cover. Without NAME, all checks, and with --out the glossary beside them. docs/checks/ and docs/glossary.md are made by
     `harness explain --out docs/checks`.
     """
     loaded = rules.load()
