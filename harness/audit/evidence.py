@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from harness.audit.check import REGISTRY
 from harness.audit.measures import metrics_of
+from harness.audit.replays import typed
 from harness.corpus.at_hand import AtHand
 from harness.corpus.dataset import Dataset
 from harness.record import Depth, Finding, SeedScore, Status, Value, Witness
@@ -277,7 +278,7 @@ def finding(
         status=status,
         headline=headline,
         metrics=metrics_of(metrics or {}),
-        witness=witness,
+        witness=typed(witness) if witness else None,
         power=metrics_of(power or {}),
         not_covered=list(not_covered),
         remedy=text.remedy if status in (Status.FAIL, Status.UNRULED, Status.INCONCLUSIVE) else None,

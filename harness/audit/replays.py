@@ -40,12 +40,14 @@ class Kind:
         shows: what it shows, for people.
         again: what a replay plays, by the way in; a way that is not here makes no such witness.
         made_by: ids of the checks that make it.
+        holds: fields of its data that it always has, and their types; a replay and the views read them.
         measured: it holds a measurement that no second run gives to the last digit, so that the same verdict counts.
     """
 
     shows: str
     again: Mapping[Door, Again]
     made_by: tuple[str, ...]
+    holds: Mapping[str, type] = field(default_factory=dict)
     measured: bool = False
 
 
@@ -55,38 +57,128 @@ _RULED: dict[Door, Again] = {"adapter": Again.RULED, "script": Again.RULED}
 _FLIPS = ("causality", "score-before-update", "document-boundary", "artifact-independence")
 
 REGISTRY: dict[str, Kind] = {
-    "suffix": Kind("everything from a position on was replaced, and what must not move moved", _FLIPPED, _FLIPS),
-    "swap": Kind("single tokens were replaced, and what must not move moved", _FLIPPED, _FLIPS),
-    "rerun": Kind("an update, or a change of state, at this point of the evaluation", {"adapter": Again.RUN},
-                  ("score-before-update",)),
-    "positions": Kind("positions that were scored otherwise than once from left to right, or documents in both texts",
-                      _RUN, ("single-pass", "data-split")),
-    "rule": Kind("a practice that the rules forbid; the sentence says what was seen", _RULED,
-                 ("single-pass", "score-before-update", "warm-up", "size-limit", "train-clock", "eval-clock")),
-    "row": Kind("a row whose probabilities sum to more than 1", _RUN, ("normalization",)),
-    "choice": Kind("charges that are the lower of two losses of one token", {"script": Again.RUN}, ("normalization",)),
-    "kraft": Kind("probabilities of several tokens for one position that sum to more than 1",
-                  {"adapter": Again.TOKENS}, ("normalization",)),
-    "draws": Kind("tokens that were drawn and bet on", {"adapter": Again.DRAWN}, ("normalization",)),
-    "whole row": Kind("every probability of one row", {"adapter": Again.DRAWN}, ("normalization",)),
-    "substitution": Kind("tokens that were put by lot into text in which phrases recur",
-                         {"script": Again.RECURRING}, ("normalization",)),
-    "null": Kind("a total below what text from a known source allows", {"adapter": Again.NULL, "script": Again.NULL},
-                 ("null-stream",)),
+    "suffix": Kind(
+        "everything from a position on was replaced, and what must not move moved",
+        _FLIPPED,
+        _FLIPS,
+        holds={"position": int},
+    ),
+    "swap": Kind(
+        "single tokens were replaced, and what must not move moved", _FLIPPED, _FLIPS, holds={"position": int}
+    ),
+    "rerun": Kind(
+        "an update, or a change of state, at this point of the evaluation",
+        {"adapter": Again.RUN},
+        ("score-before-update",),
+    ),
+    "positions": Kind(
+        "positions that were scored otherwise than once from left to right, or documents in both texts",
+        _RUN,
+        ("single-pass", "data-split"),
+    ),
+    "rule": Kind(
+        "a practice that the rules forbid; the sentence says what was seen",
+        _RULED,
+        ("single-pass", "score-before-update", "warm-up", "size-limit", "train-clock", "eval-clock"),
+    ),
+    "row": Kind("a row whose probabilities sum to more than 1", _RUN, ("normalization",), holds={"position": int}),
+    "choice": Kind(
+        "charges that are the lower of two losses of one token",
+        {"script": Again.RUN},
+        ("normalization",),
+        holds={"chosen": list},
+    ),
+    "kraft": Kind(
+        "probabilities of several tokens for one position that sum to more than 1",
+        {"adapter": Again.TOKENS},
+        ("normalization",),
+        holds={"position": int, "tokens": list, "log_probs": list},
+    ),
+    "draws": Kind(
+        "tokens that were drawn and bet on",
+        {"adapter": Again.DRAWN},
+        ("normalization",),
+        holds={"tokens": int, "log_wealth": float},
+    ),
+    "whole row": Kind(
+        "every probability of one row",
+        {"adapter": Again.DRAWN},
+        ("normalization",),
+        holds={"length": int, "position": int},
+    ),
+    "substitution": Kind(
+        "tokens that were put by lot into text in which phrases recur",
+        {"script": Again.RECURRING},
+        ("normalization",),
+        holds={"positions": list, "tokens": list, "replaced": list},
+    ),
+    "null": Kind(
+        "a total below what text from a known source allows",
+        {"adapter": Again.NULL, "script": Again.NULL},
+        ("null-stream",),
+        holds={"source": str, "seed": int, "tokens": int},
+    ),
     "bytes": Kind("bytes counted against bytes on disk or in the text", _RUN, ("byte-accounting", "size-limit")),
-    "claims": Kind("claims that contradict each other or the measurement", {"adapter": Again.RUN}, ("claims",)),
-    "seeds": Kind("scores of seeds against the record to beat", {"adapter": Again.RUN}, ("significance",)),
-    "clock": Kind("seconds over the limit", {"adapter": Again.RUN}, ("train-clock", "eval-clock"), measured=True),
-    "notice": Kind("what the box noticed", {"adapter": Again.NEEDS}, ("isolation",)),
-    "text": Kind("a file within reach that holds validation text", {"adapter": Again.NEEDS},
-                 ("artifact-independence", "isolation")),
-    "artifacts": Kind("artifacts that differ with the validation text", {"adapter": Again.NEEDS},
-                      ("artifact-independence",)),
-    "proof": Kind("a token that does not come back when it is decoded", {"adapter": Again.NEEDS}, ("proof",)),
-    "evidence": Kind("lines of the folder's own files that contradict each other or a rule",
-                     {"script": Again.PAPERS, "evidence": Again.PAPERS},
-                     ("claims", "byte-accounting", "size-limit", "train-clock", "eval-clock", "significance")),
-}  # fmt: skip
+    "claims": Kind(
+        "claims that contradict each other or the measurement",
+        {"adapter": Again.RUN},
+        ("claims",),
+        holds={"contradictions": list},
+    ),
+    "seeds": Kind(
+        "scores of seeds against the record to beat",
+        {"adapter": Again.RUN},
+        ("significance",),
+        holds={"seeds": dict, "previous": dict},
+    ),
+    "clock": Kind(
+        "seconds over the limit",
+        {"adapter": Again.RUN},
+        ("train-clock", "eval-clock"),
+        measured=True,
+        holds={"seconds": float},
+    ),
+    "notice": Kind("what the box noticed", {"adapter": Again.NEEDS}, ("isolation",), holds={"notices": list}),
+    "text": Kind(
+        "a file within reach that holds validation text",
+        {"adapter": Again.NEEDS},
+        ("artifact-independence", "isolation"),
+        holds={"file": str, "passage": str},
+    ),
+    "artifacts": Kind(
+        "artifacts that differ with the validation text",
+        {"adapter": Again.NEEDS},
+        ("artifact-independence",),
+        holds={"artifact_bytes": list},
+    ),
+    "proof": Kind(
+        "a token that does not come back when it is decoded",
+        {"adapter": Again.NEEDS},
+        ("proof",),
+        holds={"tokens": int, "begin": int},
+    ),
+    "evidence": Kind(
+        "lines of the folder's own files that contradict each other or a rule",
+        {"script": Again.PAPERS, "evidence": Again.PAPERS},
+        ("claims", "byte-accounting", "size-limit", "train-clock", "eval-clock", "significance"),
+        holds={"quotes": list},
+    ),
+}
+
+
+def typed(witness: Witness) -> Witness:
+    """The witness, if it is of a known kind and has what that kind always has.
+
+    Raises:
+        ValueError: it is not, or has not. That is a mistake in the check which made it.
+    """
+    kind = REGISTRY.get(witness.kind)
+    if kind is None:
+        raise ValueError(f"a witness of the unknown kind {witness.kind!r}")
+    for name, wanted in kind.holds.items():
+        if not isinstance(witness.data.get(name), wanted):
+            raise ValueError(f"a witness of the kind {witness.kind!r} has no {name} ({wanted.__name__})")
+    return witness
 
 
 @dataclass(frozen=True)
@@ -153,8 +245,12 @@ def outcome(recorded: Finding, now: Finding | None) -> Replay:
 def table() -> str:
     """The registry as a Markdown table."""
     doors: dict[Door, str] = {"adapter": "a submission.py", "script": "a script", "evidence": "papers"}
-    lines = [f"| kind | what it shows | checks | {' | '.join(doors.values())} |", "|---|---|---|---|---|---|"]
+    lines = [
+        f"| kind | what it shows | checks | always holds | {' | '.join(doors.values())} |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for name, kind in REGISTRY.items():
         cells = [kind.again[door].name if door in kind.again else "" for door in doors]
-        lines.append(f"| {name} | {kind.shows} | {', '.join(kind.made_by)} | {' | '.join(cells)} |")
+        holds = ", ".join(kind.holds)
+        lines.append(f"| {name} | {kind.shows} | {', '.join(kind.made_by)} | {holds} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

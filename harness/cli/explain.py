@@ -36,8 +36,8 @@ def command(names: tuple[str, ...], rules: RulesetOptions, out: Path | None) -> 
     """Explain checks, and words of the reports.
 
     Of a check: its rule, the practices that it may find, the smallest offence that it sees, an example, how it is made,
-    and what it does not cover. Without NAME, all checks, and with --out the glossary beside them. docs/checks/ and docs/glossary.md are made by
-    `harness explain --out docs/checks`.
+    and what it does not cover. Without NAME, all checks, and with --out the glossary beside them: docs/checks/ and
+    docs/glossary.md are made by `harness explain --out docs/checks`.
     """
     loaded = rules.load()
     words = {name.lower(): name for name in glossary()}

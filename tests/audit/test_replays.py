@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 
 from harness.audit.check import REGISTRY as CHECKS
-from harness.audit.replays import REGISTRY, Again, Door, outcome, table, unchanged, wanted
+from harness.audit.replays import REGISTRY, Again, Door, outcome, table, typed, unchanged, wanted
 from harness.errors import UsageError
 from harness.record import Finding, Record, Status, Witness
 from harness.referee.source import Probe
@@ -135,3 +135,10 @@ def test_what_cannot_be_replayed_is_refused_in_a_line() -> None:
     with pytest.raises(UsageError, match="x has changed since: sha256 aa in the record, bb now; do this"):
         unchanged("x", "aa", "bb", "do this")
     unchanged("x", "aa", "aa", "do this")
+
+
+def test_a_witness_has_what_its_kind_always_has() -> None:
+    assert typed(Witness(kind="row", summary="s", data={"position": 3})).data["position"] == 3
+    for kind, data in (("row", {}), ("row", {"position": "3"}), ("smell", {"position": 3})):
+        with pytest.raises(ValueError, match="a witness of the"):
+            typed(Witness(kind=kind, summary="s", data=data))
