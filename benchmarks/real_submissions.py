@@ -3,12 +3,14 @@
     git clone https://github.com/openai/parameter-golf contest
     git -C contest fetch origin '+refs/pull/*/head:refs/pull/*/head'
     python benchmarks/real_submissions.py --contest contest --work runs/real [--only merged|prs] [--match TEXT]
+    python benchmarks/real_submissions.py --contest contest --work runs/real --random 60 --seed 1
     python benchmarks/real_submissions.py --work runs/real --table docs/real-submissions.md
 
 The first form exports every record folder with a script (merged: HEAD; unmerged: the pull requests listed in
 benchmarks/real_submissions.json with our labels), audits what has no record yet, each in a process of its own as
-`harness batch` does, and may be stopped and started at will. The second writes the table from the records. Nothing of
-the contest is copied into this project.
+`harness batch` does, and may be stopped and started at will. The second does so with pull requests that are drawn from
+the repository's refs and that nobody labelled: those that add or change a folder with a script, in an order that the
+seed draws. The third writes the table from the records. Nothing of the contest is copied into this project.
 """
 
 from __future__ import annotations
@@ -16,11 +18,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import random
 import statistics
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from harness.batch import repository
@@ -28,7 +31,9 @@ from harness.batch.items import is_submission
 from harness.batch.local import play
 from harness.batch.outcome import settle
 from harness.batch.tasks import Settings, Task, task_of
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
+from harness.gate import changes
+from harness.git import Repository
 from harness.record import Finding, Record, Status
 
 LABELS = Path(__file__).with_suffix(".json")
@@ -70,6 +75,31 @@ class Subject:
     def merged(self) -> bool:
         """In the contest's main branch."""
         return self.family == "merged"
+
+
+def drawn(contest: Path, count: int, seed: int, work: Path) -> list[Subject]:
+    """The first folder with a script of each of `count` pull requests, in an order that the seed draws."""
+    opened = Repository(contest)
+    numbers = sorted(int(ref.split("/")[2]) for ref in opened.refs("refs/pull/*/head"))
+    random.Random(seed).shuffle(numbers)
+    main, found = opened.commit("HEAD"), []
+    for number in numbers:
+        if len(found) == count:
+            break
+        try:
+            head = opened.commit(f"refs/pull/{number}/head")
+            changed = changes.find(opened, opened.merge_base(main, head), head).submissions
+            there = next((c.path for c in changed if _holds(contest, head, c.path, work)), None)
+        except HarnessError as error:
+            print(f"not there pull request {number}: {error}", flush=True)
+            continue
+        if there:
+            found.append(Subject(f"random/{number}-{PurePosixPath(there).name}", head, there, "drawn", ()))
+    return found
+
+
+def _holds(contest: Path, revision: str, path: str, work: Path) -> bool:
+    return is_submission(repository.export(contest, revision, path, work / "sources"))
 
 
 def subjects(contest: Path | None, work: Path) -> list[Subject]:
@@ -117,8 +147,15 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="audits at a time; one keeps two cores busy")
     parser.add_argument("--timeout", type=float, default=300.0, help="seconds for one run of a script")
     parser.add_argument("--table", type=Path, help="write the table from the records that are there, and stop")
+    parser.add_argument("--random", type=int, default=0, help="audit so many pull requests that are drawn, instead")
+    parser.add_argument("--seed", type=int, default=1, help="of the draw")
     args = parser.parse_args()
-    known = subjects(args.contest, args.work)
+    if args.random and args.contest is None:
+        parser.error("--contest is needed to draw pull requests")
+    known = drawn(args.contest, args.random, args.seed, args.work) if args.random else subjects(args.contest, args.work)
+    if not args.random:
+        found = sorted((args.work / "records" / "random").glob("*"))
+        known += [Subject(f"random/{path.name}", "", "", "drawn", ()) for path in found]
     if args.table:
         args.table.write_text("\n".join(table(known, args.work / "records")) + "\n")
         print(args.table)
@@ -126,6 +163,7 @@ def main() -> None:
     if args.contest is None:
         parser.error("--contest is needed to audit; without it, --table writes the page")
     wanted = [s for s in known if args.match in s.name and (not args.only or s.name.startswith(args.only))]
+    wanted = wanted if args.random else [s for s in wanted if s.family != "drawn"]
     missing = list(tasks(_in_turn(wanted, args.each), args.contest, args.work, args.timeout))
     for task, ended in play(missing, jobs=args.jobs):
         outcome = settle(task, ended, args.work.absolute())
@@ -160,9 +198,10 @@ def table(known: list[Subject], records: Path) -> list[str]:
     ]
     lines += [*_summary(there), "", "## Recall and false alarms by family", "", *_families(there, families), ""]
     lines += ["## Every case that came out otherwise than labelled", "", *_wrong(there), ""]
-    for title, chosen in (("Merged records", True), ("Unmerged pull requests", False)):
-        rows = [(subject, record) for subject, record in there if subject.merged == chosen]
-        lines += [f"## {title} ({len(rows)})", "", *_rows(rows), ""]
+    for title, family in (("Merged records", "merged"), ("Unmerged pull requests", ""), ("Drawn at random", "drawn")):
+        rows = [(s, r) for s, r in there if (s.family if s.family in ("merged", "drawn") else "") == family]
+        if rows:
+            lines += [f"## {title} ({len(rows)})", "", *_answered(rows), "", *_rows(rows), ""]
     missing = [subject.name for subject, record in loaded if record is None]
     if missing:
         lines += ["## Not audited yet", "", ", ".join(missing)]
@@ -183,6 +222,23 @@ def _summary(there: list[tuple[Subject, Record]]) -> list[str]:
         f"* {exact} of {len(merged)} merged records: the losses followed add up to the printed one within 1e-6.",
         f"* Merged records that fail causality, normalization or null-stream: {', '.join(accused) or 'none'}.",
     ]
+    return lines
+
+
+def _answered(rows: list[tuple[Subject, Record]]) -> list[str]:
+    """How many have an answer on the score, and why the others have none, in the verdict's own sentence."""
+    words = Counter(record.answers.score.answer for _, record in rows)
+    traced = sum(_match(record) is not None for _, record in rows)
+    lines = [
+        f"The counted pass was traced in {traced} of {len(rows)}. The score: "
+        + ", ".join(f"{count} {word}" for word, count in words.most_common())
+        + ".",
+        "",
+    ]
+    for subject, record in rows:
+        if record.answers.score.answer in ("UNDECIDED", "INVALID"):
+            answer = record.answers.score
+            lines.append(f"* {subject.name.split('/', 1)[1]}: {answer.answer}. {_text(answer.sentence)}")
     return lines
 
 

@@ -114,6 +114,10 @@ class Repository:
             raise UsageError(f"no commit {revision!a} in {self.path}; fetch it first, or name another")
         return name
 
+    def refs(self, pattern: str) -> list[str]:
+        """Names of refs that match a pattern such as "refs/pull/*/head", sorted."""
+        return self._git("for-each-ref", "--format=%(refname)", pattern).decode("utf-8", "replace").split()
+
     def merge_base(self, base: str, head: str) -> str:
         """The commit from which `head` departed from `base`: what changed since is what a pull request changes.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -11,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from benchmarks import kept, measure, papers, quantizer, results, trainer
+from benchmarks import kept, measure, papers, quantizer, real_submissions, results, trainer
 from harness.kit.config import ModelConfig, record_model
 from harness.kit.gptq import Gptq, gptq
 from harness.kit.model import GPT
@@ -145,3 +146,35 @@ def test_the_survey_counts_and_lists(
     papers.main()
     output = capsys.readouterr().out
     assert "2 folders." in output and "| #18 inflated | byte-accounting FAIL |" in output and "#17 fine" not in output
+
+
+def test_pull_requests_are_drawn_by_the_seed_and_only_those_with_a_script(tmp_path: Path) -> None:
+    repo, work = tmp_path / "repo", tmp_path / "work"
+
+    def git(*words: str) -> None:
+        who = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "init.defaultBranch=main"]
+        subprocess.run(["git", *who, *words], cwd=repo, check=True, capture_output=True)
+
+    repo.mkdir()
+    git("init", "-q")
+    (repo / "README.md").write_text("contest\n")
+    git("add", "-A")
+    git("commit", "-qm", "main")
+    for number in range(1, 7):
+        git("checkout", "-q", "--detach", "main")
+        home = repo / "records" / "track_10min_16mb" / f"2026-04-0{number}_Try"
+        home.mkdir(parents=True)
+        (home / "README.md").write_text(f"{number}\n")
+        if number != 4:
+            (home / "train_gpt.py").write_text(f"print({number})\n")
+        git("add", "-A")
+        git("commit", "-qm", f"try {number}")
+        git("update-ref", f"refs/pull/{number}/head", "HEAD")
+    git("checkout", "-q", "main")
+    one, other = (real_submissions.drawn(repo, 3, seed, work) for seed in (1, 2))
+    assert (
+        [s.name for s in one] == [s.name for s in real_submissions.drawn(repo, 3, 1, work)] != [s.name for s in other]
+    )
+    everything = real_submissions.drawn(repo, 99, 1, work)
+    assert sorted(s.name for s in everything) == [f"random/{n}-2026-04-0{n}_Try" for n in (1, 2, 3, 5, 6)]
+    assert [s.name for s in everything][:3] == [s.name for s in one]
