@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from harness.scripts.settings.reads import Read, Reads, same
+from harness.scripts.trace import lines
 
 _HEAD = re.compile(r"^Hyper-?parameters:?\s*$", re.I)
 _ENTRY = re.compile(r"^\s+(\w+): ?(.*)$")
@@ -34,11 +36,19 @@ class Dumped:
     full: bool
 
 
-def read_dump(text: str, file: str, reads: Reads) -> Dumped:
-    """The settings that a log prints, in terms of what the script reads."""
+def read_dump(text: str, file: str, reads: Reads, labels: Collection[str] = ()) -> Dumped:
+    """The settings that a log prints, in terms of what the script reads.
+
+    Args:
+        text: of the log.
+        file: its name.
+        reads: what the script reads, and under which labels it prints it.
+        labels: of the lines that show the claimed score, as `lines.plain` gives them. They follow the header, and what
+            they print of settings counts as well (`stride:64` behind a score).
+    """
     attributes = reads.by_attribute()
     values: dict[str, tuple[str, int]] = {}
-    dumping = full = False
+    dumping = full = training = False
     for number, line in enumerate(text.splitlines(), 1):
         line = line.rstrip()
         if _HEAD.match(line):
@@ -54,9 +64,11 @@ def read_dump(text: str, file: str, reads: Reads) -> Dumped:
                 if read and value is not None:
                     values.setdefault(read.name, (value, number))
                 continue
-        if _STEP.match(line) and not full:
+        training |= _STEP.match(line) is not None
+        if training and (full or not labels):
             break
-        if not full and _is_pairs(line):
+        shows = training and (told := lines.read(line, number)) is not None and told.label in labels
+        if shows or (not training and not full and _is_pairs(line)):
             for label, shown in _PAIR.findall(line):
                 found = _header(label, shown, reads, attributes)
                 if found:

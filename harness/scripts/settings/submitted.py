@@ -138,7 +138,7 @@ def read_settings(
             raise UsageError(f"--env {name}: {script.entry} never reads {name}{hint}")
     notes: list[str] = []
     texts = [(name, script.text(name)) for name in script.logs]
-    dumps = {name: read_dump(text, name, reads) for name, text in texts}
+    dumps = {name: read_dump(text, name, reads, claim.labels) for name, text in texts}
     dump, others = _chosen_log(dumps.values(), notes, claim.logs)
     commands, listed = _commands(script)
     stages, chosen = _documented(commands, known, notes)

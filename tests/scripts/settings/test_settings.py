@@ -131,6 +131,19 @@ def test_header_lines_of_older_logs(tmp_path: Path) -> None:
     assert settings(tmp_path, train__log=log).submitted == {"TRAIN_SEQ_LEN": "2048", "ITERATIONS": "500", "SEED": "3"}
 
 
+def test_what_the_line_of_the_claimed_score_prints_of_settings_counts(tmp_path: Path) -> None:
+    code = SCRIPT.replace("    fixed_size", '    stride = int(os.environ.get("EVAL_STRIDE", 0))\n    fixed_size')
+    code += 'if args.stride > 0:\n'
+    code += '    print(f"final_window val_loss:{1.0:.4f} val_bpb:{2.0:.4f} stride:{args.stride} x:{7}")\n'
+    log = code + "seed:3\nstep:1/500 train_loss:7.0 stride:5\nother_window val_loss:1.9 val_bpb:1.2 stride:32\n"
+    log += "final_window val_loss:1.9 val_bpb:1.1 stride:256 x:7\n"
+    settings(tmp_path, code=code, train__log=log)
+    claimed = read_settings(open_script(tmp_path), None, Claim(frozenset({"final window"})))
+    assert claimed.submitted == {"SEED": "3", "EVAL_STRIDE": "256"}
+    assert claimed.values["EVAL_STRIDE"].line == len(log.splitlines())
+    assert read_settings(open_script(tmp_path), None, Claim(frozenset({"another"}))).submitted == {"SEED": "3"}
+
+
 def test_the_log_that_most_agree_with_is_taken(tmp_path: Path) -> None:
     other = DUMP.replace("matrix_lr: 0.02", "matrix_lr: 0.09")
     found = settings(tmp_path, a__log=other, b__log=DUMP, c__log=DUMP.replace("seed: 7", "seed: 8"))
