@@ -10,7 +10,9 @@ The first form exports every record folder with a script (merged: HEAD; unmerged
 benchmarks/real_submissions.json with our labels), audits what has no record yet, each in a process of its own as
 `harness batch` does, and may be stopped and started at will. The second does so with pull requests that are drawn from
 the repository's refs and that nobody labelled: those that add or change a folder with a script, in an order that the
-seed draws. The third writes the table from the records. Nothing of the contest is copied into this project.
+seed draws. The third writes the table from the records, with every status that is another one than
+benchmarks/real_submissions.statuses.json has; `--freeze` writes that file. Nothing of the contest is copied into this
+project.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ from harness.git import Repository
 from harness.record import Finding, Record, Status
 
 LABELS = Path(__file__).with_suffix(".json")
+STATUSES = Path(__file__).with_suffix(".statuses.json")
 TRACK = "records/track_10min_16mb"
 
 #: Dynamic checks, in the order of the table's columns.
@@ -147,6 +150,9 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="audits at a time; one keeps two cores busy")
     parser.add_argument("--timeout", type=float, default=300.0, help="seconds for one run of a script")
     parser.add_argument("--table", type=Path, help="write the table from the records that are there, and stop")
+    parser.add_argument(
+        "--freeze", action="store_true", help="keep the statuses of the records that are there, and stop"
+    )
     parser.add_argument("--random", type=int, default=0, help="audit so many pull requests that are drawn, instead")
     parser.add_argument("--seed", type=int, default=1, help="of the draw")
     args = parser.parse_args()
@@ -156,6 +162,12 @@ def main() -> None:
     if not args.random:
         found = sorted((args.work / "records" / "random").glob("*"))
         known += [Subject(f"random/{path.name}", "", "", "drawn", ()) for path in found]
+    if args.freeze:
+        records = [(s.name, _load(args.work / "records" / s.name)) for s in known if s.family != "drawn"]
+        made = {name: statuses(record) for name, record in records if record is not None}
+        STATUSES.write_text(json.dumps({**frozen(), **made}, indent=1, sort_keys=True) + "\n")
+        print(STATUSES)
+        return
     if args.table:
         args.table.write_text("\n".join(table(known, args.work / "records")) + "\n")
         print(args.table)
@@ -198,6 +210,7 @@ def table(known: list[Subject], records: Path) -> list[str]:
     ]
     lines += [*_summary(there), "", "## Recall and false alarms by family", "", *_families(there, families), ""]
     lines += ["## Every case that came out otherwise than labelled", "", *_wrong(there), ""]
+    lines += ["## Every status that is another one than before", "", *_changed(there), ""]
     for title, family in (("Merged records", "merged"), ("Unmerged pull requests", ""), ("Drawn at random", "drawn")):
         rows = [(s, r) for s, r in there if (s.family if s.family in ("merged", "drawn") else "") == family]
         if rows:
@@ -206,6 +219,28 @@ def table(known: list[Subject], records: Path) -> list[str]:
     if missing:
         lines += ["## Not audited yet", "", ", ".join(missing)]
     return lines
+
+
+def statuses(record: Record) -> dict[str, str]:
+    """What each check concluded, and the answer to each question."""
+    answers = {question: answer.answer for question, answer in record.answers.items()}
+    return {**{item.id: item.status.value for item in record.findings}, **answers}
+
+
+def frozen() -> dict[str, dict[str, str]]:
+    """The statuses that are kept, by the subject's name."""
+    found: dict[str, dict[str, str]] = json.loads(STATUSES.read_text()) if STATUSES.is_file() else {}
+    return found
+
+
+def _changed(there: list[tuple[Subject, Record]]) -> list[str]:
+    lines, kept = [], frozen()
+    for subject, record in there:
+        before, now = kept.get(subject.name), statuses(record)
+        for name in sorted({*(before or {}), *now}) if before is not None else ():
+            if (old := before.get(name, "none")) != (new := now.get(name, "none")):
+                lines.append(f"* {subject.name}: {name} was {old} and is {new}")
+    return lines or ["None."]
 
 
 def _summary(there: list[tuple[Subject, Record]]) -> list[str]:
