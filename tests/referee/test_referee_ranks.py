@@ -83,7 +83,7 @@ def test_an_exchange_orders_what_the_stream_does_not() -> None:
         rank.waiting = True
     evaluation._merge(None)
     evaluation._exchange()
-    assert evaluation.settled == 1
+    assert evaluation._committed == 1
     commit(ranks[0], 1)
     for rank in ranks:
         rank.finished = True
