@@ -159,9 +159,6 @@ def main() -> None:
     if args.random and args.contest is None:
         parser.error("--contest is needed to draw pull requests")
     known = drawn(args.contest, args.random, args.seed, args.work) if args.random else subjects(args.contest, args.work)
-    if not args.random:
-        found = sorted((args.work / "records" / "random").glob("*"))
-        known += [Subject(f"random/{path.name}", "", "", "drawn", ()) for path in found]
     if args.freeze:
         records = [(s.name, _load(args.work / "records" / s.name)) for s in known if s.family != "drawn"]
         made = {name: statuses(record) for name, record in records if record is not None}
@@ -169,13 +166,14 @@ def main() -> None:
         print(STATUSES)
         return
     if args.table:
+        found = [] if args.random else sorted((args.work / "records" / "random").glob("*"))
+        known += [Subject(f"random/{path.name}", "", "", "drawn", ()) for path in found]
         args.table.write_text("\n".join(table(known, args.work / "records")) + "\n")
         print(args.table)
         return
     if args.contest is None:
         parser.error("--contest is needed to audit; without it, --table writes the page")
     wanted = [s for s in known if args.match in s.name and (not args.only or s.name.startswith(args.only))]
-    wanted = wanted if args.random else [s for s in wanted if s.family != "drawn"]
     missing = list(tasks(_in_turn(wanted, args.each), args.contest, args.work, args.timeout))
     for task, ended in play(missing, jobs=args.jobs):
         outcome = settle(task, ended, args.work.absolute())

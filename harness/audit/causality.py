@@ -50,11 +50,12 @@ def check(evidence: Evidence) -> Finding:
     cyclic = [] if evidence.trace.in_order else _cyclic(evidence, made)
     toothless = [result for result in made if not result.control]
     own = sorted({position for result in made for position in result.still})
+    compared = sum(result.compared for result in made)
     power: dict[str, Value] = {
         "probes_planned": len(evidence.probes),
         "probes_made": len(made),
         "probes_with_control": len(made) - len(toothless),
-        "rows_compared": sum(result.compared for result in made),
+        "rows_compared": compared,
         "rows_held": sum(result.by_construction for result in made),
         "noise_floor": evidence.flip_tolerance,
         "own_rows_compared": len(own),
@@ -111,7 +112,7 @@ def check(evidence: Evidence) -> Finding:
     else:
         status = Status.PASS
         among = f", those of {len(own)} replaced tokens among them" if own else ""
-        headline = clean(len(made), sum(one.compared for one in made), len(made) - len(toothless), among=among)
+        headline = clean(len(made), compared, len(made) - len(toothless), among=among)
     return finding(
         evidence,
         CHECK,

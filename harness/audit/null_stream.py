@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.audit.evidence import Evidence, Ruled, finding, not_run
 from harness.record import Finding, Status, Value, Witness
-from harness.referee.null import CERTAIN
+from harness.referee.null import CERTAIN, Saving
 
 CHECK = "null-stream"
 
@@ -30,20 +30,13 @@ class Played:
 
     Attributes:
         source: what the text was drawn from, in words.
-        tokens: drawn.
-        saving: nats in total that the scorer charged less than the source itself; below 0 where it charged more.
+        saving: what it was charged less than the source itself; below 0 nats where it was charged more.
         data: what a replay needs, for the witness.
     """
 
     source: str
-    tokens: int
-    saving: float
+    saving: Saving
     data: Mapping[str, object]
-
-    @property
-    def visible(self) -> float:
-        """The smallest further leak, in nats per token, that would have been certain to show."""
-        return max(0.0, CERTAIN - self.saving) / self.tokens if self.tokens else math.inf
 
 
 def check(evidence: Evidence) -> Finding:
@@ -69,17 +62,16 @@ def check(evidence: Evidence) -> Finding:
         )
     data = {"source": null.source, "null_source": null.kind, "seed": null.seed, "tokens": saved.tokens,
             "saving": saved.nats}  # fmt: skip
-    played = Played(null.source, saved.tokens, saved.nats, data)
     # A model that was hardly trained draws harder text than the real one and loses nothing on it; another model does.
     harder = null.entropy > real + HARDER and saved.nats < -FOREIGN * saved.tokens
     weak = ""
-    if (not null.own or null.entropy < real / 4 or harder) and played.visible > MARGIN:
+    if (not null.own or null.entropy < real / 4 or harder) and saved.visible > MARGIN:
         weak = (
             f"{null.source} is no text to see a leak with ({null.entropy:.2f} nats per token, the real text costs "
-            f"{real:.2f}): a leak below {played.visible:.4f} would not have shown"
+            f"{real:.2f}): a leak below {saved.visible:.4f} would not have shown"
         )
     metrics = {"entropy": null.entropy, "false_alarm": saved.false_alarm, "tokens_without_row": saved.unscored}
-    return judge(evidence, [played], metrics, not_covered, weak)
+    return judge(evidence, [Played(null.source, saved, data)], metrics, not_covered, weak)
 
 
 def judge(
@@ -94,19 +86,20 @@ def judge(
         not_covered: of the collector.
         weak: why nothing follows where nothing was saved, in one sentence.
     """
-    worst = max(played, key=lambda one: one.saving)
-    visible = min(one.visible for one in played)
-    per_token = worst.saving / max(worst.tokens, 1)
-    chance = f"1e-{max(0, math.floor(worst.saving / math.log(10)))}"
+    worst = max(played, key=lambda one: one.saving.nats)
+    nats, tokens = worst.saving.nats, worst.saving.tokens
+    visible = min(one.saving.visible for one in played)
+    per_token = nats / max(tokens, 1)
+    chance = f"1e-{max(0, math.floor(nats / math.log(10)))}"
     witness, not_covered = None, list(not_covered)
-    if worst.saving >= CERTAIN:
+    if nats >= CERTAIN:
         status = Status.FAIL
         headline = (
-            f"on random text from {worst.source} it scored {worst.saving:,.1f} nats better than is possible without "
-            f"seeing the answers ({worst.tokens:,} tokens; chance below {chance})"
+            f"on random text from {worst.source} it scored {nats:,.1f} nats better than is possible without "
+            f"seeing the answers ({tokens:,} tokens; chance below {chance})"
         )
         summary = (
-            f"on {worst.tokens:,} tokens drawn from {worst.source} it is charged {worst.saving:,.1f} nats less than "
+            f"on {tokens:,} tokens drawn from {worst.source} it is charged {nats:,.1f} nats less than "
             f"the source itself; a legal scorer is with a probability below {chance}"
         )
         witness = Witness(kind="null", summary=summary, data=dict(worst.data))
@@ -122,7 +115,7 @@ def judge(
     else:
         status = Status.PASS
         headline = (
-            f"on random text from {worst.source} it scored {worst.saving:.1f} nats better in total, short of the "
+            f"on random text from {worst.source} it scored {nats:.1f} nats better in total, short of the "
             f"{CERTAIN:g} that is out of reach without seeing the answers"
         )
     return finding(
@@ -131,11 +124,11 @@ def judge(
         status,
         headline,
         metrics={
-            "saving": worst.saving,
+            "saving": nats,
             "source": worst.source,
-            "tokens_drawn": worst.tokens,
+            "tokens_drawn": tokens,
             "saving_per_token": per_token,
-            "log10_e": worst.saving / math.log(10),
+            "log10_e": nats / math.log(10),
             **metrics,
         },
         witness=witness,
@@ -145,7 +138,7 @@ def judge(
             "false_alarm_bound": math.exp(-CERTAIN),
         },
         not_covered=not_covered,
-        figures={"power": power_figure(worst.saving, worst.tokens)},
+        figures={"power": power_figure(nats, tokens)},
     )
 
 

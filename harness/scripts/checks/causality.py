@@ -57,6 +57,7 @@ def check(evidence: ScriptEvidence) -> Finding:
     if not leaking and not evidence.base.ledger(evidence.main).before.any():
         leaking = [item for item in counted if leaks(evidence, item[1])]
     toothless = [item for item in made if item[1].aligned and not item[1].control]
+    rows = sum(item[1].compared for item in made)
     power: dict[str, Value] = {
         "probes_planned": len(flips),
         "probes_made": len(made),
@@ -64,7 +65,7 @@ def check(evidence: ScriptEvidence) -> Finding:
         "probes_with_control": sum(bool(item[1].control) for item in made),
         **({"recurring_probes": len(counted)} if counted else {}),
         **({"recurring_rows": sum(item[1].compared for item in counted)} if counted else {}),
-        "rows_compared": sum(item[1].compared for item in made),
+        "rows_compared": rows,
         "noise_floor": evidence.tolerance,
     }
     metrics: dict[str, Value] = {**followed.facts(evidence)}
@@ -100,7 +101,6 @@ def check(evidence: ScriptEvidence) -> Finding:
         status, headline = Status.INCONCLUSIVE, noisy(evidence.noise)
     else:
         status = Status.PASS
-        rows = sum(item[1].compared for item in made)
         headline = clean(len(made), rows, len(made) - len(toothless), f" of the {evidence.main.name} pass")
     return found(
         evidence, CHECK, status, headline, metrics=metrics, power=power, not_covered=not_covered, figures=figures

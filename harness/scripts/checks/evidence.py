@@ -311,11 +311,6 @@ def lost(evidence: ScriptEvidence) -> list[str]:
     return lines
 
 
-def sum_of(values: Floats) -> float:
-    """A sum in float64 as a Python number."""
-    return float(np.sum(values, dtype=np.float64))
-
-
 def texts(items: Iterable[str]) -> list[Scalar]:
     """A list of texts as a metric."""
     return list(items)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from harness.audit.null_stream import CHECK, Played, judge
 from harness.record import Finding, Scalar, Status
+from harness.referee.null import Saving
 from harness.scripts.checks.evidence import ScriptEvidence, found
 
 
@@ -20,8 +21,7 @@ def check(evidence: ScriptEvidence) -> Finding:
     played = [
         Played(
             one.source,
-            one.tokens,
-            one.saving,
+            Saving(one.saving, one.tokens, 0),
             {
                 "source": one.source,
                 "seed": one.seed,
