@@ -159,6 +159,7 @@ def test_a_script_that_hangs_is_ended_within_its_time(tmp_path):
     record = audit(path, tmp_path / "out", timeout=15.0).record
     assert record.verdict == Status.INCONCLUSIVE
     assert finding(record, "causality").status == Status.INCONCLUSIVE
+    assert "it used more than 15 CPU seconds (--timeout raises this limit)" in finding(record, "causality").headline
 
 
 def test_a_setting_that_the_script_never_reads_is_refused(script, tmp_path):

@@ -93,5 +93,12 @@ def check(evidence: ScriptEvidence) -> Finding:
             Status.INCONCLUSIVE,
             f"{count}; no token was replaced at such a position, so whether it was used is not known",
         )
+    missing = [flip for flip in causality.unmade(flips, made) if early[flip.variant.position]]
+    if missing:
+        return conclude(
+            Status.INCONCLUSIVE,
+            f"{count}; {len(missing)} of {len(missing) + len(at_early)} planned tests with other tokens there were not "
+            f"made: {causality.why_unmade(missing[0])}",
+        )
     note = f"{count}; with other tokens at {len(at_early)} of them no earlier prediction changed"
     return conclude(*ruled(evidence.ruleset, [Seen("adaptation_before_scoring", note)]))
