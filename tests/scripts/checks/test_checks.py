@@ -470,6 +470,15 @@ def test_what_was_planned_and_not_made_is_no_pass_with_fewer(keep):
         assert of(judging.judge(evidence()), check).status == Status.PASS
 
 
+def test_a_flip_that_was_cut_leaves_early_training_open():
+    """Some flips replaced tokens that were trained on early, and one more was to: whether it would have shown is open."""
+    made = evidence(train="early")
+    ruled = of(judging.judge(made), "score-before-update")
+    assert ruled.status not in (Status.FAIL, Status.INCONCLUSIVE)
+    found = of(judging.judge(cut(made, 1)), "score-before-update")
+    assert found.status == Status.INCONCLUSIVE and CUT in found.headline
+
+
 def test_a_leak_that_was_seen_stays_a_leak_where_other_tests_were_cut():
     whole = of(judging.judge(evidence(leak=batch_mean)), "causality")
     found = of(judging.judge(cut(evidence(leak=batch_mean), 4)), "causality")
