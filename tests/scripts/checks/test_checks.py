@@ -471,7 +471,7 @@ def test_what_was_planned_and_not_made_is_no_pass_with_fewer(keep):
 
 
 def test_a_flip_that_was_cut_leaves_early_training_open():
-    """Some flips replaced tokens that were trained on early, and one more was to: whether it would have shown is open."""
+    """One more flip was to replace a token that was trained on early: whether it would have shown is open."""
     made = evidence(train="early")
     ruled = of(judging.judge(made), "score-before-update")
     assert ruled.status not in (Status.FAIL, Status.INCONCLUSIVE)
