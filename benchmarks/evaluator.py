@@ -107,7 +107,7 @@ def artifact(case: Case, path: Path) -> Sealed:
 
 def boxed(case: Case, folder: Folder, sealed: Sealed, stream: NDArray[np.uint16], log: Path) -> dict[str, float]:
     """A whole evaluation: seconds from the first read to the last commit, from the process's start, and nats."""
-    limits = Limits(memory_bytes=8 << 30, wall_seconds=1800.0)
+    limits = Limits(memory_bytes=8 << 30, cpu_seconds=1800.0)
     job = Job(folder, sealed, stream, VOCABULARY, case.scale, 1, "auto", limits)
     trace = Trace(len(stream))
     clock: dict[str, float] = {}

@@ -98,7 +98,7 @@ def one(order: dict[str, Any]) -> dict[str, float]:
             assert len(evidence.trace.scored) == order["tokens"] - 1 and found
             box_bytes = evidence.peak_bytes["evaluation"]
         else:
-            limits = Limits(memory_bytes=12 << 30, wall_seconds=3600.0)
+            limits = Limits(memory_bytes=12 << 30, cpu_seconds=3600.0)
             stream = dataset.validation
             job = Job(folder, sealed, stream, order["vocabulary"], "record", 1, "auto", limits)
             trace = Trace(len(stream))

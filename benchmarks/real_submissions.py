@@ -148,7 +148,7 @@ def main() -> None:
     parser.add_argument("--match", default="", help="audit only names that contain this")
     parser.add_argument("--each", type=int, default=0, help="at most so many pull requests of a family")
     parser.add_argument("--jobs", type=int, default=1, help="audits at a time; one keeps two cores busy")
-    parser.add_argument("--timeout", type=float, default=300.0, help="seconds for one run of a script")
+    parser.add_argument("--timeout", type=float, default=300.0, help="CPU seconds for one run of a script")
     parser.add_argument("--table", type=Path, help="write the table from the records that are there, and stop")
     parser.add_argument(
         "--freeze", action="store_true", help="keep the statuses of the records that are there, and stop"

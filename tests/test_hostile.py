@@ -117,8 +117,14 @@ def test_a_submission_that_hangs_is_stopped(dataset: Dataset, tmp_path: Path) ->
     from harness.adapters.options import Options
     from harness.progress import Progress
 
-    with Progress(quiet=True) as progress, pytest.raises(SubmissionError, match="time limit"):
-        run(folder, dataset, 1, tmp_path / "out", Options(timeout=20.0, checks=FEW), progress)
+    with Progress(quiet=True) as progress, pytest.raises(SubmissionError, match="after 20 s by the clock.*--timeout"):
+        run(folder, dataset, 1, tmp_path / "out", Options(wall_seconds=20.0, checks=FEW), progress)
+
+
+def test_a_submission_that_computes_for_ever_is_stopped(dataset: Dataset, tmp_path: Path) -> None:
+    folder = write_submission(tmp_path / "spin", "def evaluate(self, model, stream):\n    while True:\n        pass")
+    with pytest.raises(SubmissionError, match=r"more than 10 CPU seconds \(--timeout raises this limit\)"):
+        judge(folder, dataset, tmp_path / "out", checks=FEW, timeout=10.0)
 
 
 def test_a_memory_eater_is_stopped(dataset: Dataset, tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def sealed(data: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Sealed:
 
 
 def job(folder: Folder, data: Dataset, sealed: Sealed, ranks: int) -> Job:
-    limits = Limits(memory_bytes=4 << 30, wall_seconds=60.0)
+    limits = Limits(memory_bytes=4 << 30, cpu_seconds=120.0)
     return Job(folder, sealed, np.asarray(data.validation), data.vocab_size, "smoke", 1, "auto", limits, ranks)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import time
 from collections.abc import Mapping, Sequence
@@ -59,6 +60,12 @@ Ints = NDArray[np.int64]
 #: Rows that all probes together may commit, in units of the stream. A batch each is usual; a submission that reads the
 #: whole stream first has its process split there, and every probe goes all the way to its position.
 PROBE_BUDGET = 12.0
+
+#: CPU seconds of one probe at most, in units of the scored evaluation's; and what any may take. What is planned is to
+#: be made: probes are limited by their rows, and a box that makes them gets the time that they can take.
+PROBE_SHARE, PROBE_SECONDS = 2.0, 2.0
+#: Purposes of probes, each with a budget of its own, see `FlipRun`.
+_PURPOSES = 3
 
 
 def run(
@@ -157,22 +164,25 @@ def gather(
         with EvaluationBox(job, out / "evaluation.log") as box:
             trace, clock = _whole_run(box, tokens, progress, "score", f"scoring {len(tokens) - 1:,} tokens")
             level = box.box.level
-        peak = box.box.exit.max_rss_bytes if box.box.exit else 0
+        ended = box.box.exit
+        peak, spent = (ended.max_rss_bytes, ended.cpu_seconds) if ended else (0, 0.0)
         claims = Rows.REALISED in trace.kinds and Need.CLAIMS in needs
         if blind and not claims and Need.FLIPS not in needs:
             blind = None
         if blind:
             blind.play(trace, progress)
         if Need.SECOND_RUN in needs or claims and not unsplit:
-            with EvaluationBox(job, out / "audit.log") as box:
+            wanted: Sequence[Probe] = ()
+            if not unsplit:
+                wanted = (
+                    _probes(trace, tokens, dataset, secret, options, needs, blind, classes)
+                    if probes is None
+                    else probes
+                )
+            with EvaluationBox(_with_room(job, len(wanted), spent), out / "audit.log") as box:
                 if unsplit:
                     again, _ = _whole_run(box, tokens, progress, "audit", "second run in a fresh box")
                 else:
-                    wanted = (
-                        _probes(trace, tokens, dataset, secret, options, needs, blind, classes)
-                        if probes is None
-                        else probes
-                    )
                     again, results, unsplit = _split_run(box, trace, tokens, dataset, secret, progress, wanted)
         if claims and not unsplit and probes is None:
             rows, no_row = _whole_rows(job, out, trace, dataset, secret, options, progress)
@@ -207,7 +217,7 @@ def gather(
     if again and any(result.violated for result in evidence.probes) and probes is None and not unsplit:
         count = options.plan.priced
         sampled_probes = sampled(trace, tokens, seed=secret.number("price"), count=count, bos=dataset.tokenizer.bos_id)
-        with EvaluationBox(job, out / "price.log") as box:
+        with EvaluationBox(_with_room(job, count, spent), out / "price.log") as box:
             _, priced, _ = _split_run(box, trace, tokens, dataset, secret, progress, sampled_probes, what="pricing")
         evidence.probes += [result.above(evidence.flip_tolerance) for result in priced]
     if again and secret.rng("score").random() < 0.5:  # both were told the truth; which one counts was open until now
@@ -273,6 +283,13 @@ def _probes(
     if Rows.REALISED in trace.kinds and Need.CLAIMS in needs:
         probes += alternatives(trace, tokens, dataset.vocab_size, seed=secret.number("alternatives"))
     return probes
+
+
+def _with_room(job: Job, probes: int, spent: float) -> Job:
+    """The job in a box that can make so many probes of an evaluation that took `spent` CPU seconds."""
+    whole = min(probes, _PURPOSES * (PROBE_BUDGET + 1))
+    more = whole * (PROBE_SHARE * spent + PROBE_SECONDS)
+    return dataclasses.replace(job, limits=job.limits.with_more(more)) if more else job
 
 
 def _unsplit(options: Options) -> str:

@@ -15,6 +15,7 @@ from harness.corpus.shards import Tokens
 from harness.record import Depth, SeedScore
 from harness.rules import Ruleset
 from harness.sandbox.box import Limits, Sandbox
+from harness.sandbox.outcome import BACKSTOP
 
 #: What a null stream is drawn from, see `harness.adapters.nulls`.
 NullSource = Literal["model", "bigram", "permutation"]
@@ -62,6 +63,8 @@ class Options:
     `null_source` is what the null stream is drawn from: the submission's own model, which has the most power against
     it; or a source that owes nothing to the submission. `strict` and `fail_on_incomplete` turn an UNRULED score and an
     INCOMPLETE claim from exit code 0 into 1 and 3. `ranks` is how many processes play an evaluation together.
+    `timeout` is in CPU seconds of one box, all its processes together; `wall_seconds` is how long it may take by the
+    clock, see `harness.sandbox.outcome.Limits`.
     """
 
     scale: str = "smoke"
@@ -71,6 +74,7 @@ class Options:
     strict: bool = False
     fail_on_incomplete: bool = False
     timeout: float | None = None
+    wall_seconds: float | None = None
     memory_bytes: int = 4 << 30
     threads: int = 2
     data_spec: str = DEFAULT
@@ -89,9 +93,14 @@ class Options:
 
     @property
     def limits(self) -> Limits:
-        """Limits of one box. The contest's 600 s are judged by the clocks; these stop what hangs."""
-        seconds = self.timeout or (600.0 if self.scale == "smoke" else 3600.0)
-        return Limits(memory_bytes=self.memory_bytes, wall_seconds=seconds)
+        """Limits of one box. The contest's 600 s are judged by the clocks; these stop what does not end.
+
+        What nobody named is meant for each thread that trains, or rank that evaluates; the clock is for all at once.
+        """
+        each = 600.0 if self.scale == "smoke" else 3600.0
+        seconds = self.timeout or each * max(self.threads, self.ranks)
+        wall = self.wall_seconds if self.wall_seconds or self.timeout else BACKSTOP * each
+        return Limits(memory_bytes=self.memory_bytes, cpu_seconds=seconds, wall_seconds=wall)
 
 
 def played(dataset: Dataset, scale: str) -> Tokens:

@@ -7,7 +7,6 @@ of the code is its score.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import importlib.metadata
 import math
@@ -36,7 +35,7 @@ from harness.referee.source import Real
 from harness.referee.unfold import Astray, Comparison, Keeper, Prefix, Unfolding
 from harness.sandbox.box import Limits
 
-#: Seconds that the box may take for each token, besides what an evaluation may take anyway.
+#: CPU seconds that the box may take for each token, besides what an evaluation may take anyway.
 SECONDS_PER_TOKEN = 2.0
 
 #: Rows that are kept for the comparison take at most this many bytes.
@@ -289,7 +288,7 @@ def _nll(keeper: Keeper, truth: Tokens) -> float:
 def _limits(options: Options, tokens: int) -> Limits:
     if options.timeout:
         return options.limits
-    return dataclasses.replace(options.limits, wall_seconds=options.limits.wall_seconds + SECONDS_PER_TOKEN * tokens)
+    return options.limits.with_more(SECONDS_PER_TOKEN * tokens)
 
 
 def _filler(tokenizer: Tokenizer) -> int:

@@ -112,7 +112,7 @@ def record_of(
             evidence.level,
             seconds,
             evidence.peak_bytes,
-            {"seconds": options.limits.wall_seconds, "memory_bytes": options.limits.memory_bytes},
+            {"seconds": options.limits.cpu_seconds, "memory_bytes": options.limits.memory_bytes},
             facts={
                 "data_spec": options.data_spec,
                 "resumed": sealed.resumed,

@@ -125,7 +125,7 @@ class EvaluationBox:
         lied: bool = False,
     ) -> list[E]:
         job = self._job
-        deadline = time.monotonic() + job.limits.wall_seconds
+        deadline = time.monotonic() + job.limits.patience
         wires = self._spawn(Kind.EVALUATE, deadline, count=len(sinks))
         evaluations = [
             kind(
@@ -150,7 +150,7 @@ class EvaluationBox:
 
         The function raises SubmissionError when the model cannot be continued step by step.
         """
-        deadline = time.monotonic() + self._job.limits.wall_seconds
+        deadline = time.monotonic() + self._job.limits.patience
         (wire,) = self._spawn(Kind.GENERATE, deadline, bos=bos, model=self._job.artifact.model)
         shape = (segments, self._job.vocab_size)
         wire.send(Kind.HELLO, np.array(shape, np.int64))

@@ -189,7 +189,7 @@ def _serve(
     model: dict[str, Any] = {}
     curve: list[tuple[int, float]] = []
     container: bytes | None = None
-    deadline = time.monotonic() + limits.wall_seconds
+    deadline = time.monotonic() + limits.patience
     with submission_errors(box, log, "training"):
         receive(box, Kind.READY, deadline)
         box.wire.send(Kind.TRAIN, text(json.dumps(job)))
@@ -250,9 +250,12 @@ def receive(box: Box, kind: Kind, deadline: float) -> Frame:
 
 
 def became(box: Box, patience: float) -> str:
-    """What became of a box whose wire has closed, in words."""
+    """What became of a box whose wire has closed, in words.
+
+    For one that is being ended for a limit the word is waited for, however busy the machine is.
+    """
     try:
-        return describe(box.wait(patience))
+        return describe(box.wait(None if box.condemned else patience))
     except TimeoutError:
         return "its process hung up"
 
@@ -263,7 +266,7 @@ def describe(exit_: Exit) -> str:
         "ok": "its process ended before it was done",
         "RE": f"its process exited with code {exit_.code}",
         "SG": f"its process was killed by signal {exit_.signal}",
-        "TO": "it exceeded its time limit",
+        "TO": exit_.message,
         "ML": "it exceeded its memory limit",
         "PL": "it exceeded its limit on processes",
     }

@@ -88,8 +88,8 @@ def check(evidence: Evidence) -> Finding:
         not_covered.append(f"edges of batches and windows, in particular: {evidence.unsplit}")
     if skipped:
         not_covered.append(
-            f"{skipped} planned tests: the time for them was spent, another one was made there, or their token was"
-            " never read"
+            f"{skipped} planned tests: the rows set aside for them were spent, another one was made there, or their"
+            " token was never read"
         )
     if broken:
         error = next(result.error for result in evidence.probes if result.error)

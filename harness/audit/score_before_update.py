@@ -139,6 +139,13 @@ def check(evidence: Evidence) -> Finding:
             " hand, and with other tokens there earlier predictions changed",
             witness,
         )
+    broken = [result.error for result in evidence.probes if result.error is not None]
+    if broken:
+        return conclude(
+            Status.INCONCLUSIVE,
+            f"{len(early):,} groups of updates were made with unscored tokens in hand, and {len(broken)} of "
+            f"{len(evidence.probes)} tests with other text, which say whether they were used, failed: {broken[0]}",
+        )
     if not made:
         return conclude(
             Status.INCONCLUSIVE,

@@ -16,7 +16,7 @@ from harness.record import exit_code_of
 from harness.referee.search import hypothesis
 from harness.report import view
 
-#: Seconds for a box that nobody has given another limit: paused processes live as long as the hunt.
+#: CPU seconds for a box that nobody has given another limit: all examples are tried in one.
 _PATIENCE = 3600.0
 
 

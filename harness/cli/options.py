@@ -94,9 +94,16 @@ class SandboxOptions:
 
 @dataclass(frozen=True)
 class BoxOptions(SandboxOptions):
-    """Limits of a box: seconds on the wall, None for what its task has by default; memory in GB, likewise."""
+    """Limits of a box: CPU seconds of all its processes, None for what its task has by default; memory in GB, likewise.
 
-    timeout: float | None = flag("--timeout", type=float, metavar="SECONDS", help="Stop a box after this long.")
+    By the clock a box may take 8 times as long, and 5 minutes at least: a busy machine changes no verdict.
+    """
+
+    timeout: float | None = flag(
+        "--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS",
+        help="CPU seconds of one box, all its processes together.  [default: 600 for each thread or rank, at record "
+        "scale 3600; 300 for one run of a script]",
+    )  # fmt: skip
     memory: float | None = flag(
         "--memory", type=click.FloatRange(0, min_open=True), metavar="GB",
         help="Memory of a box.  [default: 4.0; of a script's: 3.0]",

@@ -67,7 +67,7 @@ class Settings:
         data: prepares the dataset that adapters are trained and scored on, once it is needed.
         data_spec: what `harness run --data` would say.
         sandbox: which box; "none" is not for a gate.
-        timeout: seconds for one box.
+        timeout: CPU seconds for one box.
         memory_bytes: of one box.
         tokens: length of the stream that scripts are played on.
     """

@@ -29,7 +29,7 @@ from harness.referee.sinks import Ints, Sink, StateSink
 from harness.sandbox.protocol import STATE, Kind, Purpose, Rows
 
 #: Seconds for other ranks to say what broke, when one says that another one is gone.
-_GRACE = 2.0
+_GRACE = 30.0
 _PEER = "PeerEnded"
 
 

@@ -126,6 +126,11 @@ class Box:
         """How the box ended; None while it runs."""
         return self._running.exit
 
+    @property
+    def condemned(self) -> bool:
+        """Whether the box is being ended for what it did, or was; `wait` says how soon."""
+        return self._running.condemned
+
     def kill(self) -> Exit:
         """End every process of the box, now; returns when they are dead. Does nothing to a box that has ended."""
         self._running.condemn("KL", "killed by the harness")

@@ -22,7 +22,7 @@ from harness.sandbox.plan import OUT_OF_MEMORY, Plan
 from harness.sandbox.watchdog import Watchdog
 from harness.sandbox.wire import pair
 
-_START_SECONDS = 60.0
+_START_SECONDS = 300.0  # a busy machine is no reason to try another sandbox
 _END_SECONDS = 20.0
 
 
@@ -101,6 +101,11 @@ class Keeper:
             if self._verdict is None and not self._ended.is_set():
                 self._verdict = (state, message)
         self._hang_up()
+
+    @property
+    def condemned(self) -> bool:
+        """Whether it is being ended, or was: by the watchdog or by us."""
+        return self._verdict is not None
 
     def wait(self, timeout: float | None) -> bool:
         """Whether the box ended, with all that came from it, within `timeout` seconds."""

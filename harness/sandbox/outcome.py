@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 State = Literal["ok", "RE", "SG", "TO", "ML", "PL", "OL", "KL", "XX"]
+
+#: How long a box may take by the clock, in units of its CPU seconds; and seconds that it may take in any case.
+BACKSTOP = 8.0
+LEAST_BACKSTOP = 300.0
+_AFTER_BACKSTOP = 60.0
 
 
 @dataclass(frozen=True)
@@ -15,18 +20,39 @@ class Limits:
     Attributes:
         memory_bytes: resident memory of all its processes together.
         processes: how many processes may live at once.
-        wall_seconds: from start to end.
+        cpu_seconds: of all its processes together, those that have ended included.
         output_bytes: of stdout and stderr kept in the log; the rest is thrown away.
         file_bytes: size of any one file, and of everything that it has written together, files without a name included.
         threads: how many threads all its processes may have at once.
+        wall_seconds: from start to end; None for `BACKSTOP` times the CPU seconds, `LEAST_BACKSTOP` at least. How long
+            something takes depends on what else the machine does, so this is there for what waits and never computes.
     """
 
     memory_bytes: int = 4 << 30
     processes: int = 64
-    wall_seconds: float = 900.0
+    cpu_seconds: float = 900.0
     output_bytes: int = 1 << 20
     file_bytes: int = 1 << 30
     threads: int = 1024
+    wall_seconds: float | None = None
+
+    @property
+    def backstop(self) -> float:
+        """Seconds by the clock after which the box is ended, whatever it has used."""
+        if self.wall_seconds is not None:
+            return self.wall_seconds
+        return max(BACKSTOP * self.cpu_seconds, LEAST_BACKSTOP)
+
+    def with_more(self, cpu_seconds: float) -> Limits:
+        """The same with more CPU seconds, and as much more by the clock as goes with them."""
+        return replace(
+            self, cpu_seconds=self.cpu_seconds + cpu_seconds, wall_seconds=self.backstop + BACKSTOP * cpu_seconds
+        )
+
+    @property
+    def patience(self) -> float:
+        """Seconds for which a reader waits for the box: longer than its watchdog, whose word says why it ended."""
+        return self.backstop + _AFTER_BACKSTOP
 
 
 @dataclass(frozen=True)
@@ -67,7 +93,7 @@ class Exit:
         max_rss_bytes: peak resident memory, as sampled (pages shared by several processes counted once) or as
             the kernel remembers for the largest single process, whichever is more.
         peak_processes: most processes seen at once.
-        cpu_seconds: user and system time of all processes, as far as seen.
+        cpu_seconds: user and system time of all processes, those that had ended included.
         wall_seconds: from start to end.
         message: one line for people.
     """

@@ -26,7 +26,9 @@ class Process:
         depth: how many steps below the root of the search, from 1.
         group: its process group.
         state: the kernel's letter; Z and X are dead.
-        cpu_seconds: user and system time so far.
+        cpu_seconds: user and system time so far, its own.
+        reaped_seconds: the same of children that it has waited for, and of theirs.
+        started: clock ticks from the machine's start to its own; with `pid` it names a process for good.
         rss_bytes: resident memory, shared pages included.
         threads: how many it has.
     """
@@ -38,6 +40,8 @@ class Process:
     cpu_seconds: float
     rss_bytes: int
     threads: int = 1
+    reaped_seconds: float = 0.0
+    started: int = 0
 
     @property
     def alive(self) -> bool:
@@ -64,8 +68,20 @@ def below(root: int) -> list[Process]:
         depth += 1
         entries = [entry for parent in level for entry in children.pop(parent, [])]
         for pid, fields in entries:
-            cpu = (int(fields[11]) + int(fields[12])) / TICK
-            found.append(Process(pid, depth, int(fields[2]), fields[0], cpu, int(fields[21]) * PAGE, int(fields[17])))
+            user, system, reaped_user, reaped_system = (int(field) / TICK for field in fields[11:15])
+            found.append(
+                Process(
+                    pid,
+                    depth,
+                    group=int(fields[2]),
+                    state=fields[0],
+                    cpu_seconds=user + system,
+                    rss_bytes=int(fields[21]) * PAGE,
+                    threads=int(fields[17]),
+                    reaped_seconds=reaped_user + reaped_system,
+                    started=int(fields[19]),
+                )
+            )
         level = [pid for pid, _ in entries]
     return found
 

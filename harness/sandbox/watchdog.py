@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from harness.sandbox import processes
+from harness.sandbox.meter import Meter
 from harness.sandbox.outcome import Limits, State
 
 INTERVAL = 0.05
@@ -40,7 +41,7 @@ class Watchdog:
         self._started = time.monotonic()
         self._next_disk = self._started + _DISK_EVERY
         self._next_memory = self._started
-        self._cpu: dict[int, float] = {}
+        self._meter = Meter(keepers)
         self._found: list[processes.Process] = []
         self._aside = ThreadPoolExecutor(1, "box watchdog's scales")
         self._weighing: Future[tuple[State, str] | None] | None = None
@@ -55,8 +56,8 @@ class Watchdog:
 
     @property
     def cpu_seconds(self) -> float:
-        """Of all processes seen so far, up to when each was last seen."""
-        return sum(self._cpu.values())
+        """Of all processes, those that have ended included, up to the last look."""
+        return self._meter.seconds
 
     def look(self) -> tuple[State, str] | None:
         """Take one sample; a state and a line for people if a limit is broken. Sets `pause` until the next look.
@@ -81,10 +82,18 @@ class Watchdog:
 
     def _processes(self, now: float) -> tuple[State, str] | None:
         limits = self._limits
-        if now - self._started > limits.wall_seconds:
-            return "TO", f"still running after {limits.wall_seconds:g} s"
-        self._found = self._inside()
-        self._cpu.update({p.pid: p.cpu_seconds for p in self._found})
+        found = processes.below(self._keeper)
+        self._found = self._inside(found)
+        if self._meter.look(found) > limits.cpu_seconds:
+            # One that is reaped while we look can be seen twice, in itself and in whoever reaped it: look again.
+            if self._meter.look(processes.below(self._keeper)) > limits.cpu_seconds:
+                return "TO", f"it used more than {limits.cpu_seconds:g} CPU seconds (--timeout raises this limit)"
+        if now - self._started > limits.backstop:
+            return "TO", (
+                f"still running after {limits.backstop:g} s by the clock, with {self.cpu_seconds:.0f} of "
+                f"{limits.cpu_seconds:g} CPU seconds used: it waits, or the machine is far too busy (--timeout raises "
+                "both limits)"
+            )
         self.peak_processes = max(self.peak_processes, len(self._found))
         if len(self._found) > limits.processes:
             return "PL", f"{len(self._found)} processes at once; the limit is {limits.processes}"
@@ -101,7 +110,7 @@ class Watchdog:
             memory = _memory(found)
             if memory > limits.memory_bytes and len(found) > 1:
                 # Forks that end while we add up pass their share to those that we look at next: look again.
-                memory = min(memory, _memory(self._inside()))
+                memory = min(memory, _memory(self._inside(processes.below(self._keeper))))
             self._next_memory = now + _DUTY * (time.thread_time() - begin)
             self.max_rss_bytes = max(self.max_rss_bytes, memory)
             if memory > limits.memory_bytes:
@@ -113,8 +122,8 @@ class Watchdog:
                 return "OL", f"wrote more than {limits.file_bytes / 2**20:.0f} MiB of files, or too many of them"
         return None
 
-    def _inside(self) -> list[processes.Process]:
-        return [p for p in processes.below(self._keeper) if p.depth > self._keepers and p.alive]
+    def _inside(self, found: list[processes.Process]) -> list[processes.Process]:
+        return [process for process in found if process.depth > self._keepers and process.alive]
 
 
 def _memory(found: list[processes.Process]) -> int:

@@ -117,7 +117,7 @@ def _record(
             gathered.level,
             seconds,
             {"base run": evidence.peak_bytes},
-            {"seconds": options.limits.wall_seconds, "memory_bytes": options.limits.memory_bytes},
+            {"seconds": options.limits.cpu_seconds, "memory_bytes": options.limits.memory_bytes},
             timing=evidence.seconds,
         ),
     )

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from harness.scripts.checks.evidence import ScriptEvidence, ScriptNull
 from harness.scripts.checks.followed import why_not
 from harness.scripts.opening import Script, open_script
 from harness.scripts.play import streams as data
-from harness.scripts.play.running import LIMITS, Playable, Runner
+from harness.scripts.play.running import LIMITS, Playable, Played, Runner
 from harness.scripts.play.streams import Streams, miscounts, sidecar_bytes, true_bytes
 from harness.scripts.scale import Tiny, tiny
 from harness.scripts.settings import claimed
@@ -46,7 +47,8 @@ class ScriptOptions:
         sandbox: level of the box.
         strict: UNRULED counts as a violation in the exit code.
         fail_on_incomplete: papers that say too little are exit code 3.
-        timeout: seconds that one run may take.
+        timeout: CPU seconds that one run may take, and each rank of it; one with forks in it gets more for each.
+        wall_seconds: how long a run may take by the clock, see `harness.sandbox.outcome.Limits`.
         memory_bytes: that one run may take.
         seed: of the streams and of the choice of flips.
         tokens: length of the validation stream, where the vocabulary has room for it.
@@ -61,6 +63,7 @@ class ScriptOptions:
     strict: bool = False
     fail_on_incomplete: bool = False
     timeout: float | None = None
+    wall_seconds: float | None = None
     memory_bytes: int = LIMITS.memory_bytes
     seed: int = 0
     tokens: int = 2049
@@ -78,7 +81,10 @@ class ScriptOptions:
     def limits(self) -> Limits:
         """Limits of one run."""
         return dataclasses.replace(
-            LIMITS, wall_seconds=self.timeout or LIMITS.wall_seconds, memory_bytes=self.memory_bytes
+            LIMITS,
+            cpu_seconds=self.timeout or LIMITS.cpu_seconds,
+            memory_bytes=self.memory_bytes,
+            wall_seconds=self.wall_seconds,
         )
 
 
@@ -193,18 +199,27 @@ def gather(
     evidence.nulls = [made for made in [permutation_null(read, streams, evidence.token_bytes, seed)] if made]
     runner.note(_said(read))
     if read.main is not None:
+        unmade: dict[str, str] = {}
+
+        def play(name: str, *args: Any, **more: Any) -> Played:
+            played = runner.play(name, *args, **more)
+            if played.cut:
+                unmade[name] = played.cut
+            return played
+
         evidence.again, evidence.flips, spent = flips.make(runner, read, base, needs, seed)
         seconds |= spent
         if Need.NULL_RUN in needs and (read.main.modified or why_not(evidence)):
             runner.note("a run on text drawn from a known source")
-            null, seconds["null run"] = null_run(runner, seed)
+            null, seconds["null run"] = null_run(runner, seed, play)
             evidence.nulls = [*evidence.nulls, *([null] if null else [])]
         counted = runner.ranks == 1 and not read.claimed and recurring.counts(runner.script)
         if Need.RECURRING in needs and counted:
             runner.note("runs on text in which phrases recur: the script counts tokens")
-            evidence.recurring = recurring.gather(runner.play, evidence, base, streams, seed)
+            evidence.recurring = recurring.gather(play, evidence, base, streams, seed)
             if evidence.recurring is not None:
                 seconds["runs on recurring text"] = evidence.recurring.seconds
+        evidence.unmade = unmade
     seconds["all runs"] = time.monotonic() - started
     evidence.seconds = {name: round(value, 2) for name, value in seconds.items()}
     return Gathered(evidence, base.observed, base.level)
@@ -230,11 +245,11 @@ def permutation_null(read: ScriptTrace, streams: Streams, token_bytes: Ints | No
     return _null(read, "a permutation of token ids", drawn, source, token_bytes, seed)
 
 
-def null_run(runner: Runner, seed: int) -> tuple[ScriptNull | None, float]:
-    """A run on independent tokens, and its wall seconds."""
+def null_run(runner: Runner, seed: int, play: Callable[..., Played] | None = None) -> tuple[ScriptNull | None, float]:
+    """A run on independent tokens, made with `play` (by default the runner's), and its wall seconds."""
     drawn = data.null(runner.streams, seed)
     streams = data.with_validation(runner.streams, drawn.tokens)
-    played = runner.play("null", streams)
+    played = (play or runner.play)("null", streams)
     read = reading.read(played.observed, len(drawn.tokens), runner.claimed)
     count, source = int((drawn.nll > 0).sum()), float(drawn.nll.sum())
     return _null(read, "independent uniform tokens", count, source, true_bytes(streams), seed), played.seconds

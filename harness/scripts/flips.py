@@ -159,7 +159,7 @@ def forked(
     count = sum(variant.kind != "same" for variant in variants)
     runner.note(f"{count} flips in forks of a second run" + (", one in a whole run" if whole is not None else ""))
     with ThreadPoolExecutor(2) as pool:
-        second = pool.submit(runner.play, "forked", streams, [point], peak_bytes=base.peak_bytes)
+        second = pool.submit(runner.play, "forked", streams, [point], like=base)
         changed = None
         if whole is not None:
             changed = pool.submit(runner.play, "changed", data.with_validation(streams, streams.at(whole.replaced)))
@@ -175,10 +175,15 @@ def forked(
             for variant, child in zip(variants, played.forked, strict=True)
         ]
         seconds = {"forked run": played.seconds}
+        # What the running script holds no copy of is replaced on disk, in a run of its own.
+        unreached = [flip.variant for flip in flips if flip.edited == 0]
+        flips = [flip for flip in flips if flip.edited != 0]
         if changed is not None and whole is not None:
             result = changed.result()
             flips.append(Flip(whole, "run", reading.read(result.observed, tokens), error=_failed(result)))
             seconds["changed run"] = result.seconds
+    _, more, spent = _in_whole_runs(runner, read, [one for one in unreached if one is not whole], again=False)
+    flips, seconds = [*flips, *more], {**seconds, **spent}
     return reading.read(played.observed, tokens), flips, seconds
 
 
@@ -251,10 +256,15 @@ def _after(observed: Observed, read: ScriptTrace) -> int | None:
 
 
 def _edited(observed: Observed | None) -> int | None:
-    counts = observed.facts.get("edited") if observed is not None else None
+    if observed is None:
+        return None  # the fork is missing, which says nothing of what it could have replaced
+    counts = observed.facts.get("edited")
     return int(counts.get("tokens", 0)) if isinstance(counts, dict) else 0
 
 
 def _failed(played: Played) -> str | None:
     ended = str(played.observed.facts.get("ended", ""))
-    return None if ended == "ok" else f"{ended}: {played.observed.facts.get('error', '')}"[:300]
+    if ended == "ok":
+        return None
+    said = str(played.observed.facts.get("error", ""))
+    return (said if ended == "killed" else f"{ended}: {said}")[:300]

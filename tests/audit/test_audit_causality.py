@@ -168,6 +168,15 @@ def test_updates_before_the_commit_without_flips_are_inconclusive(dataset: Datas
     settled(score_before_update.check(evidence(dataset, trace, probes=probes)), Status.INCONCLUSIVE)
 
 
+def test_a_flip_that_was_cut_leaves_updates_before_the_commit_open(dataset: Dataset) -> None:
+    trace = adapted_before(len(dataset.validation))
+    cut = "evaluation failed: it used more than 600 CPU seconds (--timeout raises this limit)"
+    made = evidence(dataset, trace)
+    made.probes = [*made.probes, probe_result(60, error=cut)]
+    for check in (score_before_update.check, causality.check):
+        assert cut in settled(check(made), Status.INCONCLUSIVE).headline
+
+
 def test_the_ledgers_figure_shows_reads_commits_and_updates(dataset: Dataset) -> None:
     trace = adapted_before(len(dataset.validation))
     events = score_before_update.check(evidence(dataset, trace)).figures["ledger"]["events"]

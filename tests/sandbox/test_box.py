@@ -87,7 +87,32 @@ def test_a_hang_is_timed_out(make_box: MakeBox, level: str) -> None:
             box.wait(0.05)
         ended = box.wait(60)
         assert not survivors(box)
-    assert ended.state == "TO" and ended.message == "still running after 1 s"
+    assert ended.state == "TO" and ended.message.startswith("still running after 1 s by the clock, with 0 of 900 CPU")
+    assert "--timeout" in ended.message
+
+
+@pytest.mark.parametrize("how", ["itself", "children", "orphans", "unwaited"])
+def test_what_computes_is_stopped_by_its_cpu_seconds(make_box: MakeBox, level: str, how: str) -> None:
+    """However the work is spread over processes, most of which are gone when somebody looks."""
+    with make_box("spin", how, limits=Limits(cpu_seconds=2.0, wall_seconds=300.0), sandbox=level) as box:
+        ended = box.wait(120)
+        assert not survivors(box)
+    assert ended.state == "TO" and ended.message == "it used more than 2 CPU seconds (--timeout raises this limit)"
+    assert ended.cpu_seconds > 2.0
+
+
+def test_what_waits_uses_no_time_and_what_computes_little_is_left_alone(make_box: MakeBox, level: str) -> None:
+    with make_box("spin", "briefly", limits=Limits(cpu_seconds=3.0, wall_seconds=300.0), sandbox=level) as box:
+        ended = box.wait(120)
+    assert ended.state == "ok" and 0.5 < ended.cpu_seconds
+
+
+def test_limits_by_the_clock_follow_from_cpu_seconds() -> None:
+    assert Limits(cpu_seconds=600.0).backstop == 4800.0
+    assert Limits(cpu_seconds=1.0).backstop == 300.0  # minutes, whatever the limit
+    assert Limits(cpu_seconds=1.0, wall_seconds=2.0).backstop == 2.0
+    more = Limits(cpu_seconds=100.0, wall_seconds=500.0).with_more(10.0)
+    assert (more.cpu_seconds, more.backstop) == (110.0, 580.0) and more.patience > more.backstop
 
 
 def test_a_memory_eater_is_stopped(make_box: MakeBox, level: str) -> None:

@@ -13,6 +13,7 @@ from harness.errors import UsageError
 from harness.progress import Progress
 from harness.record import Record, Status
 from harness.scripts.collect import ScriptOptions
+from harness.scripts.play import running
 from harness.scripts.replaying import replay_script
 from tests.scripts.audits import SCRIPT, audit, replayed, write_script
 from tests.support import finding
@@ -159,6 +160,26 @@ def test_a_script_that_hangs_is_ended_within_its_time(tmp_path):
     record = audit(path, tmp_path / "out", timeout=15.0).record
     assert record.verdict == Status.INCONCLUSIVE
     assert finding(record, "causality").status == Status.INCONCLUSIVE
+    assert "it used more than 15 CPU seconds (--timeout raises this limit)" in finding(record, "causality").headline
+
+
+@pytest.mark.slow
+def test_forks_that_are_cut_are_no_pass_with_fewer(tmp_path, monkeypatch):
+    """A script that never comes back once its process is another one: the whole run alone says too little."""
+    monkeypatch.setattr(running, "_FORK_SHARE", 0.0)
+    monkeypatch.setattr(running, "_FORK_SECONDS", 0.0)
+    source = SCRIPT.read_text()
+    line = "            hidden = model.hidden(x)\n"
+    stuck = "            while os.getpid() != BORN:\n                pass\n"
+    assert line in source
+    source = source.replace(line, stuck + line).replace("EVAL = ", "BORN = os.getpid()\nEVAL = ", 1)
+    record = audit(write_script(tmp_path / "s", source), tmp_path / "out", timeout=40.0).record
+    cause = "it used more than 40 CPU seconds (--timeout raises this limit)"
+    for check in ("causality", "determinism"):
+        assert finding(record, check).status == Status.INCONCLUSIVE and cause in finding(record, check).headline
+    made = finding(record, "causality")
+    assert made.value("probes_made") == 1 < made.value("probes_planned") and record.exit_code == 3
+    assert finding(record, "artifact-independence").status == Status.PASS  # its one run was made
 
 
 def test_a_setting_that_the_script_never_reads_is_refused(script, tmp_path):

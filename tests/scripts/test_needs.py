@@ -44,12 +44,13 @@ class Counting(Runner):
     """Plays nothing: gives back the same run every time, and keeps what was asked for."""
 
     mixture: bool = False
+    reaches: bool = True
     played: list[str] = field(default_factory=list)
     forked: list[int] = field(default_factory=list)
 
     def play(self, name: str, streams: Any, forks: Any = None, **more: Any) -> Played:
         self.played.append(name)
-        made = observed(mixture=self.mixture, edited=True)
+        made = observed(mixture=self.mixture, edited=self.reaches)
         children = [Forked(one.name, point.event, made, "") for point in forks or [] for one in point.edits]
         self.forked.append(len(children))
         return Played(observed(mixture=self.mixture), children, LEVEL, EXIT, 0.0, 0)
@@ -133,3 +134,15 @@ def test_what_is_played_for_one_check_is_what_is_played_for_it_among_all() -> No
         assert ("pass", *kinds[-1][1:]) in kinds
         assert sum(runner.forked) == len(kinds) - 1
         assert [found.id for found in judging.judge(gathered.evidence, checks)][:1] == [(checks or ["determinism"])[0]]
+
+
+def test_tokens_that_a_running_script_holds_no_copy_of_are_replaced_on_disk() -> None:
+    """As many tests as were planned, each in a run of its own; the one that has a run anyway is not made twice."""
+    runner = Counting(PLAIN, STREAMS, LIMITS, "none", Path(), reaches=False)
+    flips = gather(runner, rules.load(), ScriptOptions().needs).evidence.flips
+    plain = gather(counting(PLAIN), rules.load(), ScriptOptions().needs).evidence.flips
+    planned = {(flip.variant.kind, flip.variant.position) for flip in plain if flip.variant.kind != "same"}
+    made = [(flip.variant.kind, flip.variant.position) for flip in flips if flip.variant.kind != "same"]
+    assert sorted(made) == sorted(planned) and all(flip.scope == "run" for flip in flips if flip.edited is None
+                                                   and flip.variant.kind != "same")  # fmt: skip
+    assert runner.played.count("changed") == 1 and len(runner.played) == 2 + len(planned)

@@ -122,7 +122,7 @@ class Zoo:
         with self._stack as stack:
             for name in ("score", "null"):
                 log = self.home / f"{name}.log"
-                limits = Limits(memory_bytes=8 << 30, wall_seconds=7200.0)
+                limits = Limits(memory_bytes=8 << 30, cpu_seconds=7200.0)
                 read = [self.home / "code", self.sealed.path]
                 self._boxes[name] = stack.enter_context(Box(WORKER, read=read, limits=limits, log=log)), log
             self._stack = stack.pop_all()
@@ -149,7 +149,9 @@ class Zoo:
             progress = stack.enter_context(Progress(quiet=True))
             # An audit's own nonce; a submission is given the seed alone.
             checks = checks or audit.select("all")
-            options = Options(timeout=300.0, threads=1, checks=checks, audit_seed=AUDIT + seed, depth=self.depth)
+            options = Options(
+                timeout=300.0, wall_seconds=600.0, threads=1, checks=checks, audit_seed=AUDIT + seed, depth=self.depth
+            )  # some wait for ever
             return collect.gather(folder, self.dataset, sealed, seed, out, options, progress)
 
     def judge(self, animal: str, side: str, seed: int, *, own_box: bool = False) -> Outcome:

@@ -31,7 +31,15 @@ def check(evidence: ScriptEvidence) -> Finding:
     if main is None:
         return followed.no_pass(evidence, CHECK)
     ledger = evidence.base.ledger(main)
-    whole = causality.compared(evidence, [f for f in evidence.flips if f.scope == "run" and f.variant.kind != "same"])
+    planned = [flip for flip in evidence.flips if flip.scope == "run" and flip.variant.kind != "same"]
+    whole = causality.compared(evidence, planned)
+    missing = causality.unmade(planned, whole)
+    missed = (
+        f"{len(missing)} of {len(planned)} planned runs on changed text were not made: "
+        f"{causality.why_unmade(missing[0])}"
+        if missing
+        else ""
+    )
     beyond = [(flip, result) for flip, result in whole if _beyond(evidence, flip, result)]
     metrics = _metrics(ledger)
     usable = [item for item in whole if item[1].aligned]
@@ -66,12 +74,12 @@ def check(evidence: ScriptEvidence) -> Finding:
             not_covered=[*NOT_COVERED, "whether this is calibration, a first pass, or something precomputed"],
         )  # fmt: skip
     if not usable:
-        status = Status.INCONCLUSIVE if trained else Status.NOT_RUN
+        status = Status.INCONCLUSIVE if trained or missed else Status.NOT_RUN
         headline = (
             f"{trained:,} validation positions were trained on before the {main.name} pass began; no run on changed "
-            "text says whether that shows"
+            f"text says whether that shows{f' ({missed})' if missed else ''}"
             if trained
-            else "no whole run on changed text was made"
+            else missed or "no whole run on changed text was made"
         )
     elif (problem := followed.why_not(evidence)) is not None:
         status, headline = Status.INCONCLUSIVE, f"no prediction changed, but {problem}"
@@ -91,6 +99,8 @@ def check(evidence: ScriptEvidence) -> Finding:
         )
         if trained:
             headline += f"; {trained:,} validation positions were trained on before it began"
+    elif missed:
+        status, headline = Status.INCONCLUSIVE, f"in the runs on changed text that were made no row moved, but {missed}"
     else:
         status = Status.PASS
         headline = "the same run on other text from a position on gives the same rows before it" + (

@@ -80,15 +80,18 @@ def check(evidence: ScriptEvidence) -> Finding:
         not_covered.append("whether counts in stream order go with adaptation in another order: no rule says")
     if not forked:
         not_covered.append("single tokens, and batches one by one: only whole runs on changed text were made")
-    broken = [flip for flip in flips if flip.trace is None or flip.edited == 0]
-    if broken:
-        not_covered.append(f"{len(broken)} tests with other text that could not be made: {_why(broken[0])}")
+    missing = unmade(flips, made)
+    missed = f"{len(missing)} of {len(flips)} planned tests with other text were not made: " if missing else ""
+    missed += why_unmade(missing[0]) if missing else ""
+    if missed:
+        not_covered.append(missed)
+    recurs = evidence.not_made("recurring", "substituted")
     if problem:
         status, headline = Status.INCONCLUSIVE, f"no prediction changed, but {problem}"
     elif not made:
         status, headline = (
             Status.INCONCLUSIVE,
-            f"no token could be replaced in the headline pass: {_why((broken or flips)[0])}",
+            f"no token could be replaced in the headline pass: {why_unmade((missing or flips)[0])}",
         )
     elif strayed:
         status = Status.INCONCLUSIVE
@@ -99,6 +102,10 @@ def check(evidence: ScriptEvidence) -> Finding:
         status, headline = Status.INCONCLUSIVE, NO_CONTROL
     elif evidence.noise > TOO_NOISY:
         status, headline = Status.INCONCLUSIVE, noisy(evidence.noise)
+    elif missed or recurs:
+        status = Status.INCONCLUSIVE
+        what = missed or f"a planned run {RECURS} was not made: {recurs}"
+        headline = f"no prediction changed in the {len(made)} tests with other text that were made, but {what}"
     else:
         status = Status.PASS
         headline = clean(len(made), rows, len(made) - len(toothless), f" of the {evidence.main.name} pass")
@@ -117,6 +124,19 @@ def compared(evidence: ScriptEvidence, flips: list[Flip]) -> list[Made]:
         if result is not None:
             made.append((flip, result))
     return made
+
+
+def unmade(flips: list[Flip], made: list[Made]) -> list[Flip]:
+    """The flips that were planned and left nothing to compare."""
+    there = {id(flip) for flip, _ in made}
+    return [flip for flip in flips if id(flip) not in there]
+
+
+def why_unmade(flip: Flip) -> str:
+    """Why a planned flip left nothing to compare, one clause."""
+    if flip.edited == 0:
+        return "no live copy of the validation tokens was found to edit"
+    return flip.error or "the run did not get to the pass"
 
 
 def leaks(evidence: ScriptEvidence, result: Comparison) -> bool:
@@ -247,12 +267,6 @@ def _figure(evidence: ScriptEvidence, made: list[Made]) -> dict[str, Any]:
         "tokens": evidence.base.tokens,
         "probes": probes,
     }
-
-
-def _why(flip: Flip) -> str:
-    if flip.edited == 0:
-        return "no live copy of the validation tokens was found to edit"
-    return flip.error or "the run did not get to the pass"
 
 
 def _runs(positions: list[int]) -> list[list[int]]:

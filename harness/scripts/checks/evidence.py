@@ -180,6 +180,8 @@ class ScriptEvidence:
         flips: what replacing tokens did, forks and whole runs.
         nulls: reports on streams of known entropy.
         recurring: runs on recurring text, for scripts that count tokens; None where none were made.
+        unmade: runs beside those of the flips that were planned and of which nothing is left, by name ("null",
+            "recurring", "substituted-0"): why.
         token_bytes: int64 [tokens], true bytes of each target (0 for BOS); None where they are not known.
         sidecar_bytes: int64 [tokens], what the byte side-car beside the tokens promises, for scripts that read one.
         miscounts: int64 [tokens] by name: the bytes that a known mistake would count.
@@ -200,6 +202,7 @@ class ScriptEvidence:
     flips: Sequence[Flip] = ()
     nulls: Sequence[ScriptNull] = ()
     recurring: Recurring | None = None
+    unmade: Mapping[str, str] = field(default_factory=dict)
     token_bytes: Ints | None = None
     sidecar_bytes: Ints | None = None
     miscounts: Mapping[str, Ints] = field(default_factory=dict)
@@ -225,6 +228,10 @@ class ScriptEvidence:
     def tolerance(self) -> float:
         """Changes up to this are noise."""
         return max(ROUNDING, 4 * self.noise)
+
+    def not_made(self, *names: str) -> str | None:
+        """Why a planned run is missing whose name begins with one of these; None where none is."""
+        return next((why for name, why in self.unmade.items() if name.startswith(names)), None)
 
     def rerun(self) -> Comparison | None:
         """The base run against the unchanged one in a fresh box."""

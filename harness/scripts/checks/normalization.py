@@ -87,6 +87,9 @@ def check(evidence: ScriptEvidence) -> Finding:
         not_covered.append("the sum of the mixture over all tokens")
     elif problem:
         status, headline = Status.INCONCLUSIVE, f"the rows that were seen sum to 1, but {problem}"
+    elif (why := evidence.not_made("recurring", "substituted")) is not None:
+        status = Status.INCONCLUSIVE
+        headline = f"the rows that were seen sum to 1, but a planned run {RECURS} was not made: {why}"
     elif not seen.all():
         status = Status.INCONCLUSIVE
         headline = f"{int((~seen).sum()):,} of {count:,} rows were not seen, only their losses"

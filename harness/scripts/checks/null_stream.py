@@ -40,4 +40,9 @@ def check(evidence: ScriptEvidence) -> Finding:
         "leaks that save less than the tiny model loses against the source; tests with other text see those",
         "mixtures that save only where text repeats" if len(nulls) == 1 else "what acts only at full size",
     ]
-    return judge(evidence, played, {"streams": rows}, not_covered)
+    made = judge(evidence, played, {"streams": rows}, not_covered)
+    lost = evidence.not_made("null")
+    if made.status != Status.PASS or lost is None:
+        return made
+    headline = f"{made.headline}; but a planned run on another stream was not made: {lost}"
+    return made.model_copy(update={"status": Status.INCONCLUSIVE, "headline": headline, "remedy": None})

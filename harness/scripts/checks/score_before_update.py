@@ -88,6 +88,13 @@ def check(evidence: ScriptEvidence) -> Finding:
         return conclude(
             Status.FAIL, f"{count}, and with other tokens there earlier predictions changed", witness=witness
         )
+    missing = [flip for flip in causality.unmade(flips, made) if early[flip.variant.position]]
+    if missing:
+        return conclude(
+            Status.INCONCLUSIVE,
+            f"{count}; {len(missing)} of {len(missing) + len(at_early)} planned tests with other tokens there were not "
+            f"made: {causality.why_unmade(missing[0])}",
+        )
     if not at_early or not any(item[1].aligned and item[1].control for item in at_early):
         return conclude(
             Status.INCONCLUSIVE,

@@ -33,13 +33,17 @@ Tokens = NDArray[np.uint16]
 
 MODULE = "harness.scripts.inside.worker"
 #: What a run may use unless the caller says otherwise: tiny models, but 50,000 tensors of bookkeeping.
-LIMITS = Limits(memory_bytes=3 << 30, processes=16, wall_seconds=300.0, output_bytes=4 << 20, file_bytes=512 << 20)
+LIMITS = Limits(memory_bytes=3 << 30, processes=16, cpu_seconds=300.0, output_bytes=4 << 20, file_bytes=512 << 20)
 _MOST_BYTES = 1 << 28  # of one answer
 #: Large tensors go back to the system when they are freed: text that grows token by token, as scripts generate it,
 #: would leave holes of gigabytes behind.
 _MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(8 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
 #: Memory of a run with two forks in it, in units of a plain run's peak.
 _FORKED = 2.6
+#: CPU seconds of a fork at most, in units of a plain run's, and what any may take: what is planned is to be made.
+_FORK_SHARE, _FORK_SECONDS = 2.0, 10.0
+#: Seconds for a box to end once all its processes have answered.
+_END_SECONDS = 60.0
 #: Names that every run sets or takes away, whatever was submitted.
 _FIXED = {"RUN_ID": "run", "TOKENIZERS_PARALLELISM": "false", "WANDB_MODE": "disabled", "TRITON_INTERPRET": "1"}
 #: A script that compiles C at run time gets to see the machine's compiler, read-only.
@@ -204,6 +208,7 @@ class Played:
         exit: how the box ended.
         seconds: from the start of the box to its end.
         peak_bytes: of all its processes together.
+        cpu_seconds: of all its processes together.
         locations: for `play(replay=...)`: where the targets of every loss were found. Opaque, and not to be believed.
     """
 
@@ -213,7 +218,13 @@ class Played:
     exit: Exit
     seconds: float
     peak_bytes: int
+    cpu_seconds: float = 0.0
     locations: tuple[NDArray[Any], ...] = ()
+
+    @property
+    def cut(self) -> str:
+        """Why there is no answer of the run, in words; empty where there is one."""
+        return str(self.observed.facts.get("error")) if self.observed.facts.get("ended") == "killed" else ""
 
 
 def play(
@@ -264,30 +275,34 @@ def play(
         wires = [pair(max_bytes=_MOST_BYTES) for _ in edits]
         try:
             order = _order(script, streams, layout, forks, stop_after_forks, record, draw, ranks)
-            box.wire.send(Kind.PLAY, *order, *replay, fds=[theirs.fileno() for _, theirs in wires], timeout=30.0)
+            box.wire.send(Kind.PLAY, *order, *replay, fds=[theirs.fileno() for _, theirs in wires])
         except WireError:
             pass  # it ended before it began; the exit says why
         finally:
             for _, theirs in wires:
                 theirs.close()
-        answers = _listen(box, [ours for ours, _ in wires], edits, limits.wall_seconds, progress)
+        answers = _listen(box, [ours for ours, _ in wires], edits, limits.patience, progress)
         try:
-            ended = box.wait(10.0)
+            ended = box.wait(None if box.condemned else _END_SECONDS)
         except TimeoutError:
             ended = box.kill()
     observed, problem, locations = answers[0]
+    cut = ended.message if ended.state not in ("ok", "KL") else ""
     if observed is None:
-        said = ended.message if ended.state != "ok" else problem
-        observed = Observed(facts={"ended": "killed", "error": said})
+        observed = Observed(facts={"ended": "killed", "error": cut or problem})
     forked = [
-        Forked(edit.name, point.event, seen, _problem(seen, why, point, edit, observed))
+        Forked(edit.name, point.event, seen, _problem(seen, why, point, edit, observed, cut))
         for (point, edit), (seen, why, _) in zip(edits, answers[1:], strict=True)
     ]
-    return Played(observed, forked, box.level, ended, ended.wall_seconds, ended.max_rss_bytes, locations)
+    return Played(
+        observed, forked, box.level, ended, ended.wall_seconds, ended.max_rss_bytes, ended.cpu_seconds, locations
+    )
 
 
-def _problem(seen: Observed | None, why: str, point: ForkPoint, edit: Edit, base: Observed) -> str:
-    """Why there is no answer of a fork, or why the answer proves nothing."""
+def _problem(seen: Observed | None, why: str, point: ForkPoint, edit: Edit, base: Observed, cut: str) -> str:
+    """Why there is no answer of a fork, or why the answer proves nothing; `cut`: why the whole box was ended."""
+    if seen is None and cut:
+        return cut
     if seen is None and len(base.event_seq) <= point.event:
         return f"the run ended before event {point.event}; it had {len(base.event_seq)}"
     if seen is None or not len(edit.positions):
@@ -346,12 +361,13 @@ def _listen(
 ) -> list[_Answer]:
     """One answer of each process: the run's own first, then the forks', whichever comes first.
 
-    A wire that closes without an answer was never used, or its process died.
+    A wire that closes without an answer was never used, or its process died. The box's watchdog ends what takes too
+    long; `seconds` is how long it is waited for in any case.
     """
     everyone = [box.wire, *wires]
     answers: list[_Answer] = [(None, "it did not answer in time", ())] * len(everyone)
     open_ = dict(enumerate(everyone))
-    deadline = time.monotonic() + seconds + 5.0
+    deadline = time.monotonic() + seconds
     while open_ and time.monotonic() < deadline:
         ready, _, _ = select.select(list(open_.values()), [], [], min(1.0, max(0.0, deadline - time.monotonic())))
         for index in [index for index, wire in open_.items() if wire in ready]:
@@ -422,12 +438,15 @@ class Runner:
         streams: Streams,
         forks: list[ForkPoint] | None = None,
         *,
-        peak_bytes: int = 0,
+        like: Played | None = None,
         replay: Sequence[NDArray[Any]] = (),
         draw: bool = False,
     ) -> Played:
-        """One run; its output goes to NAME.log. A forked one gets room for the copies of one of `peak_bytes`."""
-        room = self.ranks * max(self.limits.memory_bytes, int(_FORKED * peak_bytes))
+        """One run; its output goes to NAME.log. A forked one gets memory and time for copies of one `like` that."""
+        room = self.ranks * max(self.limits.memory_bytes, int(_FORKED * like.peak_bytes) if like else 0)
+        limits = self.limits.with_more((self.ranks - 1) * self.limits.cpu_seconds) if self.ranks > 1 else self.limits
+        if like and (count := sum(len(point.edits) for point in forks or [])):
+            limits = limits.with_more(count * (_FORK_SHARE * like.cpu_seconds + _FORK_SECONDS))
         return play(
             self.script,
             streams,
@@ -436,6 +455,6 @@ class Runner:
             replay=replay,
             draw=draw,
             ranks=self.ranks,
-            limits=dataclasses.replace(self.limits, memory_bytes=room),
+            limits=dataclasses.replace(limits, memory_bytes=room),
             sandbox=self.sandbox,
         )

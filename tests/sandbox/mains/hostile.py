@@ -396,6 +396,36 @@ def shoot_group(wire: Wire) -> None:
     os.kill(0, signal.SIGKILL)
 
 
+def spin(wire: Wire, how: str) -> None:
+    """Compute for ever: in this process, in children that are short-lived, or orphaned, or not waited for."""
+    if how == "briefly":
+        _burn(0.5)
+        time.sleep(1.0)
+        return
+    if how == "unwaited":
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while True:
+        if how == "itself":
+            _burn(0.2)
+        elif (child := os.fork()) == 0:
+            if how == "orphans" and os.fork():
+                os._exit(0)
+            _burn(0.2)
+            os._exit(0)
+        elif how == "children":
+            os.waitpid(child, 0)
+        else:
+            if how == "orphans":
+                os.waitpid(child, 0)
+            time.sleep(0.2)
+
+
+def _burn(seconds: float) -> None:
+    until = time.process_time() + seconds
+    while time.process_time() < until:
+        pass
+
+
 def hang(wire: Wire) -> None:
     wire.send(1)
     signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 32))

@@ -431,8 +431,67 @@ def test_what_did_not_run_names_its_cause():
     )
     ended = dataclasses.replace(made, again=killed, flips=[])
     found = judging.judge(ended, ["determinism"])
-    assert of(found, "determinism").status == Status.NOT_RUN
+    assert of(found, "determinism").status == Status.INCONCLUSIVE
     assert of(found, "determinism").headline == (
         "the second run did not come to its end: used more than 2.0 GB of memory"
     )
     assert of(judging.judge(made), "determinism").status == Status.PASS
+
+
+CUT = "it used more than 300 CPU seconds (--timeout raises this limit)"
+
+
+def cut(made: ScriptEvidence, keep: int) -> ScriptEvidence:
+    """The same audit, but all flips after so many of the pass, and the second run, were cut."""
+    again = dataclasses.replace(made.again, passes=(), headline=None, facts={"ended": "killed", "error": CUT})
+    flips, left = [], keep
+    for flip in made.flips:
+        if flip.scope == "pass" and flip.variant.kind != "same" and left:
+            flips.append(flip)
+            left -= 1
+        elif flip.scope == "pass":
+            flips.append(dataclasses.replace(flip, trace=None, edited=None, error=CUT))
+        else:
+            flips.append(dataclasses.replace(flip, trace=again, error=CUT))
+    return dataclasses.replace(made, again=again, flips=flips)
+
+
+@pytest.mark.parametrize("keep", [0, 1, 4])
+def test_what_was_planned_and_not_made_is_no_pass_with_fewer(keep):
+    found = judging.judge(cut(evidence(), keep))
+    for check in ("causality", "determinism", "artifact-independence"):
+        assert of(found, check).status == Status.INCONCLUSIVE and CUT in of(found, check).headline, check
+    made = of(found, "causality")
+    planned = made.value("probes_planned")
+    assert made.value("probes_made") == keep
+    if keep:
+        assert f"{planned - keep} of {planned} planned tests with other text were not made" in made.headline
+    for check in ("causality", "determinism", "artifact-independence"):
+        assert of(judging.judge(evidence()), check).status == Status.PASS
+
+
+def test_a_flip_that_was_cut_leaves_early_training_open():
+    """One more flip was to replace a token that was trained on early: whether it would have shown is open."""
+    made = evidence(train="early")
+    ruled = of(judging.judge(made), "score-before-update")
+    assert ruled.status not in (Status.FAIL, Status.INCONCLUSIVE)
+    found = of(judging.judge(cut(made, 1)), "score-before-update")
+    assert found.status == Status.INCONCLUSIVE and CUT in found.headline
+
+
+def test_a_leak_that_was_seen_stays_a_leak_where_other_tests_were_cut():
+    whole = of(judging.judge(evidence(leak=batch_mean)), "causality")
+    found = of(judging.judge(cut(evidence(leak=batch_mean), 4)), "causality")
+    assert found.status == whole.status == Status.FAIL and found.witness is not None
+
+
+@pytest.mark.parametrize("check, name", [("causality", "recurring"), ("causality", "substituted-1"),
+                                         ("normalization", "recurring"), ("null-stream", "null")])  # fmt: skip
+def test_a_run_on_other_text_that_was_cut_leaves_its_checks_open(check, name):
+    made = evidence()
+    made.nulls = [ScriptNull("uniform", N, 1000.0, 1010.0, "printed", 1)]
+    assert of(judging.judge(made), check).status == Status.PASS
+    made.unmade = {name: CUT}
+    found = judging.judge(made)
+    assert of(found, check).status == Status.INCONCLUSIVE and CUT in of(found, check).headline
+    assert {item.status for item in found if item.id in ("determinism", "single-pass")} == {Status.PASS}

@@ -150,7 +150,7 @@ def test_stages_share_a_folder_and_side_files_come_along(tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_a_box_that_must_be_ended_says_so(tmp_path: Path) -> None:
-    limits = Limits(memory_bytes=700 << 20, processes=8, wall_seconds=120.0)
+    limits = Limits(memory_bytes=700 << 20, processes=8, cpu_seconds=120.0)
     played = run(
         short("hog = []\nwhile True:\n    hog.append(bytearray(b'x' * (64 << 20)))"), tmp_path / "log", limits=limits
     )
