@@ -245,6 +245,8 @@ def _null(
 ) -> ScriptNull | None:
     line = read.last
     targets = read.tokens - 1
+    if line is not None and not all(value is None or np.isfinite(value) for value in (line.loss, line.bpb)):
+        return None  # worse than any source
     if line is not None and line.loss is None and line.bpb is not None and token_bytes is not None:
         bits = line.bpb * float(token_bytes.sum())
         return ScriptNull(source, drawn, source_nll, bits * float(np.log(2)), f"printed: {line.text[:120]}", seed)

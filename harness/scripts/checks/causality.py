@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from harness.audit.causality import CHECK, NO_CONTROL, TOO_NOISY, clean, leak, noisy
 from harness.record import Finding, Status, Value, Witness
 from harness.scripts.checks import followed
@@ -128,7 +130,7 @@ def leaks(evidence: ScriptEvidence, result: Comparison) -> bool:
 
 def size_of(evidence: ScriptEvidence, result: Comparison) -> float:
     """The largest change that must not be, nats."""
-    own = abs(result.own[1] - result.own[2]) if result.own else 0.0
+    own = min(result.own_change, 1e300)
     return max(min(result.largest, 1e300), own if result.own_moved(COUNTERFACTUAL) else 0.0)
 
 
@@ -147,7 +149,7 @@ def witness(evidence: ScriptEvidence, flip: Flip, result: Comparison) -> Witness
         "place": main.scored_at,
         "reported at": main.place,
         "tolerance": evidence.tolerance,
-        "affected": [{"position": p, "before": b, "after": a} for p, b, a in rows],
+        "affected": [{"position": p, "before": _nats(b), "after": _nats(a)} for p, b, a in rows],
         **({"text": RECURS} if flip.variant.why == RECURS else {}),
     }
     few = len(flip.variant.replaced)
@@ -165,12 +167,22 @@ def witness(evidence: ScriptEvidence, flip: Flip, result: Comparison) -> Witness
         assert result.own is not None
         position, before, after = result.own
         text = (
-            f"with {which} position {flip.variant.position:,} replaced {when}, its own row gives the new token "
-            f"{after:.6f} nats, and {before:.6f} when that token does not come"
+            f"with {which} position {flip.variant.position:,} replaced {when}, its own row {_given(after)}, "
+            f"and {_given(before)} when that token does not come"
         )
     if own and result.own is not None:
-        data["own_row"] = {"position": result.own[0], "expected": result.own[1], "charged": result.own[2]}
+        data["own_row"] = {"position": result.own[0], "expected": _nats(result.own[1]), "charged": _nats(result.own[2])}
     return Witness(kind=flip.variant.kind, summary=text, data=data)
+
+
+def _given(nll: float) -> str:
+    """What a row says of a token."""
+    return f"gives the new token {nll:.6f} nats" if np.isfinite(nll) else "thinks the new token impossible"
+
+
+def _nats(nll: float) -> float | None:
+    """For a record: None where a token is impossible."""
+    return nll if np.isfinite(nll) else None
 
 
 def _leak(
@@ -230,7 +242,7 @@ def _figure(evidence: ScriptEvidence, made: list[Made]) -> dict[str, Any]:
         status = "leak" if leaks(evidence, result) else "clean" if result.control else "no-control"
         changed = {p: abs(a - b) for p, b, a in result.moved(evidence.tolerance)[:60]}
         if result.own is not None and result.own_moved(max(COUNTERFACTUAL, evidence.tolerance)):
-            changed[result.own[0]] = abs(result.own[1] - result.own[2])
+            changed[result.own[0]] = result.own_change
         later = {p: change for p, change in result.effects if p not in changed and p > flip.variant.position}
         both = {**changed, **dict(list(later.items())[:40])}
         probes.append(

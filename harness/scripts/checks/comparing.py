@@ -27,7 +27,8 @@ class Comparison:
         before, after: float64 [k], what they charged in the base run and then.
         largest: largest change before the cut, nats; inf where only one of the two is a number.
         own: (position, NLL that the base row gives the other token, NLL when flipped) for the first replaced token;
-            None where it is not known or the script charged something else than its row.
+            infinite where a row thinks it impossible; None where it is not known or the script charged something else
+            than its row.
         effects: (position, change) of rows after it that moved, a sample.
         control: rows after the first replaced token that moved: they saw it in their context.
     """
@@ -52,7 +53,14 @@ class Comparison:
 
     def own_moved(self, tolerance: float) -> bool:
         """Whether the first replaced token's row depends on the token itself."""
-        return self.own is not None and abs(self.own[1] - self.own[2]) > tolerance
+        return self.own_change > tolerance
+
+    @property
+    def own_change(self) -> float:
+        """By how much the first replaced token's own row moved, nats; inf where it let the token in or shut it out."""
+        if self.own is None or self.own[1] == self.own[2]:  # impossible in both is no change
+            return 0.0
+        return abs(self.own[1] - self.own[2])
 
 
 def compare(base: Pass, other: Pass, replaced: NDArray[np.bool_]) -> Comparison:
@@ -92,14 +100,19 @@ def _own(base: Pass, other: Pass, cut: int) -> tuple[int, float, float] | None:
     if cut >= len(base.position) or cut >= len(other.position) or base.position[cut] != other.position[cut]:
         return None
     wanted, got = float(base.alternative[cut]), float(other.nll[cut])
-    if not (np.isfinite(wanted) and np.isfinite(got)):
+    if np.isnan(wanted) or np.isnan(got):
         return None
     if got == float(base.nll[cut]):  # the target was not replaced after all: a copy that the edit missed
         return None
     # A mixture's row is not the row that the alternative was read from.
-    if any(abs(p.charged[cut] - p.nll[cut]) > MIXED * (1 + abs(p.nll[cut])) for p in (base, other)):
+    if any(_altered(float(p.charged[cut]), float(p.nll[cut])) for p in (base, other)):
         return None
     return int(base.position[cut]), wanted, got
+
+
+def _altered(charged: float, nll: float) -> bool:
+    """Whether something else was charged than the row gives; infinite for infinite is the same."""
+    return charged != nll and not abs(charged - nll) <= MIXED * (1 + abs(nll))
 
 
 def _effects(base: Pass, other: Pass, hit: NDArray[np.bool_], cut: int) -> tuple[tuple[tuple[int, float], ...], int]:

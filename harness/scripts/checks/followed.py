@@ -92,7 +92,9 @@ def _alike(one: Printed, other: Printed) -> bool:
 
 
 def _relative(value: float, printed: float | None) -> float:
-    return abs(value - printed) / abs(printed) if printed else math.inf
+    if value == printed:  # infinite for infinite, too
+        return 0.0
+    return abs(value - printed) / abs(printed) if printed and math.isfinite(printed) else math.inf
 
 
 def _room(digits: int, printed: float | None) -> float:

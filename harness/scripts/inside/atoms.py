@@ -135,7 +135,9 @@ class Atoms:
         which = -2 - children[inner]
         totals = self._total.values[which]
         ratio = np.ones(len(children))
-        ratio[inner] = np.divide(values[inner], totals, out=np.ones(len(totals)), where=totals != 0)
+        with np.errstate(invalid="ignore"):
+            ratio[inner] = np.divide(values[inner], totals, out=np.ones(len(totals)), where=totals != 0)
+        ratio[~np.isfinite(ratio)] = 1.0  # infinite losses have no factor
         counts = np.ones(len(children))
         counts[inner] = self._count.values[which]
         common = _weighted_median(ratio, counts) or 1.0
@@ -213,7 +215,7 @@ def _gather(atoms: list[Ints], parts: list[Floats], nll: Floats) -> tuple[Ints, 
         total = _sums(weights, back, len(unique))
         peak = np.zeros(len(unique))
         np.maximum.at(peak, back, np.abs(weights))
-        gone = (np.abs(total) <= 1e-9 * peak) & (nll[unique] != 0)
+        gone = (np.abs(total) <= 1e-9 * peak) & np.isfinite(peak) & (nll[unique] != 0)
         unique, total = unique[~gone], total[~gone]
     return unique.astype(np.int64), total.astype(np.float64)
 

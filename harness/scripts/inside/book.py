@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.scripts.inside.atoms import Atoms, Column, Floats, Ints
+from harness.scripts.inside.decisions import Decisions, Turn
 from harness.scripts.inside.locate import Locator
 from harness.scripts.inside.places import Places
 from harness.scripts.inside.shadows import Shadows
@@ -37,7 +38,7 @@ def floats(tensor: Tensor) -> Floats:
 class Book:
     """Events, reports, trainings, steps, printed lines and what could not be followed, in one order."""
 
-    def __init__(self, locator: Locator, places: Places, rank: int = 0) -> None:
+    def __init__(self, locator: Locator, places: Places, rank: int = 0, turn: Turn | None = None) -> None:
         self.rank = rank
         self.locator = locator
         self.places = places
@@ -50,6 +51,8 @@ class Book:
         self.hooks: dict[int, Callable[[], None]] = {}
         self.unknown: Counter[tuple[str, int]] = Counter()
         self.choices: Counter[tuple[str, int]] = Counter()  # by the better of two readings of one target
+        self.decisions = Decisions(turn)
+        self.left: set[int] = set()  # marks of single numbers that were reported
         self._kinds: dict[str, int] = {}
         self.events = 0
         self._event = [Column(np.int64) for _ in range(4)]  # seq, kind, place, grad
@@ -174,6 +177,8 @@ class Book:
         marks = np.array(marks, np.int64).reshape(-1)
         if (marks != -1).any():
             kept = np.array(values, np.float64).reshape(-1)
+            if len(marks) == 1:
+                self.left.add(int(marks[0]))
             self._reports.append((self.tick(), marks, kept, value, self.places.here()))
 
     def training(self, what: str, positions: Ints) -> None:
@@ -214,6 +219,7 @@ class Book:
         """Everything so far, as the contract wants it."""
         atoms = self.atoms
         spread, dropped = self._expanded()
+        decided = self.decisions.told(self)
         starts = np.concatenate([[0], np.cumsum([len(part) for _, part, _ in spread])]).astype(np.int64)
         kept = [report for report, _, _ in spread]
         trainings = [*self._trainings, *self._foreign]
@@ -251,6 +257,8 @@ class Book:
             facts={
                 **({"reports_left_out": dropped} if dropped else {}),
                 **({"choices": self._rows(self.choices)} if self.choices else {}),
+                **({"decisions": decided} if decided else {}),
+                **({"turned": self.decisions.turned} if self.decisions.turn is not None else {}),
             },
         )
 

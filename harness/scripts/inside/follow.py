@@ -16,6 +16,7 @@ from torch import Tensor
 from harness.scripts.inside.atoms import Floats
 from harness.scripts.inside.book import Book, floats, integers
 from harness.scripts.inside.call import Call, Follower, lost, marks_of, put
+from harness.scripts.inside.decisions import EXTREMES
 from harness.scripts.inside.mixing import mixed
 from harness.scripts.inside.sums import SPREAD, accumulate, alike, cumsum, dot, total
 
@@ -71,7 +72,7 @@ def elementwise(book: Book, call: Call) -> None:
         values.append(call.before if own else floats(value))
     alpha = float(call.kwargs.get("alpha", call.args[2] if len(call.args) > 2 and call.name in ("add", "sub") else 1))
     signs = {"add": (1.0, alpha), "sub": (1.0, -alpha), "rsub": (-alpha, 1.0)}.get(call.name)
-    chosen = floats(out) if call.name in ("minimum", "maximum", "fmin", "fmax") else None
+    chosen = floats(out) if call.name in EXTREMES else None
     left, right = ((marks, number) for (_, marks), number in zip(marked[:2], values[:2], strict=True))
     result = mixed(book, call.name, left, right, shape, signs, chosen)
     for (_, marks), third in zip(marked[2:], values[2:], strict=True):
@@ -130,6 +131,8 @@ def pad(book: Book, call: Call) -> None:
 def chosen(book: Book, call: Call) -> None:
     """`sort`, `topk`, and `max`, `min`, `median` along a dimension: (values, indices)."""
     marks = marks_of(book, call.args[0])
+    if isinstance(call.out, Tensor) and call.name in ("min", "max"):
+        return alike(book, call)
     if marks is None or not isinstance(call.out, (tuple, list)):
         return lost(book, call)
     values, indices = call.out[:2]

@@ -46,6 +46,25 @@ def pick(book: Book, marks: Ints, axes: tuple[int, ...]) -> Ints | None:
     return first.reshape(shape) if bool(fits.all()) else None
 
 
+def taken(marks: Ints, values: Floats, result: Floats, axes: tuple[int, ...]) -> Ints:
+    """Marks of the values that a minimum or maximum over `axes` took; the other axes stay.
+
+    Args:
+        marks, values: of the operand.
+        result: what came out, kept dimensions of length one or not.
+        axes: that are gone.
+    """
+    if not marks.ndim:
+        return marks.copy()
+    gone = sorted({axis % marks.ndim for axis in axes})
+    kept = [axis for axis in range(marks.ndim) if axis not in gone]
+    shape = tuple(marks.shape[axis] for axis in kept)
+    flat = np.transpose(marks, kept + gone).reshape(int(np.prod(shape, dtype=np.int64)), -1)
+    numbers = np.transpose(values, kept + gone).reshape(flat.shape)
+    at = np.argmax(numbers == np.asarray(result).reshape(-1, 1), axis=1)
+    return np.take_along_axis(flat, at[:, None], 1)[:, 0].reshape(shape)
+
+
 def _preferred(
     book: Book,
     name: str,

@@ -1,7 +1,7 @@
 """Marks in numpy: an array that carries them through numpy arithmetic, for scripts that leave torch before they sum.
 
-A scalar that comes out (a sum, one element, `float(...)`) is a report, as `.item()` is: python's own arithmetic is not
-followed, so scalars are plain numpy scalars.
+A scalar that comes out of an array (a sum, one element, `float(...)`) is a report, as `.item()` is, and a followed
+number (see `scalars`).
 """
 
 from __future__ import annotations
@@ -12,10 +12,14 @@ import numpy as np
 
 from harness.scripts.inside.atoms import Ints
 from harness.scripts.inside.book import Book
-from harness.scripts.inside.mixing import mixed, pick, reduced
+from harness.scripts.inside.decisions import spread
+from harness.scripts.inside.mixing import mixed, reduced
+from harness.scripts.inside.scalars import follow, followed, plain_of
 
 _SUMS = {"add": (1.0, 1.0), "subtract": (1.0, -1.0)}
 _CHOICES = {"minimum", "maximum", "fmin", "fmax"}
+_COMPARED = set("less less_equal greater greater_equal equal not_equal isnan isinf isfinite sign heaviside".split())
+_ALONG = {"argmin", "argmax", "argsort", "sort", "min", "max", "amin", "amax"}
 _MOVES = set(
     """append broadcast_to compress concatenate delete expand_dims flip hstack moveaxis repeat roll squeeze stack
 swapaxes take take_along_axis tile transpose vstack""".split()
@@ -69,9 +73,9 @@ class Marked(np.ndarray[Any, Any]):
         array = np.asarray(result)
         if array.ndim or marks.ndim:
             return Marked(array, marks, self.book) if (marks != -1).any() else result
-        if self.book.active:
+        if self.book.active and self.ndim:
             self.book.report(marks, array, float(array))
-        return result
+        return follow(result[()] if isinstance(result, np.ndarray) else result, int(marks), self.book)
 
     def _miss(self, name: str) -> None:
         if self.book is not None and self.book.active and self.marks is not None and (self.marks != -1).any():
@@ -144,10 +148,12 @@ class Marked(np.ndarray[Any, Any]):
     def item(self, *args: Any) -> Any:
         """As numpy; a report."""
         if args and self.marks is not None and self._alive():
-            at = self.plain().item(*args)
-            self.book.report(np.array([self.marks.item(*args)]), np.array([at]), float(at))  # type: ignore[union-attr]
-        elif not args:
+            at, mark = self.plain().item(*args), self.marks.item(*args)
+            self.book.report(np.array([mark]), np.array([at]), float(at))  # type: ignore[union-attr]
+            return follow(at, mark, self.book)  # type: ignore[arg-type]
+        if not args and self.marks is not None and self.size == 1 and self._alive():
             self._scalar()
+            return follow(self.plain().item(), self.marks.item(), self.book)  # type: ignore[arg-type]
         return self.plain().item(*args)
 
     def __format__(self, spec: str) -> str:
@@ -158,6 +164,7 @@ class Marked(np.ndarray[Any, Any]):
         """As numpy; a report of many."""
         if self._alive():
             self.book.report(self.marks.reshape(-1), self.plain().reshape(-1), float("nan"))  # type: ignore[union-attr]
+            return followed(self.plain().tolist(), self.marks, self.book)  # type: ignore[arg-type]
         return self.plain().tolist()
 
     def sum(self, axis: Any = None, *args: Any, **kwargs: Any) -> Any:
@@ -168,6 +175,62 @@ class Marked(np.ndarray[Any, Any]):
         """As numpy."""
         return self._total("mean", axis, args, kwargs)
 
+    # decisions -------------------------------------------------------------------------------------------------------
+
+    def argmin(self, axis: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As numpy; a decision."""
+        return self._along("argmin", axis, args, kwargs)
+
+    def argmax(self, axis: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As numpy; a decision."""
+        return self._along("argmax", axis, args, kwargs)
+
+    def argsort(self, axis: Any = -1, *args: Any, **kwargs: Any) -> Any:
+        """As numpy; a decision."""
+        return self._along("argsort", axis, args, kwargs)
+
+    def min(self, axis: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As numpy; a decision."""
+        return self._along("min", axis, args, kwargs)
+
+    def max(self, axis: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """As numpy; a decision."""
+        return self._along("max", axis, args, kwargs)
+
+    def sort(self, axis: Any = -1, *args: Any, **kwargs: Any) -> None:
+        """As numpy; a decision."""
+        self[...] = self._along("sort", axis, args, kwargs)
+
+    def _along(self, name: str, axis: Any, args: Any, kwargs: Any) -> Any:
+        """A reduction or a sort by size, turned where that is asked for."""
+        own = getattr(np, name)(self.plain(), axis, *args, **kwargs)
+        if not self._alive() or not self.ndim or isinstance(axis, tuple) or args or set(kwargs) - {"keepdims", "kind"}:
+            self._miss(name)
+            return own
+        assert self.book is not None and self.marks is not None
+        plain = np.asarray(self.plain(), np.float64)
+        marks, values, at = (self.marks, plain, axis) if axis is not None else (self.marks.ravel(), plain.ravel(), 0)
+        size = values.shape[at]
+        flat, numbers = (np.moveaxis(item, at, -1).reshape(-1, size) for item in (marks, values))
+        order = np.argsort(-numbers if name in ("argmax", "max", "amax") else numbers, axis=1, kind="stable")
+        element = self.book.decisions.met(self.book, f"numpy {name}", flat, None, bool(((flat != -1).sum(1) > 1).any()))
+        if element is not None and size > 1:
+            order[element, :2] = order[element, 1::-1]
+        elif name in ("argmin", "argmax", "argsort"):
+            return own
+        ordered = name in ("argsort", "sort")
+        lanes = order if ordered else order[:, :1]
+        rest = np.moveaxis(values, at, -1).shape[:-1]
+
+        def back(lane: Any) -> Any:
+            whole = np.moveaxis(lane.reshape(*rest, lane.shape[1]), -1, at)
+            return whole if ordered else whole.reshape(np.shape(own))
+
+        if name.startswith("arg"):
+            return back(lanes) if np.ndim(own) or ordered else back(lanes)[()]
+        picked = back(np.take_along_axis(numbers, lanes, 1)).astype(self.dtype)
+        return self._wrap(picked if picked.ndim else picked[()], back(np.take_along_axis(flat, lanes, 1)))
+
     def _total(self, name: str, axis: Any, args: Any, kwargs: Any) -> Any:
         result = getattr(self.plain(), name)(axis, *args, **kwargs)
         if not self._alive() or kwargs.get("where", True) is not True:
@@ -177,6 +240,9 @@ class Marked(np.ndarray[Any, Any]):
         return self._wrap(result, marks.reshape(np.shape(result)))
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if ufunc in (np.minimum, np.maximum) and method == "reduce" and isinstance(inputs[0], Marked):
+            keep = {"keepdims": kwargs["keepdims"]} if kwargs.get("keepdims") else {}
+            return inputs[0]._along("min" if ufunc is np.minimum else "max", kwargs.get("axis", 0), (), keep)
         plain = [_strip(value) for value in inputs]
         out = kwargs.get("out")
         before = np.array(plain[0], np.float64) if out is not None and out[0] is inputs[0] else None
@@ -186,10 +252,14 @@ class Marked(np.ndarray[Any, Any]):
         if method == "reduce" and ufunc is np.add and source is not None:
             return source._total("sum", kwargs.get("axis", 0), (), {k: v for k, v in kwargs.items() if k == "keepdims"})
         result = getattr(ufunc, method)(*plain, **kwargs)
-        if source is None or not source._alive() or np.asarray(result).dtype.kind != "f":
+        if source is None or not source._alive():
             return result
         book = source.book
         assert book is not None
+        if ufunc.__name__ in _COMPARED and method == "__call__":
+            result = _compared(book, ufunc.__name__, inputs, result)
+        if np.asarray(result).dtype.kind != "f":
+            return result
         if method != "__call__" or isinstance(result, tuple):
             source._miss(f"{ufunc.__name__}.{method}")
             return result
@@ -209,6 +279,8 @@ class Marked(np.ndarray[Any, Any]):
                 if ufunc is np.multiply and index == 1:
                     marks[np.broadcast_to(np.asarray(plain[0]) == 0, shape)] = -1
                 continue
+            if ufunc.__name__ in _CHOICES:
+                result = _extreme(book, ufunc.__name__, (marks, own), (numbers, number), result)
             chosen = np.asarray(result, np.float64) if ufunc.__name__ in _CHOICES else None
             signs = _SUMS.get(ufunc.__name__)
             marks = mixed(book, f"numpy {ufunc.__name__}", (marks, numbers), (own, number), shape, signs, chosen)
@@ -226,6 +298,12 @@ class Marked(np.ndarray[Any, Any]):
             return args[0]._total(
                 name.removeprefix("nan"), axis, (), {k: v for k, v in kwargs.items() if k == "keepdims"}
             )
+        if name in _ALONG and args and isinstance(args[0], Marked):
+            axis = -1 if name in ("sort", "argsort") else None
+            given = dict(zip(("axis",), args[1:2], strict=False)) | kwargs
+            axis = given.pop("axis", axis)
+            more = {key: value for key, value in given.items() if value is not np._NoValue}
+            return args[0]._along(name, axis, args[2:], more)
         result = func(*_strip(args), **{key: _strip(value) for key, value in kwargs.items()})
         if not self._alive() or name in _NOTHING:
             return result
@@ -235,16 +313,9 @@ class Marked(np.ndarray[Any, Any]):
             return self._wrap(result, args[0].marks.copy())
         if name == "where" and len(args) == 3:
             return self._wrap(result, np.where(_strip(args[0]), *(_own(value) for value in args[1:])))
-        if (
-            name in ("min", "max", "amin", "amax", "logaddexp")
-            and isinstance(args[0], Marked)
-            and args[0].marks is not None
-        ):
-            axis = kwargs.get("axis", args[1] if len(args) > 1 else None)
-            axes = tuple(range(args[0].ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
-            kept = pick(self.book, args[0].marks, axes)  # type: ignore[arg-type]
-            if kept is not None:
-                return self._wrap(result, kept.reshape(np.shape(result)))
+        if name in ("choose", "select") and len(args) > 1:
+            which, among, *rest = args
+            return self._wrap(result, np.asarray(func(_strip(which), [_own(item) for item in among], *rest)))
         self._miss(name)
         return result
 
@@ -254,7 +325,35 @@ def _strip(value: Any) -> Any:
         return value.plain()
     if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
         return type(value)(_strip(item) for item in value)
-    return value
+    return plain_of(value)
+
+
+def _compared(book: Book, name: str, inputs: Any, result: Any) -> Any:
+    """What came out of a comparison, turned at one element where that is asked for."""
+    shape = np.shape(result)
+    own = [marks for value in inputs if (marks := getattr(value, "marks", None)) is not None]
+    marks = spread(own, shape)
+    outcome = np.asarray(result) > 0
+    element = book.decisions.met(book, f"numpy {name}", marks, outcome, bool(((marks != -1).sum(1) > 1).any()))
+    if element is None:
+        return result
+    made = np.array(result)
+    at = np.unravel_index(element, shape)
+    made[at] = ~made[at] if made.dtype == bool else -made[at]
+    return made if made.ndim else made[()]
+
+
+def _extreme(book: Book, name: str, marks: tuple[Any, Any], numbers: tuple[Any, Any], result: Any) -> Any:
+    """The lower or higher of two, the other one at one element where that is asked for."""
+    shape = np.shape(result)
+    element = book.decisions.met(book, f"numpy {name}", spread(marks, shape))
+    if element is None:
+        return result
+    made = np.array(result)
+    at = np.unravel_index(element, shape)
+    left, right = (np.broadcast_to(side, shape)[at] for side in numbers)
+    made[at] = left if made[at] == right else right
+    return made if made.ndim else made[()]
 
 
 def _own(value: Any) -> Ints:

@@ -32,6 +32,7 @@ _RANKS = 1 << 4
 _EPOCH = _RANK * _RANKS
 _TEXT = 4000  # characters of a text among the facts
 _MANY = 2000  # entries of a table among them
+_LONGEST = 1 << 20  # positions in a row among them
 
 
 def _ints() -> Ints:
@@ -248,6 +249,14 @@ def _counts(value: Any) -> dict[str, int] | None:
     return {name: count for name, count in made.items() if count is not None}
 
 
+def _runs(value: Any) -> list[list[int]] | None:
+    """Lists of two counts, [first, past the last]."""
+    if not isinstance(value, list):
+        return None
+    made = [[_count(item) for item in pair] for pair in value[:_MANY] if isinstance(pair, list) and len(pair) == 2]
+    return [[a, b] for a, b in made if a is not None and b is not None and b - a < _LONGEST]
+
+
 def _rows(**columns: Callable[[Any], Any]) -> Callable[[Any], list[dict[str, Any]] | None]:
     """A list of tables that have at least these columns, of these types."""
 
@@ -277,6 +286,10 @@ _SHAPES: dict[str, Callable[[Any], Any]] = {
     "missing": _rows(name=_text, why=_text, place=_text),
     "files": _rows(name=_text, opened=_count, bytes=_count),
     "choices": _rows(name=_text, count=_count, place=_text),
+    "decisions": _rows(
+        name=_text, place=_text, call=_count, element=_count, seq=_count, positions=_runs, rivals=_count, varied=_count
+    ),
+    "turned": _count,
     "edited": _counts,
     "fork": _count,
     "reports_left_out": _count,
