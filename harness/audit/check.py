@@ -33,6 +33,7 @@ class Need(Enum):
     OTHER_TEXT = "a whole run on text that is another from a position on"
     NULL_RUN = "an evaluation of text that is drawn from a known source"
     RECURRING = "where a script counts tokens, runs on text in which phrases recur"
+    TURNED = "where losses decide something, evaluations in which one decision comes out the other way"
     RETRAINING = "trainings with other validation text"
     AT_HAND = "a search of what a sandbox can read for the validation text"
     PROOF = "a segment that is encoded, and decoded in a fresh sandbox"

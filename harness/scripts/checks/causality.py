@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.audit.causality import CHECK, NO_CONTROL, TOO_NOISY, clean, leak, noisy
+from harness.audit.causality import CHECK, INFINITE, NO_CONTROL, TOO_NOISY, clean, leak, noisy
 from harness.record import Finding, Status, Value, Witness
 from harness.scripts.checks import followed
 from harness.scripts.checks.comparing import Comparison
@@ -130,8 +130,8 @@ def leaks(evidence: ScriptEvidence, result: Comparison) -> bool:
 
 def size_of(evidence: ScriptEvidence, result: Comparison) -> float:
     """The largest change that must not be, nats."""
-    own = min(result.own_change, 1e300)
-    return max(min(result.largest, 1e300), own if result.own_moved(COUNTERFACTUAL) else 0.0)
+    own = min(result.own_change, INFINITE)
+    return max(min(result.largest, INFINITE), own if result.own_moved(COUNTERFACTUAL) else 0.0)
 
 
 def witness(evidence: ScriptEvidence, flip: Flip, result: Comparison) -> Witness:
@@ -210,7 +210,8 @@ def _leak(
     }
     several = flip.variant.kind == "suffix" or len(flip.variant.replaced) > 1
     seen = witness(evidence, flip, result)
-    parts = [f"{len(result.moved(evidence.tolerance)):,} earlier predictions"]
+    earlier = len(result.moved(evidence.tolerance))
+    parts = [f"{earlier:,} earlier predictions"] if earlier else []
     if result.own_moved(max(COUNTERFACTUAL, evidence.tolerance)):
         parts.append("that of the token itself")
     tests = f"in {len(leaking)} of {made} tests"
@@ -250,7 +251,7 @@ def _figure(evidence: ScriptEvidence, made: list[Made]) -> dict[str, Any]:
                 "position": flip.variant.position,
                 "kind": flip.variant.kind,
                 "status": status,
-                "changed": [[p, min(both[p], 1e300)] for p in sorted(both)],
+                "changed": [[p, min(both[p], INFINITE)] for p in sorted(both)],
             }
         )
     return {

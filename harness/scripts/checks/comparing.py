@@ -121,7 +121,8 @@ def _effects(base: Pass, other: Pass, hit: NDArray[np.bool_], cut: int) -> tuple
     after = np.arange(cut + 1, size)
     after = after[base.position[after] == other.position[after]]
     expected = np.where(hit[after], base.alternative[after], base.nll[after])
-    change = np.abs(other.nll[after] - expected)
+    with np.errstate(invalid="ignore"):
+        change = np.abs(other.nll[after] - expected)
     moved = np.isfinite(change) & (change > 1e-6)
     sample = after[moved][:: max(1, int(moved.sum()) // 40)]
     return (

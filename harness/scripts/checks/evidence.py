@@ -14,6 +14,7 @@ from harness.record import Finding, Scalar, Status, Value, Witness
 from harness.referee.comparator import ROUNDING
 from harness.rules import Ruleset
 from harness.scripts.checks.comparing import Comparison, compare
+from harness.scripts.trace.decided import Decision
 from harness.scripts.trace.observed import Floats, Ints
 from harness.scripts.trace.reading import Pass, ScriptTrace
 
@@ -168,6 +169,21 @@ class Recurring:
                 for made, mask in zip(self.substituted, masks, strict=True)]  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Turned:
+    """A run in which one decision by losses came out the other way.
+
+    Attributes:
+        decision: which.
+        trace: what came of it.
+        error: why it shows nothing; one line, None where it does.
+    """
+
+    decision: Decision
+    trace: ScriptTrace
+    error: str | None = None
+
+
 @dataclass
 class ScriptEvidence:
     """Everything that an audit of one script gathered.
@@ -180,6 +196,7 @@ class ScriptEvidence:
         flips: what replacing tokens did, forks and whole runs.
         nulls: reports on streams of known entropy.
         recurring: runs on recurring text, for scripts that count tokens; None where none were made.
+        turned: runs in which one decision by losses came out the other way.
         token_bytes: int64 [tokens], true bytes of each target (0 for BOS); None where they are not known.
         sidecar_bytes: int64 [tokens], what the byte side-car beside the tokens promises, for scripts that read one.
         miscounts: int64 [tokens] by name: the bytes that a known mistake would count.
@@ -200,6 +217,7 @@ class ScriptEvidence:
     flips: Sequence[Flip] = ()
     nulls: Sequence[ScriptNull] = ()
     recurring: Recurring | None = None
+    turned: Sequence[Turned] = ()
     token_bytes: Ints | None = None
     sidecar_bytes: Ints | None = None
     miscounts: Mapping[str, Ints] = field(default_factory=dict)

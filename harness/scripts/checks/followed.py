@@ -74,10 +74,10 @@ def facts(evidence: ScriptEvidence) -> dict[str, Value]:
         return {}
     made: dict[str, Value] = {
         "headline_pass": main.name,
-        "loss_followed": main.mean,
+        "loss_followed": main.mean if math.isfinite(main.mean) else None,
         "positions_scored": main.unique(),
     }
-    if main.printed is not None and main.printed.loss is not None:
+    if main.printed is not None and main.printed.loss is not None and math.isfinite(main.printed.loss):
         made["loss_printed"] = main.printed.loss
         made["difference_to_print"] = main.print_error
     if math.isfinite(main.error):

@@ -52,7 +52,6 @@ class Atoms:
         self.lse = Column(np.float64)
         self.alternative = Column(np.float64)
         self.drawn = Column(np.int64)
-        self.rival = Column(np.float64)
         self.event = Column(np.int64)
         self._start = Column(np.int64)  # composite k has children start[k] .. start[k + 1]
         self._start.extend([0])
@@ -80,7 +79,6 @@ class Atoms:
         self.lse.extend(unknown if lse is None else lse)
         self.alternative.extend(unknown if alternative is None else alternative)
         self.drawn.extend(np.full(count, -1) if drawn is None else drawn)
-        self.rival.extend(unknown)
         self.event.extend(np.full(count, event))
         return np.where(position >= 0, np.arange(first, first + count), -1)
 

@@ -50,7 +50,6 @@ class Book:
         self.pending: set[int] = set()  # events that read logits, whose normaliser is not known yet
         self.hooks: dict[int, Callable[[], None]] = {}
         self.unknown: Counter[tuple[str, int]] = Counter()
-        self.choices: Counter[tuple[str, int]] = Counter()  # by the better of two readings of one target
         self.decisions = Decisions(turn)
         self.left: set[int] = set()  # marks of single numbers that were reported
         self._kinds: dict[str, int] = {}
@@ -78,11 +77,6 @@ class Book:
     def miss(self, name: str) -> None:
         """Something that atoms went into, or the recorder itself, could not be followed."""
         self.unknown[name, self.places.here()] += 1
-
-    def prefer(self, name: str, atoms: Ints, rival: Floats) -> None:
-        """Atoms [n] won against another reading of the same target, whose NLL was `rival` [n]."""
-        self.atoms.rival.values[atoms] = rival
-        self.choices[name, self.places.here()] += len(atoms)
 
     def locate(self, ids: Ints) -> Ints | None:
         """Positions of target ids at the place that runs now; None where none is located."""
@@ -229,7 +223,6 @@ class Book:
             atom_nll=atoms.nll.values.copy(),
             atom_lse=atoms.lse.values.copy(),
             atom_alternative=atoms.alternative.values.copy(),
-            atom_rival=atoms.rival.values.copy(),
             atom_drawn=atoms.drawn.values.copy(),
             atom_event=atoms.event.values.copy(),
             event_seq=self._event[0].values.copy(),
@@ -256,7 +249,6 @@ class Book:
             unknown=self._rows(self.unknown),
             facts={
                 **({"reports_left_out": dropped} if dropped else {}),
-                **({"choices": self._rows(self.choices)} if self.choices else {}),
                 **({"decisions": decided} if decided else {}),
                 **({"turned": self.decisions.turned} if self.decisions.turn is not None else {}),
             },

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.scripts.inside.atoms import Floats, Ints
 from harness.scripts.inside.book import Book
-
-#: Relative difference of a number from the atom that it stands for, up to which it is that.
-_PLAIN = 1e-5
 
 
 def reduced(book: Book, marks: Ints, values: Floats, axes: tuple[int, ...]) -> Ints:
@@ -65,35 +61,6 @@ def taken(marks: Ints, values: Floats, result: Floats, axes: tuple[int, ...]) ->
     return np.take_along_axis(flat, at[:, None], 1)[:, 0].reshape(shape)
 
 
-def _preferred(
-    book: Book,
-    name: str,
-    a: Ints,
-    b: Ints,
-    taken: NDArray[np.bool_],
-    numbers: tuple[Floats, Floats],
-    shape: tuple[int, ...],
-) -> None:
-    """Note where one of two readings of the same target won because it is the better one: its rival's NLL goes with it.
-
-    Only plain NLLs or log-probabilities: what was scaled or penalised before it is compared may well be a distribution.
-    """
-    both = (a >= 0) & (b >= 0)
-    if not both.any():
-        return
-    one, two = a[both], b[both]
-    same = book.atoms.positions(one) == book.atoms.positions(two)
-    nll = book.atoms.nll.values
-    plain = np.ones(len(one), bool)
-    for ids, number in ((one, numbers[0]), (two, numbers[1])):
-        value = np.abs(np.broadcast_to(number, shape)[both])
-        plain &= np.abs(value - nll[ids]) <= _PLAIN * (1 + nll[ids])
-    won, lost = np.where(taken[both], two, one), np.where(taken[both], one, two)
-    better = same & plain & (nll[won] < nll[lost] - _PLAIN * (1 + nll[lost]))
-    if better.any():
-        book.prefer(name, won[better], nll[lost[better]])
-
-
 def mixed(
     book: Book,
     name: str,
@@ -120,11 +87,10 @@ def mixed(
     if not open_.any():
         return result
     if chosen is not None and right[1] is not None:
-        taken = open_ & (np.broadcast_to(right[1], shape) == chosen)
+        second = open_ & (np.broadcast_to(right[1], shape) == chosen)
         if left[1] is not None:
-            taken &= np.broadcast_to(left[1], shape) != chosen
-            _preferred(book, name, np.where(open_, a, -1), np.where(open_, b, -1), taken, (left[1], right[1]), shape)
-        return np.where(taken, b, result)
+            second &= np.broadcast_to(left[1], shape) != chosen
+        return np.where(second, b, result)
     where = book.atoms.positions(a)
     different = open_ & ~((where == book.atoms.positions(b)) & (where >= 0))
     if not different.any():

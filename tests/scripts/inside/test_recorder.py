@@ -208,7 +208,7 @@ def test_numpy_carries_atoms_to_its_scalars() -> None:
         return float(np.sum(wide[keep] * 2.0) / 2 + wide[:5].sum())
 
     seen, _, value = watch(program)
-    assert len(seen.report_seq) == 2
+    assert len(seen.report_seq) == 3  # two that leave numpy, and what Python makes of them
     first, second = report(seen, 0), report(seen, 1)
     assert sorted([*first[0], *second[0]]) == list(EVERY)
     assert first[2].sum() / 2 + second[2].sum() == pytest.approx(value, rel=1e-6)
