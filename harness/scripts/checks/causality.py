@@ -12,7 +12,7 @@ import numpy as np
 
 from harness.audit.causality import CHECK, INFINITE, NO_CONTROL, TOO_NOISY, clean, leak, noisy
 from harness.record import Finding, Status, Value, Witness
-from harness.scripts.checks import followed
+from harness.scripts.checks import choosing, followed
 from harness.scripts.checks.comparing import Comparison
 from harness.scripts.checks.evidence import COUNTERFACTUAL, RECURS, Flip, ScriptEvidence, found
 
@@ -71,7 +71,8 @@ def check(evidence: ScriptEvidence) -> Finding:
     }
     metrics: dict[str, Value] = {**followed.facts(evidence)}
     figures = {"flips": _figure(evidence, made)} if made else {}
-    if leaking:
+    switched = leaking and all(item[1].switched for item in leaking) and choosing.paid(evidence)
+    if leaking and not switched:
         return _leak(evidence, leaking, len(made) + len(counted), bool(forked), metrics, power, figures)
     metrics["rows_moved_before"] = 0
     strayed = sum(not item[1].aligned for item in made)
@@ -84,7 +85,10 @@ def check(evidence: ScriptEvidence) -> Finding:
     broken = [flip for flip in flips if flip.trace is None or flip.edited == 0]
     if broken:
         not_covered.append(f"{len(broken)} tests with other text that could not be made: {_why(broken[0])}")
-    if problem:
+    if switched:
+        status = Status.INCONCLUSIVE
+        headline = f"which of two losses is charged depends on later tokens, and no row does: {switched}"
+    elif problem:
         status, headline = Status.INCONCLUSIVE, f"no prediction changed, but {problem}"
     elif not made:
         status, headline = (

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from harness.record import Witness
+from harness.scripts.checks import followed
 from harness.scripts.checks.evidence import ScriptEvidence, Turned, counterpart
 from harness.scripts.trace.decided import Decision, decisions
 from harness.scripts.trace.observed import Floats, Ints
@@ -73,6 +74,20 @@ def look(evidence: ScriptEvidence) -> Choices:
     return Choices(made, caught, None if caught is not None else _open(evidence, made))
 
 
+def paid(evidence: ScriptEvidence) -> str | None:
+    """A choice by their own losses for which something is paid, or which takes the higher; None where there is none.
+
+    Which of two losses is charged then depends on later tokens, and that is no offence of the rows.
+    """
+    seen = look(evidence)
+    known = [one for one in seen.made if one.effect in ("paid", "higher", "lower")]
+    if not known or (seen.caught is not None and followed.why_not(evidence) is None):
+        return None
+    decision = known[0].turned.decision
+    how = {"paid": "something is paid for it", "higher": "the higher is taken"}.get(known[0].effect)
+    return f"they are chosen at {_at(decision)}, and {how or 'what is printed is not the sum of the charges'}"
+
+
 def _open(evidence: ScriptEvidence, made: tuple[Choice, ...]) -> str | None:
     assert evidence.main is not None
     for one in made:
@@ -97,12 +112,13 @@ def witness(choice: Choice) -> Witness:
     order = np.argsort(choice.charged - choice.other, kind="stable")[:_SHOWN]
     at = order[0]
     count = len(choice.position)
+    columns = (choice.position, choice.charged, choice.other)
     return Witness(
         kind="choice",
         summary=(
             f"position {int(choice.position[at]):,} is charged {choice.charged[at]:.6f} nats; with decision "
-            f"{decision.call:,} of the {decision.name} at {decision.place} turned, which is made of its own loss or later "
-            f"ones, {choice.other[at]:.6f} ({count:,} such charge{'s' if count > 1 else ''})"
+            f"{decision.call:,} of the {decision.name} at {decision.place} turned, which is made of its own loss or "
+            f"later ones, {choice.other[at]:.6f} ({count:,} such charge{'s' if count > 1 else ''})"
         ),
         data={
             "place": decision.place,
@@ -111,8 +127,8 @@ def witness(choice: Choice) -> Witness:
             "element": decision.element,
             "made_of": [int(decision.positions[0]), int(decision.positions[-1])],
             "chosen": [
-                {"position": int(choice.position[i]), "charged": _nats(choice.charged[i]), "other": _nats(choice.other[i])}
-                for i in order
+                {"position": int(p), "charged": _nats(charged), "other": _nats(other)}
+                for p, charged, other in zip(*(column[order] for column in columns), strict=True)
             ],
         },
     )

@@ -14,6 +14,10 @@ from numpy.typing import NDArray
 from harness.scripts.trace.observed import Floats, Ints
 from harness.scripts.trace.passes import MIXED, Pass
 
+#: Nats by which a row may differ when it is computed by another operation: the alternative token's NLL is read from
+#: the row itself, the flipped run's from the loss that the script calls.
+SAME_ROW = 1e-3
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -29,6 +33,9 @@ class Comparison:
         own: (position, NLL that the base row gives the other token, NLL when flipped) for the first replaced token;
             infinite where a row thinks it impossible; None where it is not known or the script charged something else
             than its row.
+        switched: whatever moved before the cut, or at it, moved to what another reading of the same target (another
+            temperature, another model) had said in the base run: which of them is charged depends on later tokens, the
+            rows do not.
         effects: (position, change) of rows after it that moved, a sample.
         control: rows after the first replaced token that moved: they saw it in their context.
     """
@@ -41,6 +48,7 @@ class Comparison:
     after: Floats
     largest: float
     own: tuple[int, float, float] | None
+    switched: bool
     effects: tuple[tuple[int, float], ...]
     control: int
 
@@ -76,7 +84,7 @@ def compare(base: Pass, other: Pass, replaced: NDArray[np.bool_]) -> Comparison:
     aligned = len(other.position) >= cut and bool((other.position[:cut] == base.position[:cut]).all())
     if not aligned:
         nothing = np.zeros(0)
-        return Comparison(False, cut, 0, nothing.astype(np.int64), nothing, nothing, float("inf"), None, (), 0)
+        return Comparison(False, cut, 0, nothing.astype(np.int64), nothing, nothing, float("inf"), None, False, (), 0)
     old, new = base.charged[:cut], other.charged[:cut]
     different = (old != new) & ~(np.isnan(old) & np.isnan(new))
     at = np.flatnonzero(different)
@@ -91,6 +99,7 @@ def compare(base: Pass, other: Pass, replaced: NDArray[np.bool_]) -> Comparison:
         after=new[at],
         largest=float(change.max(initial=0.0)),
         own=_own(base, other, cut),
+        switched=_switched(base, other, at, cut),
         effects=effects,
         control=control,
     )
@@ -108,6 +117,16 @@ def _own(base: Pass, other: Pass, cut: int) -> tuple[int, float, float] | None:
     if any(_altered(float(p.charged[cut]), float(p.nll[cut])) for p in (base, other)):
         return None
     return int(base.position[cut]), wanted, got
+
+
+def _switched(base: Pass, other: Pass, moved: Ints, cut: int) -> bool:
+    """See `Comparison.switched`; `moved` are the indices that moved before the cut."""
+    with np.errstate(invalid="ignore"):
+        rows = np.abs(other.nll[moved] - base.other[moved]) <= MIXED * (1 + np.abs(base.other[moved]))
+        if cut >= min(len(base.position), len(other.position)):
+            return bool(rows.all())
+        own = [abs(float(other.nll[cut]) - float(said[cut])) for said in (base.alternative, base.other_alternative)]
+    return bool(rows.all()) and min(own) <= SAME_ROW
 
 
 def _altered(charged: float, nll: float) -> bool:

@@ -13,14 +13,13 @@ from harness.audit.evidence import finding
 from harness.record import Finding, Scalar, Status, Value, Witness
 from harness.referee.comparator import ROUNDING
 from harness.rules import Ruleset
-from harness.scripts.checks.comparing import Comparison, compare
+from harness.scripts.checks.comparing import SAME_ROW, Comparison, compare
 from harness.scripts.trace.decided import Decision
 from harness.scripts.trace.observed import Floats, Ints
 from harness.scripts.trace.reading import Pass, ScriptTrace
 
-#: Nats by which a row may differ when it is computed by another operation: the alternative token's NLL is read from
-#: the row itself, the flipped run's from the loss that the script calls.
-COUNTERFACTUAL = 1e-3
+#: Nats by which the first replaced token's own row may differ, see `comparing`.
+COUNTERFACTUAL = SAME_ROW
 
 #: What is special about a flip on recurring text.
 RECURS = "on text in which phrases recur"

@@ -116,7 +116,7 @@ def _row(main: Pass, worst: int, total: float) -> Witness:
 
 
 def _caught(choice: Choice, problem: str | None) -> tuple[Status, str]:
-    """What is said of a choice; INCONCLUSIVE where the number is not that of the charges: the choice may be paid for."""
+    """What is said of a choice. Where the printed number is not that of the charges, it may be paid for."""
     decision = choice.turned.decision
     headline = (
         f"which of two losses of a token is charged was chosen by its own loss or later ones, at {decision.place} "

@@ -128,6 +128,27 @@ class Atoms:
             marks[index] = self._composite(children[part], values[part])
         return marks
 
+    def shifted(self, marks: Ints, before: Floats, after: Floats) -> Ints:
+        """Marks of the same shape after something that is no loss was added: composites stay what they are made of.
+
+        Without this the addition would pass for a factor of all their children. That the number is no longer their sum
+        shows where it is reported.
+
+        Args:
+            marks: of the numbers.
+            before: the numbers, of the same shape.
+            after: what they are now.
+        """
+        flat, old, new = marks.reshape(-1), before.reshape(-1), after.reshape(-1)
+        at = np.flatnonzero((flat < -1) & (old != new) & (old != 0) & np.isfinite(old) & np.isfinite(new))
+        if not len(at):
+            return marks
+        made = flat.copy()
+        which = -2 - flat[at]
+        totals, counts = self._total.values[which] * (new[at] / old[at]), self._count.values[which].copy()
+        made[at] = self._append(flat[at], np.ones(len(at)), np.ones(len(at), np.int64), totals, counts)
+        return made.reshape(marks.shape)
+
     def _composite(self, children: Ints, values: Floats) -> int:
         inner = children < -1
         which = -2 - children[inner]

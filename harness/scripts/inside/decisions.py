@@ -27,9 +27,6 @@ _ELEMENTS = 4_000_000
 _TOLD = 24
 #: Runs of positions that one decision may be told with; a decision of more scattered ones is told with the last.
 _RUNS = 64
-
-
-
 #: The lower or the higher of two, element by element.
 EXTREMES = set("minimum maximum fmin fmax clamp clamp_min clamp_max".split())
 
@@ -110,9 +107,11 @@ class Decisions:
         rng = np.random.default_rng(0)
         rows = []
         for (name, place), site in self._sites.items():
-            picks = np.unique(np.linspace(0, len(site.calls) - 1, _TOLD).round().astype(int)) if site.calls else []
-            each = max(1, _TOLD // max(len(picks), 1))
-            for index in picks:
+            if not site.calls:
+                continue
+            picks = np.unique(np.linspace(0, len(site.calls) - 1, _TOLD).round().astype(int))
+            each = max(1, _TOLD // len(picks))
+            for index in picks.tolist():
                 seq, number, marks = site.calls[index]
                 usable = np.flatnonzero((marks != -1).any(1))
                 for element in np.sort(rng.permutation(usable)[:each]).tolist():

@@ -64,6 +64,14 @@ def elementwise(book: Book, call: Call) -> None:
                     marks[np.broadcast_to(floats(factor) == 0, shape)] = -1
         if book.pending and call.name in ("sub", "rsub", "add"):
             book.settle(marks, floats(out))
+        if call.name in _SHIFTS and (marks < -1).any():
+            value = marked[0][0]
+            before = call.before if call.inplace and value is call.args[0] else floats(value)
+            if before is not None:
+                first = value is call.args[0]
+                sign = -1.0 if call.name == ("rsub" if first else "sub") else 1.0
+                scale = 1.0 if first else float(call.kwargs.get("alpha", 1))
+                marks = book.atoms.shifted(marks, sign * scale * np.broadcast_to(before, shape), floats(out))
         put(book, out, marks)
         return
     values: list[Floats | None] = []
@@ -108,7 +116,7 @@ def move(book: Book, call: Call) -> None:
         if call.inplace and value is call.args[0]:
             return torch.from_numpy(book.shadows.writable(value))
         marks = book.shadows.get(value)
-        return torch.full(tuple(value.shape), -1) if marks is None else torch.from_numpy(np.ascontiguousarray(marks))
+        return torch.full(tuple(value.shape), -1) if marks is None else torch.from_numpy(marks.copy())
 
     args = [swap(value) for value in call.args]
     if call.inplace:
@@ -157,6 +165,7 @@ def index_put(book: Book, call: Call) -> None:
     return accumulate(book, call) if summed else move(book, call)
 
 
+_SHIFTS = ("add", "sub", "rsub")
 ELEMENTWISE = """_to_copy clone contiguous neg mul div add sub rsub true_divide divide multiply exp log log2 log10 log1p
 expm1
 clamp clamp_min clamp_max minimum maximum fmin fmax abs pow sqrt square reciprocal nan_to_num logaddexp

@@ -46,7 +46,8 @@ def taken(marks: Ints, values: Floats, result: Floats, axes: tuple[int, ...]) ->
     """Marks of the values that a minimum or maximum over `axes` took; the other axes stay.
 
     Args:
-        marks, values: of the operand.
+        marks: of the operand.
+        values: of the operand.
         result: what came out, kept dimensions of length one or not.
         axes: that are gone.
     """

@@ -211,7 +211,7 @@ class Marked(np.ndarray[Any, Any]):
         plain = np.asarray(self.plain(), np.float64)
         marks, values, at = (self.marks, plain, axis) if axis is not None else (self.marks.ravel(), plain.ravel(), 0)
         size = values.shape[at]
-        flat, numbers = (np.moveaxis(item, at, -1).reshape(-1, size) for item in (marks, values))
+        flat, numbers = np.moveaxis(marks, at, -1).reshape(-1, size), np.moveaxis(values, at, -1).reshape(-1, size)
         order = np.argsort(-numbers if name in ("argmax", "max", "amax") else numbers, axis=1, kind="stable")
         element = self.book.decisions.met(self.book, f"numpy {name}", flat, None, bool(((flat != -1).sum(1) > 1).any()))
         if element is not None and size > 1:
@@ -284,6 +284,11 @@ class Marked(np.ndarray[Any, Any]):
             chosen = np.asarray(result, np.float64) if ufunc.__name__ in _CHOICES else None
             signs = _SUMS.get(ufunc.__name__)
             marks = mixed(book, f"numpy {ufunc.__name__}", (marks, numbers), (own, number), shape, signs, chosen)
+        given = [value for value in inputs if getattr(value, "marks", None) is not None]
+        if marks is not None and len(given) == 1 and ufunc.__name__ in _SUMS and (marks < -1).any():
+            sign = -1.0 if ufunc is np.subtract and given[0] is inputs[1] else 1.0
+            old = sign * np.broadcast_to(np.asarray(numbers, np.float64), shape)
+            marks = book.atoms.shifted(marks, old, np.asarray(result, np.float64))
         if out is not None:
             target = out[0]
             if isinstance(target, Marked) and target.marks is not None and marks is not None:

@@ -1,8 +1,8 @@
 """Single numbers that left torch or numpy and still know the losses they are made of: Python's arithmetic is followed.
 
 A followed number is a float (or a numpy float64) with a mark. Sums of two are composites as those of tensors are; a
-comparison of one is a decision. What is formatted has left, and is reported. `float(x)` and the functions of `math` give
-plain numbers: there, the trail ends, and what is known is the report that was made when the number left torch.
+comparison of one is a decision. What is formatted has left, and is reported. `float(x)` and the functions of `math`
+give plain numbers: there the trail ends, and what is known is the report that was made when the number left torch.
 """
 
 from __future__ import annotations
@@ -79,11 +79,11 @@ class _Carries:
         return _make(cls, value, like.mark, like.book)
 
 
-class Followed(_Carries, float):
+class Followed(_Carries, float):  # type: ignore[misc]
     """A Python float that left torch."""
 
 
-class FollowedNumpy(_Carries, np.float64):
+class FollowedNumpy(_Carries, np.float64):  # type: ignore[misc]
     """The same that left an array."""
 
 
@@ -134,6 +134,14 @@ def follow(value: Any, mark: int, book: Book) -> Any:
     return _make(FollowedNumpy if isinstance(value, np.floating) else Followed, value, mark, book)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating))
+
+
+def _is_followed(value: Any) -> bool:
+    return isinstance(value, _Carries)
+
+
 def _make(kind: Any, value: Any, mark: int, book: Book) -> Any:
     made = kind(value)
     made.mark, made.book = mark, book
@@ -151,7 +159,7 @@ def _arithmetic(name: str, swapped: bool) -> Callable[[Any, Any], Any]:
     act = getattr(operator, name)
 
     def method(self: Any, other: Any) -> Any:
-        if not isinstance(other, (int, float, np.integer, np.floating)):
+        if not _is_number(other):
             return NotImplemented
         numbers = _plain(self), _plain(other)
         left, right = numbers[::-1] if swapped else numbers
@@ -159,10 +167,14 @@ def _arithmetic(name: str, swapped: bool) -> Callable[[Any, Any], Any]:
         kind: Any = FollowedNumpy if isinstance(self, np.float64) or isinstance(other, np.floating) else Followed
         if not isinstance(value, float):
             return value
-        if not isinstance(other, _Carries):
+        if not _is_followed(other):
             if name == "mul" and numbers[1] == 0:  # a mask
                 return float(value)
-            return _make(kind, value, self.mark, self.book)
+            mark = self.mark
+            if name in _SIGNS and mark < -1 and self.book.active:
+                own = -numbers[0] if name == "sub" and swapped else numbers[0]
+                mark = int(self.book.atoms.shifted(self.marks, np.array(float(own)), np.array(float(value))))
+            return _make(kind, value, mark, self.book)
         first, second = (other, self) if swapped else (self, other)
         mark = _met(name, first, second)
         return _make(kind, value, mark, self.book) if mark != -1 else value
@@ -187,15 +199,14 @@ def _comparison(name: str) -> Callable[[Any, Any], Any]:
     act = getattr(operator, name)
 
     def method(self: Any, other: Any) -> Any:
-        if not isinstance(other, (int, float, np.integer, np.floating)):
+        if not _is_number(other):
             return NotImplemented
         outcome = bool(act(_plain(self), _plain(other)))
         book = self.book
         if not book.active:
             return outcome
-        rival = isinstance(other, _Carries)
-        marks = spread([self.marks, *([other.marks] if isinstance(other, _Carries) else [])], ())
-        turned = book.decisions.met(book, f"python {name}", marks, np.array([outcome]), rival)
+        own = [one.marks for one in (self, other) if _is_followed(one)]
+        turned = book.decisions.met(book, f"python {name}", spread(own, ()), np.array([outcome]), len(own) > 1)
         return outcome if turned is None else not outcome
 
     return method

@@ -37,6 +37,9 @@ class Pass:
         charged: float64 [n], nats, what the position added to the reported loss; differs from `nll` in mixtures.
         lse: float64 [n], see `Observed.atom_lse`.
         alternative: float64 [n], NLL of the alternative token in the same row.
+        other: float64 [n], NLL of the other reading of the same target in the same batch (another temperature, another
+            model); NaN where there is none or there are several.
+        other_alternative: float64 [n], NLL of the alternative token in that reading's row.
         drawn: int64 [n], a token drawn from the row, -1 for none.
         event: int64 [n], index of the tensor operation.
         event_seq: int64 [n], when that was.
@@ -59,6 +62,8 @@ class Pass:
     charged: Floats
     lse: Floats
     alternative: Floats
+    other: Floats
+    other_alternative: Floats
     drawn: Ints
     event: Ints
     event_seq: Ints
@@ -220,8 +225,10 @@ def _batches(seen: Observed) -> tuple[Ints, Ints]:
     """
     when = np.array(seen.event_seq)
     turn = np.arange(len(seen.atom_event))
-    starts = np.searchsorted(seen.atom_event, np.arange(len(when) + 1)) if _in_order(seen.atom_event) else None
-    for event in range(len(when) - 2, -1, -1) if starts is not None else ():
+    if (np.diff(seen.atom_event) < 0).any():
+        return when, turn
+    starts = np.searchsorted(seen.atom_event, np.arange(len(when) + 1))
+    for event in range(len(when) - 2, -1, -1):
         own, following = (slice(starts[at], starts[at + 1]) for at in (event, event + 1))
         same = starts[event + 1] - starts[event] == starts[event + 2] - starts[event + 1] > 0
         side = observed.rank_of(when[event : event + 2])
@@ -230,8 +237,14 @@ def _batches(seen: Observed) -> tuple[Ints, Ints]:
     return when, turn
 
 
-def _in_order(values: Ints) -> bool:
-    return bool((np.diff(values) >= 0).all())
+def _mates(turn: Ints) -> Ints:
+    """For each atom the one that has the same turn, -1 where it is alone or there are several."""
+    order = np.argsort(turn, kind="stable")
+    values, first, count = np.unique(turn[order], return_index=True, return_counts=True)
+    mate = np.full(len(turn), -1, np.int64)
+    pairs = first[count == 2]
+    mate[order[pairs]], mate[order[pairs + 1]] = order[pairs + 1], order[pairs]
+    return mate
 
 
 def _processed(when: Ints, atoms: Ints, position: Ints) -> Ints:
@@ -252,8 +265,9 @@ def _pass(group: _Group, seen: Observed) -> Pass:
     atoms, charged = np.concatenate(group.atoms), np.concatenate(group.charged)
     event = seen.atom_event[atoms]
     when, turn = _batches(seen)
+    mate = _mates(turn)[atoms]
     order = _processed(when[event], turn[atoms], seen.atom_position[atoms])
-    atoms, charged, event = atoms[order], charged[order], event[order]
+    atoms, charged, event, mate = atoms[order], charged[order], event[order], mate[order]
     names = [seen.kinds[kind] for kind in np.unique(seen.event_kind[event])]
     return Pass(
         name="",
@@ -266,6 +280,8 @@ def _pass(group: _Group, seen: Observed) -> Pass:
         charged=charged,
         lse=seen.atom_lse[atoms],
         alternative=seen.atom_alternative[atoms],
+        other=np.where(mate >= 0, seen.atom_nll[mate], np.nan),
+        other_alternative=np.where(mate >= 0, seen.atom_alternative[mate], np.nan),
         drawn=seen.atom_drawn[atoms],
         event=event,
         event_seq=seen.event_seq[event],
