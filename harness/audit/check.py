@@ -139,8 +139,8 @@ REGISTRY: dict[str, Check] = {
             "Is what is charged for a token the probability of a distribution?",
             sees="rows that sum to more than 1 by 1e-4; of single probabilities, a sum of 1.05",
             example=(
-                "the better of two models for each token, `torch.minimum(a, b)`: over the vocabulary that sums to more"
-                " than 1"
+                "the better of two models for each token, or of two temperatures for each window, whatever operation"
+                " chooses: over the vocabulary that sums to more than 1"
             ),
         ),
         Check(
