@@ -29,6 +29,8 @@ _AFFECTED = 20  # rows listed in a witness
 _SHOWN = 60  # swaps in whole evaluations that the figure shows
 #: Nats; where identical runs differ by more, it proves nothing that no prediction changed.
 TOO_NOISY = 2.5e-3
+#: Stands for a change without end: records hold no infinity.
+INFINITE = 1e300
 
 #: What is said where the tests could not have seen anything.
 NO_CONTROL = "no later prediction changed either when the text did, so the tests say nothing"
@@ -135,9 +137,10 @@ def clean(tests: int, compared: int, working: int, of: str = "", among: str = ""
 
 def leak(position: int, suffix: bool, changed: str, size: float, seen: str) -> str:
     """What is said of a leak: what was replaced, what changed, by up to how many nats, and in how many tests."""
+    most = f"{size:.3g} nats" if size < INFINITE else "infinitely many nats (a token became possible, or impossible)"
     return (
         f"this submission uses tokens before it predicts them: with {_other(position, suffix)}, {changed} changed, by "
-        f"up to {size:.3g} nats, {seen}"
+        f"up to {most}, {seen}"
     )
 
 

@@ -33,6 +33,7 @@ class Need(Enum):
     OTHER_TEXT = "a whole run on text that is another from a position on"
     NULL_RUN = "an evaluation of text that is drawn from a known source"
     RECURRING = "where a script counts tokens, runs on text in which phrases recur"
+    TURNED = "where losses decide something, evaluations in which one decision comes out the other way"
     RETRAINING = "trainings with other validation text"
     AT_HAND = "a search of what a sandbox can read for the validation text"
     PROOF = "a segment that is encoded, and decoded in a fresh sandbox"
@@ -138,8 +139,8 @@ REGISTRY: dict[str, Check] = {
             "Is what is charged for a token the probability of a distribution?",
             sees="rows that sum to more than 1 by 1e-4; of single probabilities, a sum of 1.05",
             example=(
-                "the better of two models for each token, `torch.minimum(a, b)`: over the vocabulary that sums to more"
-                " than 1"
+                "the better of two models for each token, or of two temperatures for each window, whatever operation"
+                " chooses: over the vocabulary that sums to more than 1"
             ),
         ),
         Check(

@@ -28,6 +28,7 @@ class Again(Enum):
     NULL = "that run, and one on text that is drawn again from the same source"
     NEEDS = "what the check needs beyond a run: trainings, a search, a segment to decode"
     RECURRING = "that run, and those on text in which phrases recur, with the same lots"
+    TURNED = "that run, and one in which the same decision comes out the other way"
     RULED = "one run; where what a rule is about takes flips that moved nothing, these too"
     PAPERS = "the folder is read again; nothing is run"
 
@@ -83,10 +84,10 @@ REGISTRY: dict[str, Kind] = {
     ),
     "row": Kind("a row whose probabilities sum to more than 1", _RUN, ("normalization",), holds={"position": int}),
     "choice": Kind(
-        "charges that are the lower of two losses of one token",
-        {"script": Again.RUN},
+        "charges that were chosen by their own losses, or by later ones",
+        {"script": Again.TURNED},
         ("normalization",),
-        holds={"chosen": list},
+        holds={"chosen": list, "name": str, "place": str, "call": int, "element": int},
     ),
     "kraft": Kind(
         "probabilities of several tokens for one position that sum to more than 1",

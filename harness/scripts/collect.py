@@ -21,7 +21,7 @@ from harness.papers.collect import Case
 from harness.progress import Progress
 from harness.rules import Ruleset
 from harness.sandbox.box import Level, Limits, Sandbox
-from harness.scripts import flips, recurring
+from harness.scripts import choices, flips, recurring
 from harness.scripts.checks import judging
 from harness.scripts.checks.evidence import ScriptEvidence, ScriptNull
 from harness.scripts.checks.followed import why_not
@@ -213,6 +213,11 @@ def gather(
             runner.note("a run on text drawn from a known source")
             null, seconds["null run"] = null_run(runner, seed, play)
             evidence.nulls = [*evidence.nulls, *([null] if null else [])]
+        if Need.TURNED in needs:
+            before = time.monotonic()
+            evidence.turned = choices.gather(runner, evidence, seed)
+            if evidence.turned:
+                seconds["runs with a decision turned"] = time.monotonic() - before
         counted = runner.ranks == 1 and not read.claimed and recurring.counts(runner.script)
         if Need.RECURRING in needs and counted:
             runner.note("runs on text in which phrases recur: the script counts tokens")
@@ -260,6 +265,8 @@ def _null(
 ) -> ScriptNull | None:
     line = read.last
     targets = read.tokens - 1
+    if line is not None and not all(value is None or np.isfinite(value) for value in (line.loss, line.bpb)):
+        return None  # worse than any source
     if line is not None and line.loss is None and line.bpb is not None and token_bytes is not None:
         bits = line.bpb * float(token_bytes.sum())
         return ScriptNull(source, drawn, source_nll, bits * float(np.log(2)), f"printed: {line.text[:120]}", seed)

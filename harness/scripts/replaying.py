@@ -20,7 +20,7 @@ from harness.papers.replaying import replay_papers
 from harness.progress import Progress
 from harness.record import ALLOWED, Finding, Record, Witness
 from harness.referee.comparator import ROUNDING
-from harness.scripts import recurring
+from harness.scripts import choices, recurring
 from harness.scripts.checks import judging
 from harness.scripts.checks.evidence import RECURS, SAME, Flip, ScriptEvidence, Variant
 from harness.scripts.checks.explaining import with_quotes
@@ -30,6 +30,7 @@ from harness.scripts.play import streams as data
 from harness.scripts.play.running import Played, Runner
 from harness.scripts.play.streams import data_sha256
 from harness.scripts.trace import reading
+from harness.scripts.trace.decided import decisions
 
 
 @dataclass(frozen=True)
@@ -180,6 +181,17 @@ def _recurring(bench: _Bench) -> None:
     )
 
 
+def _turned(bench: _Bench) -> None:
+    """The decision of the witness, turned as it was then."""
+    evidence, data = bench.evidence, bench.witness.data
+    if evidence.main is None:
+        return
+    for decision in decisions(evidence.base, evidence.main):
+        if all(data[name] == value for name, value in decision.told.items()):
+            evidence.turned = (choices.turned(bench.runner, evidence, decision, "turned"),)
+            return
+
+
 def _nothing(bench: _Bench) -> None:
     """The base run shows it."""
 
@@ -190,4 +202,5 @@ _MORE: dict[Again, Callable[[_Bench], None]] = {
     Again.FLIP: _flip,
     Again.NULL: _null,
     Again.RECURRING: _recurring,
+    Again.TURNED: _turned,
 }

@@ -55,7 +55,6 @@ class Story:
                 atom_nll=float(value),
                 atom_lse=lse,
                 atom_alternative=float(alt),
-                atom_rival=math.nan,
                 atom_drawn=-1,
                 atom_event=event,
             )

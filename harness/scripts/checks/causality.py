@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.audit.causality import CHECK, NO_CONTROL, TOO_NOISY, clean, leak, noisy
+import numpy as np
+
+from harness.audit.causality import CHECK, INFINITE, NO_CONTROL, TOO_NOISY, clean, leak, noisy
 from harness.record import Finding, Status, Value, Witness
-from harness.scripts.checks import followed
+from harness.scripts.checks import choosing, followed
 from harness.scripts.checks.comparing import Comparison
 from harness.scripts.checks.evidence import COUNTERFACTUAL, RECURS, Flip, ScriptEvidence, found
 
@@ -70,7 +72,8 @@ def check(evidence: ScriptEvidence) -> Finding:
     }
     metrics: dict[str, Value] = {**followed.facts(evidence)}
     figures = {"flips": _figure(evidence, made)} if made else {}
-    if leaking:
+    switched = leaking and all(item[1].switched for item in leaking) and choosing.paid(evidence)
+    if leaking and not switched:
         return _leak(evidence, leaking, len(made) + len(counted), bool(forked), metrics, power, figures)
     metrics["rows_moved_before"] = 0
     strayed = sum(not item[1].aligned for item in made)
@@ -86,7 +89,10 @@ def check(evidence: ScriptEvidence) -> Finding:
     if missed:
         not_covered.append(missed)
     recurs = evidence.not_made("recurring", "substituted")
-    if problem:
+    if switched:
+        status = Status.INCONCLUSIVE
+        headline = f"which of two losses is charged depends on later tokens, and no row does: {switched}"
+    elif problem:
         status, headline = Status.INCONCLUSIVE, f"no prediction changed, but {problem}"
     elif not made:
         status, headline = (
@@ -148,8 +154,8 @@ def leaks(evidence: ScriptEvidence, result: Comparison) -> bool:
 
 def size_of(evidence: ScriptEvidence, result: Comparison) -> float:
     """The largest change that must not be, nats."""
-    own = abs(result.own[1] - result.own[2]) if result.own else 0.0
-    return max(min(result.largest, 1e300), own if result.own_moved(COUNTERFACTUAL) else 0.0)
+    own = min(result.own_change, INFINITE)
+    return max(min(result.largest, INFINITE), own if result.own_moved(COUNTERFACTUAL) else 0.0)
 
 
 def witness(evidence: ScriptEvidence, flip: Flip, result: Comparison) -> Witness:
@@ -167,7 +173,7 @@ def witness(evidence: ScriptEvidence, flip: Flip, result: Comparison) -> Witness
         "place": main.scored_at,
         "reported at": main.place,
         "tolerance": evidence.tolerance,
-        "affected": [{"position": p, "before": b, "after": a} for p, b, a in rows],
+        "affected": [{"position": p, "before": _nats(b), "after": _nats(a)} for p, b, a in rows],
         **({"text": RECURS} if flip.variant.why == RECURS else {}),
     }
     few = len(flip.variant.replaced)
@@ -185,12 +191,22 @@ def witness(evidence: ScriptEvidence, flip: Flip, result: Comparison) -> Witness
         assert result.own is not None
         position, before, after = result.own
         text = (
-            f"with {which} position {flip.variant.position:,} replaced {when}, its own row gives the new token "
-            f"{after:.6f} nats, and {before:.6f} when that token does not come"
+            f"with {which} position {flip.variant.position:,} replaced {when}, its own row {_given(after)}, "
+            f"and {_given(before)} when that token does not come"
         )
     if own and result.own is not None:
-        data["own_row"] = {"position": result.own[0], "expected": result.own[1], "charged": result.own[2]}
+        data["own_row"] = {"position": result.own[0], "expected": _nats(result.own[1]), "charged": _nats(result.own[2])}
     return Witness(kind=flip.variant.kind, summary=text, data=data)
+
+
+def _given(nll: float) -> str:
+    """What a row says of a token."""
+    return f"gives the new token {nll:.6f} nats" if np.isfinite(nll) else "thinks the new token impossible"
+
+
+def _nats(nll: float) -> float | None:
+    """For a record: None where a token is impossible."""
+    return nll if np.isfinite(nll) else None
 
 
 def _leak(
@@ -218,7 +234,8 @@ def _leak(
     }
     several = flip.variant.kind == "suffix" or len(flip.variant.replaced) > 1
     seen = witness(evidence, flip, result)
-    parts = [f"{len(result.moved(evidence.tolerance)):,} earlier predictions"]
+    earlier = len(result.moved(evidence.tolerance))
+    parts = [f"{earlier:,} earlier predictions"] if earlier else []
     if result.own_moved(max(COUNTERFACTUAL, evidence.tolerance)):
         parts.append("that of the token itself")
     tests = f"in {len(leaking)} of {made} tests"
@@ -250,7 +267,7 @@ def _figure(evidence: ScriptEvidence, made: list[Made]) -> dict[str, Any]:
         status = "leak" if leaks(evidence, result) else "clean" if result.control else "no-control"
         changed = {p: abs(a - b) for p, b, a in result.moved(evidence.tolerance)[:60]}
         if result.own is not None and result.own_moved(max(COUNTERFACTUAL, evidence.tolerance)):
-            changed[result.own[0]] = abs(result.own[1] - result.own[2])
+            changed[result.own[0]] = result.own_change
         later = {p: change for p, change in result.effects if p not in changed and p > flip.variant.position}
         both = {**changed, **dict(list(later.items())[:40])}
         probes.append(
@@ -258,7 +275,7 @@ def _figure(evidence: ScriptEvidence, made: list[Made]) -> dict[str, Any]:
                 "position": flip.variant.position,
                 "kind": flip.variant.kind,
                 "status": status,
-                "changed": [[p, min(both[p], 1e300)] for p in sorted(both)],
+                "changed": [[p, min(both[p], INFINITE)] for p in sorted(both)],
             }
         )
     return {

@@ -13,13 +13,13 @@ from harness.audit.evidence import finding
 from harness.record import Finding, Scalar, Status, Value, Witness
 from harness.referee.comparator import ROUNDING
 from harness.rules import Ruleset
-from harness.scripts.checks.comparing import Comparison, compare
+from harness.scripts.checks.comparing import SAME_ROW, Comparison, compare
+from harness.scripts.trace.decided import Decision
 from harness.scripts.trace.observed import Floats, Ints
 from harness.scripts.trace.reading import Pass, ScriptTrace
 
-#: Nats by which a row may differ when it is computed by another operation: the alternative token's NLL is read from
-#: the row itself, the flipped run's from the loss that the script calls.
-COUNTERFACTUAL = 1e-3
+#: Nats by which the first replaced token's own row may differ, see `comparing`.
+COUNTERFACTUAL = SAME_ROW
 
 #: What is special about a flip on recurring text.
 RECURS = "on text in which phrases recur"
@@ -168,6 +168,21 @@ class Recurring:
                 for made, mask in zip(self.substituted, masks, strict=True)]  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Turned:
+    """A run in which one decision by losses came out the other way.
+
+    Attributes:
+        decision: which.
+        trace: what came of it.
+        error: why it shows nothing; one line, None where it does.
+    """
+
+    decision: Decision
+    trace: ScriptTrace
+    error: str | None = None
+
+
 @dataclass
 class ScriptEvidence:
     """Everything that an audit of one script gathered.
@@ -182,6 +197,7 @@ class ScriptEvidence:
         recurring: runs on recurring text, for scripts that count tokens; None where none were made.
         unmade: runs beside those of the flips that were planned and of which nothing is left, by name ("null",
             "recurring", "substituted-0"): why.
+        turned: runs in which one decision by losses came out the other way.
         token_bytes: int64 [tokens], true bytes of each target (0 for BOS); None where they are not known.
         sidecar_bytes: int64 [tokens], what the byte side-car beside the tokens promises, for scripts that read one.
         miscounts: int64 [tokens] by name: the bytes that a known mistake would count.
@@ -203,6 +219,7 @@ class ScriptEvidence:
     nulls: Sequence[ScriptNull] = ()
     recurring: Recurring | None = None
     unmade: Mapping[str, str] = field(default_factory=dict)
+    turned: Sequence[Turned] = ()
     token_bytes: Ints | None = None
     sidecar_bytes: Ints | None = None
     miscounts: Mapping[str, Ints] = field(default_factory=dict)

@@ -74,10 +74,10 @@ def facts(evidence: ScriptEvidence) -> dict[str, Value]:
         return {}
     made: dict[str, Value] = {
         "headline_pass": main.name,
-        "loss_followed": main.mean,
+        "loss_followed": main.mean if math.isfinite(main.mean) else None,
         "positions_scored": main.unique(),
     }
-    if main.printed is not None and main.printed.loss is not None:
+    if main.printed is not None and main.printed.loss is not None and math.isfinite(main.printed.loss):
         made["loss_printed"] = main.printed.loss
         made["difference_to_print"] = main.print_error
     if math.isfinite(main.error):
@@ -92,7 +92,9 @@ def _alike(one: Printed, other: Printed) -> bool:
 
 
 def _relative(value: float, printed: float | None) -> float:
-    return abs(value - printed) / abs(printed) if printed else math.inf
+    if value == printed:  # infinite for infinite, too
+        return 0.0
+    return abs(value - printed) / abs(printed) if printed and math.isfinite(printed) else math.inf
 
 
 def _room(digits: int, printed: float | None) -> float:

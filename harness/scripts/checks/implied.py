@@ -57,6 +57,8 @@ def implied(evidence: ScriptEvidence) -> Implied | None:
     line = main.printed if main is not None else None
     if main is None or line is None or line.loss is None or not line.bpb or evidence.token_bytes is None:
         return None
+    if not (math.isfinite(line.loss) and math.isfinite(line.bpb)):
+        return None
     inside = main.position[(main.position >= 0) & (main.position < len(evidence.token_bytes))]
     loss = main.mean if math.isfinite(main.mean) else line.loss
     return Implied(

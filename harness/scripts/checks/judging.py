@@ -30,9 +30,9 @@ _RECURRING = frozenset({Need.RECURRING})
 #: The checks of a script's run by id, in the order in which a report should be read.
 CHECKS: dict[str, Provider[ScriptEvidence]] = {
     "determinism": Provider(determinism.check, _SECOND),
-    "causality": Provider(causality.check, _WHOLE, _RECURRING),
+    "causality": Provider(causality.check, _WHOLE, _RECURRING | {Need.TURNED}),
     "null-stream": Provider(null_stream.check, frozenset({Need.NULL_RUN})),
-    "normalization": Provider(normalization.check, uses=_RECURRING),
+    "normalization": Provider(normalization.check, uses=_RECURRING | {Need.TURNED}),
     "score-before-update": Provider(score_before_update.check, uses=_FLIPS),
     "single-pass": Provider(single_pass.check),
     "artifact-independence": Provider(artifact_independence.check, _WHOLE),

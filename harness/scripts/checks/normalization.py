@@ -1,7 +1,9 @@
 """normalization: the row behind every scored token is a distribution, and what is charged is what the row gives.
 
 Where it is not what the row gives (a mixture with counts), other tokens are put by lot into a text in which phrases
-recur: what the mixture adds to one token it must take from others (see `substitution`).
+recur: what the mixture adds to one token it must take from others (see `substitution`). Where losses decide something,
+the script runs again with one decision turned: a charge that its own loss has chosen is no distribution's (see
+`choosing`).
 """
 
 from __future__ import annotations
@@ -13,17 +15,16 @@ from numpy.typing import NDArray
 
 from harness.record import Finding, Status, Value, Witness
 from harness.referee.null import CERTAIN
-from harness.scripts.checks import followed, substitution
+from harness.scripts.checks import choosing, followed, substitution
+from harness.scripts.checks.choosing import Choice
 from harness.scripts.checks.evidence import RECURS, ScriptEvidence, found
 from harness.scripts.checks.substitution import Sum
-from harness.scripts.trace.passes import MIXED, Pass
+from harness.scripts.trace.passes import Pass
 
 CHECK = "normalization"
 
 #: Rows in bfloat16 sum to 1 within about 1e-2 at V = 8,192.
 TOLERANCE = 2e-2
-#: Choices that a witness shows.
-_SHOWN = 20
 
 
 def check(evidence: ScriptEvidence) -> Finding:
@@ -55,8 +56,10 @@ def check(evidence: ScriptEvidence) -> Finding:
     not_covered = ["rows are those of the loss's own softmax; what is mixed into logits before it is not undone"]
     witness = mixture = None
     mixed = evidence.recurring.scored.modified if evidence.recurring is not None else 0
-    preferred = np.isfinite(main.rival) & (main.charged <= main.nll + MIXED * (1 + main.nll)) & (excess <= TOLERANCE)
-    if evidence.recurring is not None and mixed and not over and not preferred.any():
+    chosen = choosing.look(evidence)
+    if evidence.turned:
+        power["decisions_turned"] = len(evidence.turned)
+    if evidence.recurring is not None and mixed and not over and chosen.caught is None:
         mixture = substitution.total(evidence.recurring)
         metrics |= _metrics(mixture, mixed)
     if over:
@@ -64,14 +67,10 @@ def check(evidence: ScriptEvidence) -> Finding:
         total = float(np.exp(min(float(excess[worst]), 690.0)))
         headline = f"{over:,} of {count:,} rows sum to more than 1, the worst to {total:.4g}"
         witness = _row(main, worst, total)
-    elif preferred.any():
-        status = Status.FAIL
-        headline = (
-            f"{int(preferred.sum()):,} of {count:,} charges are the lower of two losses of the same token: the larger "
-            "of two probabilities, token by token, sums to more than 1 wherever the two rows differ"
-        )
-        metrics["charges_chosen"] = int(preferred.sum())
-        witness = _choice(evidence, main, preferred)
+    elif chosen.caught is not None:
+        status, headline = _caught(chosen.caught, problem)
+        metrics["charges_chosen"] = len(chosen.caught.position)
+        witness = choosing.witness(chosen.caught) if status == Status.FAIL else None
     elif mixture is not None and mixture.wealth >= CERTAIN:
         status = Status.FAIL
         headline = (
@@ -83,13 +82,15 @@ def check(evidence: ScriptEvidence) -> Finding:
         not_covered.append("what it is worth on natural text")
     elif main.modified or mixed:
         status = Status.INCONCLUSIVE
-        headline = _mixed(main, mixture, mixed)
+        headline = _mixed(main, mixture, mixed) + (f"; and {chosen.open}" if chosen.open is not None else "")
         not_covered.append("the sum of the mixture over all tokens")
     elif problem:
         status, headline = Status.INCONCLUSIVE, f"the rows that were seen sum to 1, but {problem}"
     elif (why := evidence.not_made("recurring", "substituted")) is not None:
         status = Status.INCONCLUSIVE
         headline = f"the rows that were seen sum to 1, but a planned run {RECURS} was not made: {why}"
+    elif chosen.open is not None:
+        status, headline = Status.INCONCLUSIVE, f"all rows that were seen sum to 1, but {chosen.open}"
     elif not seen.all():
         status = Status.INCONCLUSIVE
         headline = f"{int((~seen).sum()):,} of {count:,} rows were not seen, only their losses"
@@ -117,25 +118,14 @@ def _row(main: Pass, worst: int, total: float) -> Witness:
     )
 
 
-def _choice(evidence: ScriptEvidence, main: Pass, preferred: NDArray[np.bool_]) -> Witness:
-    at = np.flatnonzero(preferred)
-    at = at[np.argsort(main.nll[at] - main.rival[at], kind="stable")][:_SHOWN]
-    made = evidence.base.facts.get("choices") or [{}]
-    where = made[0].get("place", "an unknown place") if isinstance(made[0], dict) else "an unknown place"
-    return Witness(
-        kind="choice",
-        summary=(
-            f"position {int(main.position[at[0]]):,} is charged {main.nll[at[0]]:.6f} nats, the lower of two losses; "
-            f"the other is {main.rival[at[0]]:.6f}; chosen at {where}"
-        ),
-        data={
-            "place": where,
-            "chosen": [
-                {"position": int(main.position[i]), "charged": float(main.nll[i]), "other": float(main.rival[i])}
-                for i in at
-            ],
-        },
+def _caught(choice: Choice, problem: str | None) -> tuple[Status, str]:
+    """What is said of a choice. Where the printed number is not that of the charges, it may be paid for."""
+    decision = choice.turned.decision
+    headline = (
+        f"which of two losses of a token is charged was chosen by its own loss or later ones, at {decision.place} "
+        f"({decision.name}): the better of two rows for whatever comes sums to more than 1 wherever they differ"
     )
+    return (Status.INCONCLUSIVE, f"{headline}; but {problem}") if problem else (Status.FAIL, headline)
 
 
 def _mixed(main: Pass, mixture: Sum | None, mixed: int) -> str:

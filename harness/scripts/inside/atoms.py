@@ -52,7 +52,6 @@ class Atoms:
         self.lse = Column(np.float64)
         self.alternative = Column(np.float64)
         self.drawn = Column(np.int64)
-        self.rival = Column(np.float64)
         self.event = Column(np.int64)
         self._start = Column(np.int64)  # composite k has children start[k] .. start[k + 1]
         self._start.extend([0])
@@ -80,7 +79,6 @@ class Atoms:
         self.lse.extend(unknown if lse is None else lse)
         self.alternative.extend(unknown if alternative is None else alternative)
         self.drawn.extend(np.full(count, -1) if drawn is None else drawn)
-        self.rival.extend(unknown)
         self.event.extend(np.full(count, event))
         return np.where(position >= 0, np.arange(first, first + count), -1)
 
@@ -130,12 +128,35 @@ class Atoms:
             marks[index] = self._composite(children[part], values[part])
         return marks
 
+    def shifted(self, marks: Ints, before: Floats, after: Floats) -> Ints:
+        """Marks of the same shape after something that is no loss was added: composites stay what they are made of.
+
+        Without this the addition would pass for a factor of all their children. That the number is no longer their sum
+        shows where it is reported.
+
+        Args:
+            marks: of the numbers.
+            before: the numbers, of the same shape.
+            after: what they are now.
+        """
+        flat, old, new = marks.reshape(-1), before.reshape(-1), after.reshape(-1)
+        at = np.flatnonzero((flat < -1) & (old != new) & (old != 0) & np.isfinite(old) & np.isfinite(new))
+        if not len(at):
+            return marks
+        made = flat.copy()
+        which = -2 - flat[at]
+        totals, counts = self._total.values[which] * (new[at] / old[at]), self._count.values[which].copy()
+        made[at] = self._append(flat[at], np.ones(len(at)), np.ones(len(at), np.int64), totals, counts)
+        return made.reshape(marks.shape)
+
     def _composite(self, children: Ints, values: Floats) -> int:
         inner = children < -1
         which = -2 - children[inner]
         totals = self._total.values[which]
         ratio = np.ones(len(children))
-        ratio[inner] = np.divide(values[inner], totals, out=np.ones(len(totals)), where=totals != 0)
+        with np.errstate(invalid="ignore"):
+            ratio[inner] = np.divide(values[inner], totals, out=np.ones(len(totals)), where=totals != 0)
+        ratio[~np.isfinite(ratio)] = 1.0  # infinite losses have no factor
         counts = np.ones(len(children))
         counts[inner] = self._count.values[which]
         common = _weighted_median(ratio, counts) or 1.0
@@ -213,7 +234,7 @@ def _gather(atoms: list[Ints], parts: list[Floats], nll: Floats) -> tuple[Ints, 
         total = _sums(weights, back, len(unique))
         peak = np.zeros(len(unique))
         np.maximum.at(peak, back, np.abs(weights))
-        gone = (np.abs(total) <= 1e-9 * peak) & (nll[unique] != 0)
+        gone = (np.abs(total) <= 1e-9 * peak) & np.isfinite(peak) & (nll[unique] != 0)
         unique, total = unique[~gone], total[~gone]
     return unique.astype(np.int64), total.astype(np.float64)
 

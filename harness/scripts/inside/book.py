@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from harness.scripts.inside.atoms import Atoms, Column, Floats, Ints
+from harness.scripts.inside.decisions import Decisions, Turn
 from harness.scripts.inside.locate import Locator
 from harness.scripts.inside.places import Places
 from harness.scripts.inside.shadows import Shadows
@@ -37,7 +38,7 @@ def floats(tensor: Tensor) -> Floats:
 class Book:
     """Events, reports, trainings, steps, printed lines and what could not be followed, in one order."""
 
-    def __init__(self, locator: Locator, places: Places, rank: int = 0) -> None:
+    def __init__(self, locator: Locator, places: Places, rank: int = 0, turn: Turn | None = None) -> None:
         self.rank = rank
         self.locator = locator
         self.places = places
@@ -49,7 +50,8 @@ class Book:
         self.pending: set[int] = set()  # events that read logits, whose normaliser is not known yet
         self.hooks: dict[int, Callable[[], None]] = {}
         self.unknown: Counter[tuple[str, int]] = Counter()
-        self.choices: Counter[tuple[str, int]] = Counter()  # by the better of two readings of one target
+        self.decisions = Decisions(turn)
+        self.left: set[int] = set()  # marks of single numbers that were reported
         self._kinds: dict[str, int] = {}
         self.events = 0
         self._event = [Column(np.int64) for _ in range(4)]  # seq, kind, place, grad
@@ -75,11 +77,6 @@ class Book:
     def miss(self, name: str) -> None:
         """Something that atoms went into, or the recorder itself, could not be followed."""
         self.unknown[name, self.places.here()] += 1
-
-    def prefer(self, name: str, atoms: Ints, rival: Floats) -> None:
-        """Atoms [n] won against another reading of the same target, whose NLL was `rival` [n]."""
-        self.atoms.rival.values[atoms] = rival
-        self.choices[name, self.places.here()] += len(atoms)
 
     def locate(self, ids: Ints) -> Ints | None:
         """Positions of target ids at the place that runs now; None where none is located."""
@@ -174,6 +171,8 @@ class Book:
         marks = np.array(marks, np.int64).reshape(-1)
         if (marks != -1).any():
             kept = np.array(values, np.float64).reshape(-1)
+            if len(marks) == 1:
+                self.left.add(int(marks[0]))
             self._reports.append((self.tick(), marks, kept, value, self.places.here()))
 
     def training(self, what: str, positions: Ints) -> None:
@@ -214,6 +213,7 @@ class Book:
         """Everything so far, as the contract wants it."""
         atoms = self.atoms
         spread, dropped = self._expanded()
+        decided = self.decisions.told(self)
         starts = np.concatenate([[0], np.cumsum([len(part) for _, part, _ in spread])]).astype(np.int64)
         kept = [report for report, _, _ in spread]
         trainings = [*self._trainings, *self._foreign]
@@ -223,7 +223,6 @@ class Book:
             atom_nll=atoms.nll.values.copy(),
             atom_lse=atoms.lse.values.copy(),
             atom_alternative=atoms.alternative.values.copy(),
-            atom_rival=atoms.rival.values.copy(),
             atom_drawn=atoms.drawn.values.copy(),
             atom_event=atoms.event.values.copy(),
             event_seq=self._event[0].values.copy(),
@@ -250,7 +249,8 @@ class Book:
             unknown=self._rows(self.unknown),
             facts={
                 **({"reports_left_out": dropped} if dropped else {}),
-                **({"choices": self._rows(self.choices)} if self.choices else {}),
+                **({"decisions": decided} if decided else {}),
+                **({"turned": self.decisions.turned} if self.decisions.turn is not None else {}),
             },
         )
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from harness.scripts.inside.atoms import Floats
 from harness.scripts.inside.book import Book, floats, integers
 from harness.scripts.inside.call import Call, Follower, lost, marks_of, put
+from harness.scripts.inside.decisions import EXTREMES
 from harness.scripts.inside.mixing import mixed
 from harness.scripts.inside.sums import SPREAD, accumulate, alike, cumsum, dot, total
 
@@ -63,6 +64,14 @@ def elementwise(book: Book, call: Call) -> None:
                     marks[np.broadcast_to(floats(factor) == 0, shape)] = -1
         if book.pending and call.name in ("sub", "rsub", "add"):
             book.settle(marks, floats(out))
+        if call.name in _SHIFTS and (marks < -1).any():
+            value = marked[0][0]
+            before = call.before if call.inplace and value is call.args[0] else floats(value)
+            if before is not None:
+                first = value is call.args[0]
+                sign = -1.0 if call.name == ("rsub" if first else "sub") else 1.0
+                scale = 1.0 if first else float(call.kwargs.get("alpha", 1))
+                marks = book.atoms.shifted(marks, sign * scale * np.broadcast_to(before, shape), floats(out))
         put(book, out, marks)
         return
     values: list[Floats | None] = []
@@ -71,7 +80,7 @@ def elementwise(book: Book, call: Call) -> None:
         values.append(call.before if own else floats(value))
     alpha = float(call.kwargs.get("alpha", call.args[2] if len(call.args) > 2 and call.name in ("add", "sub") else 1))
     signs = {"add": (1.0, alpha), "sub": (1.0, -alpha), "rsub": (-alpha, 1.0)}.get(call.name)
-    chosen = floats(out) if call.name in ("minimum", "maximum", "fmin", "fmax") else None
+    chosen = floats(out) if call.name in EXTREMES else None
     left, right = ((marks, number) for (_, marks), number in zip(marked[:2], values[:2], strict=True))
     result = mixed(book, call.name, left, right, shape, signs, chosen)
     for (_, marks), third in zip(marked[2:], values[2:], strict=True):
@@ -107,7 +116,7 @@ def move(book: Book, call: Call) -> None:
         if call.inplace and value is call.args[0]:
             return torch.from_numpy(book.shadows.writable(value))
         marks = book.shadows.get(value)
-        return torch.full(tuple(value.shape), -1) if marks is None else torch.from_numpy(np.ascontiguousarray(marks))
+        return torch.full(tuple(value.shape), -1) if marks is None else torch.from_numpy(marks.copy())
 
     args = [swap(value) for value in call.args]
     if call.inplace:
@@ -130,6 +139,8 @@ def pad(book: Book, call: Call) -> None:
 def chosen(book: Book, call: Call) -> None:
     """`sort`, `topk`, and `max`, `min`, `median` along a dimension: (values, indices)."""
     marks = marks_of(book, call.args[0])
+    if isinstance(call.out, Tensor) and call.name in ("min", "max"):
+        return alike(book, call)
     if marks is None or not isinstance(call.out, (tuple, list)):
         return lost(book, call)
     values, indices = call.out[:2]
@@ -154,6 +165,7 @@ def index_put(book: Book, call: Call) -> None:
     return accumulate(book, call) if summed else move(book, call)
 
 
+_SHIFTS = ("add", "sub", "rsub")
 ELEMENTWISE = """_to_copy clone contiguous neg mul div add sub rsub true_divide divide multiply exp log log2 log10 log1p
 expm1
 clamp clamp_min clamp_max minimum maximum fmin fmax abs pow sqrt square reciprocal nan_to_num logaddexp

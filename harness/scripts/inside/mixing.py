@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.scripts.inside.atoms import Floats, Ints
 from harness.scripts.inside.book import Book
-
-#: Relative difference of a number from the atom that it stands for, up to which it is that.
-_PLAIN = 1e-5
 
 
 def reduced(book: Book, marks: Ints, values: Floats, axes: tuple[int, ...]) -> Ints:
@@ -46,33 +42,24 @@ def pick(book: Book, marks: Ints, axes: tuple[int, ...]) -> Ints | None:
     return first.reshape(shape) if bool(fits.all()) else None
 
 
-def _preferred(
-    book: Book,
-    name: str,
-    a: Ints,
-    b: Ints,
-    taken: NDArray[np.bool_],
-    numbers: tuple[Floats, Floats],
-    shape: tuple[int, ...],
-) -> None:
-    """Note where one of two readings of the same target won because it is the better one: its rival's NLL goes with it.
+def taken(marks: Ints, values: Floats, result: Floats, axes: tuple[int, ...]) -> Ints:
+    """Marks of the values that a minimum or maximum over `axes` took; the other axes stay.
 
-    Only plain NLLs or log-probabilities: what was scaled or penalised before it is compared may well be a distribution.
+    Args:
+        marks: of the operand.
+        values: of the operand.
+        result: what came out, kept dimensions of length one or not.
+        axes: that are gone.
     """
-    both = (a >= 0) & (b >= 0)
-    if not both.any():
-        return
-    one, two = a[both], b[both]
-    same = book.atoms.positions(one) == book.atoms.positions(two)
-    nll = book.atoms.nll.values
-    plain = np.ones(len(one), bool)
-    for ids, number in ((one, numbers[0]), (two, numbers[1])):
-        value = np.abs(np.broadcast_to(number, shape)[both])
-        plain &= np.abs(value - nll[ids]) <= _PLAIN * (1 + nll[ids])
-    won, lost = np.where(taken[both], two, one), np.where(taken[both], one, two)
-    better = same & plain & (nll[won] < nll[lost] - _PLAIN * (1 + nll[lost]))
-    if better.any():
-        book.prefer(name, won[better], nll[lost[better]])
+    if not marks.ndim:
+        return marks.copy()
+    gone = sorted({axis % marks.ndim for axis in axes})
+    kept = [axis for axis in range(marks.ndim) if axis not in gone]
+    shape = tuple(marks.shape[axis] for axis in kept)
+    flat = np.transpose(marks, kept + gone).reshape(int(np.prod(shape, dtype=np.int64)), -1)
+    numbers = np.transpose(values, kept + gone).reshape(flat.shape)
+    at = np.argmax(numbers == np.asarray(result).reshape(-1, 1), axis=1)
+    return np.take_along_axis(flat, at[:, None], 1)[:, 0].reshape(shape)
 
 
 def mixed(
@@ -101,11 +88,10 @@ def mixed(
     if not open_.any():
         return result
     if chosen is not None and right[1] is not None:
-        taken = open_ & (np.broadcast_to(right[1], shape) == chosen)
+        second = open_ & (np.broadcast_to(right[1], shape) == chosen)
         if left[1] is not None:
-            taken &= np.broadcast_to(left[1], shape) != chosen
-            _preferred(book, name, np.where(open_, a, -1), np.where(open_, b, -1), taken, (left[1], right[1]), shape)
-        return np.where(taken, b, result)
+            second &= np.broadcast_to(left[1], shape) != chosen
+        return np.where(second, b, result)
     where = book.atoms.positions(a)
     different = open_ & ~((where == book.atoms.positions(b)) & (where >= 0))
     if not different.any():

@@ -19,6 +19,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from harness.scripts.inside import follow, roots
 from harness.scripts.inside.book import Book, floats
 from harness.scripts.inside.call import Call, Follower
+from harness.scripts.inside.deciding import DECIDES, decide
+from harness.scripts.inside.decisions import Turn
 from harness.scripts.inside.locate import Location, Locator, Tokens
 from harness.scripts.inside.places import Places
 from harness.scripts.inside.seeds import Seeds
@@ -55,6 +57,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             repeat.
         rank: of this process, where there are several.
         draw: whether to draw a token from each row that is read.
+        turn: a decision by losses that is to come out the other way.
     """
 
     def __init__(
@@ -64,10 +67,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         locations: Sequence[Location] | None = None,
         rank: int = 0,
         draw: bool = False,
+        turn: Turn | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._locator = Locator(tokens, locations)
-        self.book = Book(self._locator, Places((script,) if isinstance(script, str) else script), rank)
+        self.book = Book(self._locator, Places((script,) if isinstance(script, str) else script), rank, turn)
         self.seeds = Seeds(self.book, draw)
         self.operations = 0
         self._plans: dict[Any, _Plan] = {}
@@ -193,6 +197,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         tracked: bool,
         before: Any,
     ) -> None:
+        if tracked and plan.name in DECIDES:
+            decide(self.book, Call(func, plan.name, plan.inplace, args, kwargs, out))
         if plan.seed is not None and plan.seed(args, out):
             return
         if not tracked or plan.follower is None:

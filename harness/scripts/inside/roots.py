@@ -13,9 +13,12 @@ from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from harness.scripts.inside.book import Book, floats
-from harness.scripts.inside.numbers import Marked
+from harness.scripts.inside.numbers import Marked, as_array, follow, followed
 
 Undo = Callable[[], None]
+
+#: What is asked of lists of numbers.
+_OF_LISTS = ("argmin", "argmax", "argsort", "sort", "min", "max", "amin", "amax", "mean", "sum", "nanmean", "where")
 
 
 def _tensors(value: Any) -> list[Tensor]:
@@ -68,10 +71,13 @@ def install(book: Book) -> Undo:
     patch(torch.autograd, "grad", gradient("autograd.grad"))
     patch(torch.Tensor, "numpy", lambda original: _numpy(book, original))
     patch(torch.Tensor, "tolist", lambda original: _tolist(book, original))
+    patch(torch.Tensor, "item", lambda original: _item(book, original))
     for name in ("from_numpy", "tensor", "as_tensor", "asarray"):
         patch(torch, name, lambda original: _back(book, original))
     for name in ("asarray", "array", "ascontiguousarray"):
         patch(np, name, lambda original: _again(book, original))
+    for name in _OF_LISTS:
+        patch(np, name, lambda original: _of_list(book, original))
     patch(builtins, "print", lambda original: _print(book, original))
     handle = register_optimizer_step_post_hook(
         lambda optimizer, args, kwargs: _quiet(book, "step", lambda: book.step(type(optimizer).__name__))
@@ -97,6 +103,7 @@ def _again(book: Book, original: Any) -> Any:
     """Numpy's conversions drop subclasses; what they made gets its marks back."""
 
     def convert(value: Any, *args: Any, **kwargs: Any) -> Any:
+        value = as_array(value) if book.active else value
         array = original(value, *args, **kwargs)
         if not book.active or not isinstance(value, (Marked, Tensor)) or array.dtype.kind != "f":
             return array
@@ -128,13 +135,48 @@ def _tolist(book: Book, original: Any) -> Any:
                 book.report(marks.reshape(-1), floats(self).reshape(-1), float("nan"))
 
         _quiet(book, "tolist", look)
-        return original(self)
+        values = original(self)
+        return _with_marks(book, self, values) if book.active else values
 
     return tolist
 
 
+def _item(book: Book, original: Any) -> Any:
+    def item(self: Tensor) -> Any:
+        value = original(self)  # the operation below it makes the report
+        return _with_marks(book, self, value) if book.active and type(value) is float else value
+
+    return item
+
+
+def _with_marks(book: Book, tensor: Tensor, values: Any) -> Any:
+    """What left a tensor, as followed numbers."""
+    found: list[Any] = []
+
+    def look() -> None:
+        marks = book.shadows.marked(tensor) if tensor.is_floating_point() else None
+        if marks is not None:
+            single = isinstance(values, float)
+            found.append(follow(values, int(marks.reshape(-1)[0]), book) if single else followed(values, marks, book))
+
+    _quiet(book, "item", look)
+    return found[0] if found else values
+
+
+def _of_list(book: Book, original: Any) -> Any:
+    """Functions of numpy that take a list of followed numbers as they take an array."""
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        if book.active and args:
+            args = (as_array(args[0]), *args[1:])
+        return original(*args, **kwargs)
+
+    return function
+
+
 def _back(book: Book, original: Any) -> Any:
     def back(value: Any, *args: Any, **kwargs: Any) -> Any:
+        value = as_array(value) if book.active else value
         if not isinstance(value, Marked):
             return original(value, *args, **kwargs)
         tensor = original(value.plain(), *args, **kwargs)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from harness.scripts.inside.book import Book, floats, integers
 from harness.scripts.inside.call import Call, lost, marks_of, put
-from harness.scripts.inside.mixing import pick, reduced
+from harness.scripts.inside.mixing import pick, reduced, taken
 
 #: An operation may not spread marks over more elements than this, unless it already had as many.
 SPREAD = 1 << 18
@@ -53,6 +53,8 @@ def alike(book: Book, call: Call) -> None:
     axes = (
         tuple(range(marks.ndim)) if dims is None or dims == [] else tuple(dims) if isinstance(dims, list) else (dims,)
     )
+    if call.name in ("amin", "amax", "min", "max"):
+        return put(book, call.out, taken(marks, floats(source), floats(call.out), axes).reshape(tuple(call.out.shape)))
     kept = pick(book, marks, axes)
     if kept is None:
         return lost(book, call)

@@ -84,6 +84,7 @@ def _dress(order: Order, run: str, outlet: Outlet, peers: Peers) -> tuple[Any, A
     files.watch(run)
     recorder: Any = None
     if facts["record"]:
+        from harness.scripts.inside.decisions import Turn
         from harness.scripts.inside.recorder import Recorder, Tokens
 
         tokens = Tokens(
@@ -93,7 +94,9 @@ def _dress(order: Order, run: str, outlet: Outlet, peers: Peers) -> tuple[Any, A
             bos_positions=order.bos_positions.tolist(),
             vocab_size=int(facts["vocab_size"]),
         )
-        recorder = Recorder(tokens, facts["scripts"], unpacked(order.locations), peers.rank, bool(facts["draw"]))
+        turn = Turn(**facts["turn"]) if facts["turn"] else None
+        places = unpacked(order.locations)
+        recorder = Recorder(tokens, facts["scripts"], places, peers.rank, bool(facts["draw"]), turn)
         recorder.install()
         outlet.extra = lambda: packed(recorder.locations)
         server = Server(order, outlet, run)

@@ -237,6 +237,7 @@ def play(
     record: bool = True,
     replay: Sequence[NDArray[Any]] = (),
     draw: bool = False,
+    turn: Mapping[str, Any] | None = None,
     ranks: int = 1,
     limits: Limits = LIMITS,
     sandbox: Sandbox = "auto",
@@ -254,6 +255,8 @@ def play(
         replay: `locations` of a run on a stream of unique tokens, for one on a stream whose tokens repeat: the script
             must take the same path, whatever the tokens are.
         draw: whether to draw a token from each row that is read (`Observed.atom_drawn`).
+        turn: a decision by losses that is to come out the other way: name, place, call and element, as
+            `Observed.facts["decisions"]` has them.
         ranks: processes that play the script together, as a launcher would start them; more than one is never forked
             for flips, and rank 0 answers for all.
         limits: of the box; forks share them.
@@ -274,7 +277,7 @@ def play(
         layout = furnish(folder, script, streams)
         wires = [pair(max_bytes=_MOST_BYTES) for _ in edits]
         try:
-            order = _order(script, streams, layout, forks, stop_after_forks, record, draw, ranks)
+            order = _order(script, streams, layout, forks, stop_after_forks, record, draw, ranks, turn)
             box.wire.send(Kind.PLAY, *order, *replay, fds=[theirs.fileno() for _, theirs in wires])
         except WireError:
             pass  # it ended before it began; the exit says why
@@ -322,6 +325,7 @@ def _order(
     record: bool,
     draw: bool,
     ranks: int,
+    turn: Mapping[str, Any] | None,
 ) -> list[NDArray[Any]]:
     """What `order.Order.of` unpacks."""
     points = []
@@ -343,6 +347,7 @@ def _order(
         "draw": draw,
         "ranks": ranks,
         "forks": points,
+        "turn": None if turn is None else dict(turn),
     }
     start = np.cumsum([0, *(len(edit.positions) for edit in edits)]).astype(np.int64)
     positions = np.concatenate([np.zeros(0, np.int64), *(edit.positions for edit in edits)])
@@ -441,6 +446,7 @@ class Runner:
         like: Played | None = None,
         replay: Sequence[NDArray[Any]] = (),
         draw: bool = False,
+        turn: Mapping[str, Any] | None = None,
     ) -> Played:
         """One run; its output goes to NAME.log. A forked one gets memory and time for copies of one `like` that."""
         room = self.ranks * max(self.limits.memory_bytes, int(_FORKED * like.peak_bytes) if like else 0)
@@ -454,6 +460,7 @@ class Runner:
             forks=forks or [],
             replay=replay,
             draw=draw,
+            turn=turn,
             ranks=self.ranks,
             limits=dataclasses.replace(limits, memory_bytes=room),
             sandbox=self.sandbox,

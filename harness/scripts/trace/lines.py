@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness.papers import logs as grammar
 
-_NUMBER = r"([0-9]+\.[0-9]+(?:e[-+]?[0-9]+)?)"
+_NUMBER = r"([0-9]+\.[0-9]+(?:e[-+]?[0-9]+)?|(?<=[\s:=])inf(?![a-z]))"
 _LOSS = re.compile(r"(?<![a-z])(?:val_|eval_|test_)?(?:loss|nll)\s*+(?:[:=]\s*+)?" + _NUMBER, re.I)
 _BPB = re.compile(r"bpb\s*+(?:[:=]\s*+)?" + _NUMBER, re.I)
 
@@ -84,11 +84,15 @@ def tidy(text: str) -> str:
 
 def agrees(value: float, printed: float, digits: int) -> bool:
     """Whether a number can have been printed like this: equal within half a unit of the last digit, and rounding."""
+    if math.isinf(printed):
+        return value == printed
     return math.isfinite(value) and abs(value - printed) <= 0.5000001 * 10.0**-digits + 2e-6 * abs(printed)
 
 
 def _value(match: re.Match[str] | None) -> tuple[float | None, int]:
     if match is None:
         return None, 0
+    if match[1] == "inf":
+        return math.inf, 0
     digits = match[1].split("e")[0].split(".")[1]
     return float(match[1]), len(digits)

@@ -32,6 +32,7 @@ _RANKS = 1 << 4
 _EPOCH = _RANK * _RANKS
 _TEXT = 4000  # characters of a text among the facts
 _MANY = 2000  # entries of a table among them
+_LONGEST = 1 << 20  # positions in a row among them
 
 
 def _ints() -> Ints:
@@ -58,8 +59,6 @@ class Observed:
             normalised row of log-probabilities; NaN where the row was not seen.
         atom_alternative: float64 [n], NLL of the alternative token at the same position and row, or of the drawn token
             where tokens are drawn; NaN where unknown.
-        atom_rival: float64 [n], NLL of another reading of the same target that this one was preferred to, as the better
-            of the two by minimum or maximum; NaN where there was none.
         atom_drawn: int64 [n], a token drawn from the row; -1 where none was asked for or the row was not seen.
         atom_event: int64 [n], index of its event.
         event_seq: int64 [e].
@@ -93,7 +92,6 @@ class Observed:
     atom_nll: Floats = field(default_factory=_floats)
     atom_lse: Floats = field(default_factory=_floats)
     atom_alternative: Floats = field(default_factory=_floats)
-    atom_rival: Floats = field(default_factory=_floats)
     atom_drawn: Ints = field(default_factory=_ints)
     atom_event: Ints = field(default_factory=_ints)
     event_seq: Ints = field(default_factory=_ints)
@@ -175,9 +173,9 @@ class Observed:
 
 _TEXTS = ("kinds", "places", "printed", "unknown", "facts")
 _ARRAYS = tuple(item.name for item in fields(Observed) if item.name not in _TEXTS)
-_FLOATS = {"atom_nll", "atom_lse", "atom_alternative", "atom_rival", "report_value", "report_weight"}
+_FLOATS = {"atom_nll", "atom_lse", "atom_alternative", "report_value", "report_weight"}
 _TABLES = {
-    "atom": ("position", "nll", "lse", "alternative", "rival", "drawn", "event"),
+    "atom": ("position", "nll", "lse", "alternative", "drawn", "event"),
     "event": ("seq", "kind", "place", "grad"),
     "report": ("seq", "value", "place"),
     "training": ("seq", "what", "place"),
@@ -248,6 +246,14 @@ def _counts(value: Any) -> dict[str, int] | None:
     return {name: count for name, count in made.items() if count is not None}
 
 
+def _runs(value: Any) -> list[list[int]] | None:
+    """Lists of two counts, [first, past the last]."""
+    if not isinstance(value, list):
+        return None
+    made = [[_count(item) for item in pair] for pair in value[:_MANY] if isinstance(pair, list) and len(pair) == 2]
+    return [[a, b] for a, b in made if a is not None and b is not None and b - a < _LONGEST]
+
+
 def _rows(**columns: Callable[[Any], Any]) -> Callable[[Any], list[dict[str, Any]] | None]:
     """A list of tables that have at least these columns, of these types."""
 
@@ -276,7 +282,10 @@ _SHAPES: dict[str, Callable[[Any], Any]] = {
     "standins": _counts,
     "missing": _rows(name=_text, why=_text, place=_text),
     "files": _rows(name=_text, opened=_count, bytes=_count),
-    "choices": _rows(name=_text, count=_count, place=_text),
+    "decisions": _rows(
+        name=_text, place=_text, call=_count, element=_count, seq=_count, positions=_runs, rivals=_count, varied=_count
+    ),
+    "turned": _count,
     "edited": _counts,
     "fork": _count,
     "reports_left_out": _count,

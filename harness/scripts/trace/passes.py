@@ -37,7 +37,9 @@ class Pass:
         charged: float64 [n], nats, what the position added to the reported loss; differs from `nll` in mixtures.
         lse: float64 [n], see `Observed.atom_lse`.
         alternative: float64 [n], NLL of the alternative token in the same row.
-        rival: float64 [n], see `Observed.atom_rival`.
+        other: float64 [n], NLL of the other reading of the same target in the same batch (another temperature, another
+            model); NaN where there is none or there are several.
+        other_alternative: float64 [n], NLL of the alternative token in that reading's row.
         drawn: int64 [n], a token drawn from the row, -1 for none.
         event: int64 [n], index of the tensor operation.
         event_seq: int64 [n], when that was.
@@ -60,7 +62,8 @@ class Pass:
     charged: Floats
     lse: Floats
     alternative: Floats
-    rival: Floats
+    other: Floats
+    other_alternative: Floats
     drawn: Ints
     event: Ints
     event_seq: Ints
@@ -80,12 +83,14 @@ class Pass:
     @property
     def modified(self) -> int:
         """Atoms whose contribution is not their row's NLL: a mixture, a cap, a choice between two."""
-        return int((np.abs(self.charged - self.nll) > MIXED * (1 + np.abs(self.nll))).sum())
+        with np.errstate(invalid="ignore"):  # infinite for infinite is no difference
+            return int((np.abs(self.charged - self.nll) > MIXED * (1 + np.abs(self.nll))).sum())
 
     @property
     def lowered(self) -> NDArray[np.bool_]:
         """Bool [n]: atoms that were charged less than their row gives."""
-        return np.asarray(self.charged < self.nll - MIXED * (1 + np.abs(self.nll)))
+        with np.errstate(invalid="ignore"):
+            return np.asarray(self.charged < self.nll - MIXED * (1 + np.abs(self.nll)))
 
     @property
     def unlocated(self) -> int:
@@ -212,6 +217,36 @@ def _matched(value: float, charged: Floats) -> tuple[float, float]:
     return best
 
 
+def _batches(seen: Observed) -> tuple[Ints, Ints]:
+    """When each event's batch was done, and each atom's turn in its batch.
+
+    Two readings of the same targets one after the other (two temperatures) are one batch: which of them is charged does
+    not change the order in which targets are scored.
+    """
+    when = np.array(seen.event_seq)
+    turn = np.arange(len(seen.atom_event))
+    if (np.diff(seen.atom_event) < 0).any():
+        return when, turn
+    starts = np.searchsorted(seen.atom_event, np.arange(len(when) + 1))
+    for event in range(len(when) - 2, -1, -1):
+        own, following = (slice(starts[at], starts[at + 1]) for at in (event, event + 1))
+        same = starts[event + 1] - starts[event] == starts[event + 2] - starts[event + 1] > 0
+        side = observed.rank_of(when[event : event + 2])
+        if same and side[0] == side[1] and np.array_equal(seen.atom_position[own], seen.atom_position[following]):
+            when[event], turn[own] = when[event + 1], turn[following]
+    return when, turn
+
+
+def _mates(turn: Ints) -> Ints:
+    """For each atom the one that has the same turn, -1 where it is alone or there are several."""
+    order = np.argsort(turn, kind="stable")
+    values, first, count = np.unique(turn[order], return_index=True, return_counts=True)
+    mate = np.full(len(turn), -1, np.int64)
+    pairs = first[count == 2]
+    mate[order[pairs]], mate[order[pairs + 1]] = order[pairs + 1], order[pairs]
+    return mate
+
+
 def _processed(when: Ints, atoms: Ints, position: Ints) -> Ints:
     """Order of processing. What ranks did side by side goes by position, if each of them went from left to right."""
     order = np.lexsort((atoms, when))
@@ -229,8 +264,10 @@ def _processed(when: Ints, atoms: Ints, position: Ints) -> Ints:
 def _pass(group: _Group, seen: Observed) -> Pass:
     atoms, charged = np.concatenate(group.atoms), np.concatenate(group.charged)
     event = seen.atom_event[atoms]
-    order = _processed(seen.event_seq[event], atoms, seen.atom_position[atoms])
-    atoms, charged, event = atoms[order], charged[order], event[order]
+    when, turn = _batches(seen)
+    mate = _mates(turn)[atoms]
+    order = _processed(when[event], turn[atoms], seen.atom_position[atoms])
+    atoms, charged, event, mate = atoms[order], charged[order], event[order], mate[order]
     names = [seen.kinds[kind] for kind in np.unique(seen.event_kind[event])]
     return Pass(
         name="",
@@ -243,7 +280,8 @@ def _pass(group: _Group, seen: Observed) -> Pass:
         charged=charged,
         lse=seen.atom_lse[atoms],
         alternative=seen.atom_alternative[atoms],
-        rival=seen.atom_rival[atoms],
+        other=np.where(mate >= 0, seen.atom_nll[mate], np.nan),
+        other_alternative=np.where(mate >= 0, seen.atom_alternative[mate], np.nan),
         drawn=seen.atom_drawn[atoms],
         event=event,
         event_seq=seen.event_seq[event],

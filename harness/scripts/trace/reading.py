@@ -196,7 +196,7 @@ def _named(made: Pass, printed: tuple[Printed, ...]) -> Pass:
     shown = [p for p in printed if p.seq >= made.seq and p.loss is not None and _shows(p, made)]
     line = max(shown, key=lambda p: p.loss_digits, default=None)
     error = float("nan")
-    if line is not None and line.loss:
+    if line is not None and line.loss and math.isfinite(line.loss):
         error = min(abs(value - line.loss) / line.loss for value in (made.mean, made.value) if math.isfinite(value))
     near = next((p for p in printed if p.seq >= made.seq), None)
     hints = [line.text if line else near.text if near else "", made.place]

@@ -16,9 +16,10 @@ from harness.audit.check import Provider
 from harness.record import Finding, Status, Witness
 from harness.scripts import flips as flipping
 from harness.scripts.checks import judging
-from harness.scripts.checks.evidence import SAME, Flip, ScriptEvidence, ScriptNull, Variant
+from harness.scripts.checks.evidence import SAME, Flip, ScriptEvidence, ScriptNull, Turned, Variant
 from harness.scripts.checks.explaining import explain, quote, with_quotes
 from harness.scripts.trace import observed
+from harness.scripts.trace.decided import Decision
 from harness.verdict import decide
 from tests.scripts.handmade import World
 
@@ -188,25 +189,78 @@ def test_a_script_that_broke_decides_nothing_and_says_why():
     assert not [item for item in found if item.status in (Status.PASS, Status.FAIL, Status.ERROR)]
 
 
-def test_the_lower_of_two_losses_is_no_distribution_unless_it_was_paid_for():
-    made = evidence()
+def turned(made: ScriptEvidence, made_of: list[int], moved: list[int], by: float, **decision: Any) -> Turned:
+    """A decision made of some losses; turned, it changes some charges by so many nats."""
     main = made.base.main
     assert main is not None and made.base.headline is not None
-    rival = np.where(np.arange(len(main.nll)) % 3 == 0, main.nll + 0.5, np.nan)
+    change = np.where(np.isin(main.position, moved), by, 0.0)
+    passes = list(made.base.passes)
+    passes[made.base.headline] = dataclasses.replace(main, charged=main.charged + change, nll=main.nll + change)
+    at: dict[str, Any] = {"name": "lt", "rivals": True, "varied": True, **decision}
+    asked = Decision(place="train_gpt.py:70 best", call=3, element=5, seq=1, positions=np.array(made_of), **at)
+    return Turned(asked, dataclasses.replace(made.base, passes=tuple(passes)))
 
-    def judged(**changed: Any) -> Finding:
-        passes = list(made.base.passes)
-        passes[made.base.headline or 0] = dataclasses.replace(main, rival=rival, **changed)
-        facts = {**made.base.facts, "choices": [{"name": "minimum", "count": 9, "place": "train_gpt.py:70 best"}]}
-        base = dataclasses.replace(made.base, passes=tuple(passes), facts=facts)
-        return of(judging.judge(dataclasses.replace(made, base=base)), "normalization")
 
-    caught = judged()
-    assert caught.status == Status.FAIL and caught.witness is not None
-    assert caught.value("charges_chosen") == math.ceil(len(main.nll) / 3)
-    assert "train_gpt.py:70 best" in caught.witness.summary and len(caught.witness.data["chosen"]) == 20
-    paid = judged(charged=main.charged + math.log(2))  # both get half of the probability: a distribution
-    assert paid.status != Status.FAIL, paid.headline
+def test_a_charge_that_its_own_loss_chose_is_no_distribution_and_one_that_earlier_losses_chose_is() -> None:
+    def judged(*how: Any, paid: float = 0.0, **decision: Any) -> Finding:
+        made = evidence(flips=False, charged=lambda nll: nll + paid)
+        return of(judging.judge(dataclasses.replace(made, turned=[turned(made, *how, **decision)])), "normalization")
+
+    for made_of, moved in (([40], [40]), (list(range(32, 64)), list(range(32, 64))), ([41], [40])):
+        caught = judged(made_of, moved, 0.5)
+        assert caught.status == Status.FAIL and caught.witness is not None, caught.headline
+        assert caught.witness.kind == "choice" and "train_gpt.py:70 best" in caught.witness.summary
+        assert caught.value("charges_chosen") == len(moved)
+    assert judged([40], [41, 42], 0.5).status == Status.PASS  # by what came before
+    assert judged([40], [], 0.5).status == Status.PASS  # it decided nothing
+    assert judged([40], [40], -0.5, name="maximum").status == Status.PASS  # the worse of two
+    for unclear in (judged([40], [40], -0.5), judged([40], [40], 0.5, paid=math.log(2)),
+                    judged([40], [40], 0.5, rivals=False, varied=False)):  # fmt: skip
+        assert unclear.status == Status.INCONCLUSIVE and "train_gpt.py:70 best" in unclear.headline
+
+
+def test_decisions_that_nobody_tried_or_that_cannot_be_compared_leave_it_open() -> None:
+    made = evidence(flips=False)
+    assert made.main is not None
+    row = {"name": "lt", "place": "train_gpt.py:70 best", "call": 0, "element": 0, "seq": 1, "positions": [[40, 41]],
+           "rivals": 1, "varied": 1}  # fmt: skip
+
+    def judged(facts: Any, *made_runs: Turned) -> Finding:
+        base = dataclasses.replace(made.base, facts={**made.base.facts, "decisions": facts})
+        return of(judging.judge(dataclasses.replace(made, base=base, turned=made_runs)), "normalization")
+
+    assert judged([]).status == Status.PASS
+    assert judged([row]).status == Status.INCONCLUSIVE
+    assert judged([{**row, "positions": [[1, N]]}]).status == Status.PASS  # among whole evaluations: another matter
+    assert judged([{**row, "seq": made.main.seq + 1}]).status == Status.PASS  # after all was charged
+    lost = dataclasses.replace(turned(made, [40], [40], 0.5), error="error: AssertionError")
+    assert "AssertionError" in judged([row], lost).headline
+
+
+def test_a_row_that_lets_its_own_token_in_is_a_leak_and_an_impossible_token_is_none() -> None:
+    def own(base: float, flipped: float) -> Finding:
+        made = evidence()
+        flip = next(item for item in made.flips if item.variant.kind == "suffix" and item.scope == "pass")
+        main, trace = made.base.main, flip.trace
+        assert main is not None and trace is not None and trace.main is not None
+        at = main.position == flip.variant.position
+
+        def at_cut(read: Any, **values: float) -> Any:
+            passes = list(read.passes)
+            old = {name: getattr(read.main, name) for name in values}
+            new = {name: np.where(at, value, old[name]) for name, value in values.items()}
+            passes[read.headline] = dataclasses.replace(read.main, **new)
+            return dataclasses.replace(read, passes=tuple(passes))
+
+        flips = [dataclasses.replace(flip, trace=at_cut(trace, nll=flipped, charged=flipped))]
+        base_trace = at_cut(made.base, alternative=base)
+        return of(judging.judge(dataclasses.replace(made, base=base_trace, flips=flips)), "causality")
+
+    for pair in ((math.inf, 9.0), (9.0, math.inf)):
+        leak = own(*pair)
+        assert leak.status == Status.FAIL and leak.witness is not None
+        assert "impossible" in leak.witness.summary and None in leak.witness.data["own_row"].values()
+    assert own(math.inf, math.inf).status == Status.PASS
 
 
 def test_normalization():

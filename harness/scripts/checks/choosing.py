@@ -1,0 +1,180 @@
+"""Charges that were chosen by losses of their own or later targets: what runs with one decision turned say of it.
+
+A decision is made of the losses of some targets. Turned into its opposite it changes charges or it does not. Charges of
+targets that come after all of those may change: to go by what has been scored is legal. A charge that changes although
+its own loss, or a later one, was among what the decision was made of was chosen by it: if the lower of two was charged
+and nothing paid for the choice, what is charged is the larger of two probabilities, and these sum to more than 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from harness.record import Witness
+from harness.scripts.checks import followed
+from harness.scripts.checks.evidence import ScriptEvidence, Turned, counterpart
+from harness.scripts.trace.decided import Decision, decisions
+from harness.scripts.trace.observed import Floats, Ints
+from harness.scripts.trace.passes import MIXED
+
+#: Choices that a witness shows.
+_SHOWN = 20
+#: Operations that give the lowest or highest of their operands: one decision shows which of the two it is.
+_EXTREMES = {"minimum", "maximum", "fmin", "fmax", "amin", "amax", "min", "max"}
+
+#: What a turned decision did: nothing that is forbidden; it had lowered charges of its own targets, or raised them;
+#: something was added to what it had chosen; the run could not be compared.
+Effect = Literal["none", "lower", "higher", "paid", "lost"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What one turned decision showed.
+
+    Attributes:
+        turned: the run.
+        effect: see `Effect`.
+        position: int64 [k], targets whose charge it chose although it was made of their own or later losses.
+        charged, other: float64 [k], nats, what they are charged, and what with the decision turned.
+        why: what is not known, one clause; empty where all is.
+    """
+
+    turned: Turned
+    effect: Effect
+    position: Ints
+    charged: Floats
+    other: Floats
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """All of them.
+
+    Attributes:
+        made: one for each run.
+        caught: the one that shows the offence best; None where none does.
+        open: what could not be told, with its place; None where nothing is left open.
+    """
+
+    made: tuple[Choice, ...]
+    caught: Choice | None
+    open: str | None
+
+
+def look(evidence: ScriptEvidence) -> Choices:
+    """What the turned runs show."""
+    assert evidence.main is not None
+    made = tuple(_choice(evidence, turned) for turned in evidence.turned)
+    lower = [one for one in made if one.effect == "lower" and one.turned.decision.certain]
+    caught = max(lower, key=lambda one: float((one.other - one.charged).sum()), default=None)
+    return Choices(made, caught, None if caught is not None else _open(evidence, made))
+
+
+def paid(evidence: ScriptEvidence) -> str | None:
+    """A choice by their own losses for which something is paid, or which takes the higher; None where there is none.
+
+    Which of two losses is charged then depends on later tokens, and that is no offence of the rows.
+    """
+    seen = look(evidence)
+    known = [one for one in seen.made if one.effect in ("paid", "higher", "lower")]
+    if not known or (seen.caught is not None and followed.why_not(evidence) is None):
+        return None
+    decision = known[0].turned.decision
+    how = {"paid": "something is paid for it", "higher": "the higher is taken"}.get(known[0].effect)
+    return f"they are chosen at {_at(decision)}, and {how or 'what is printed is not the sum of the charges'}"
+
+
+def _open(evidence: ScriptEvidence, made: tuple[Choice, ...]) -> str | None:
+    assert evidence.main is not None
+    for one in made:
+        decision = one.turned.decision
+        if one.effect in ("lower", "paid"):
+            how = "something is paid for it" if one.effect == "paid" else "in this run it always came out the same way"
+            return f"charges are chosen by losses of their own targets at {_at(decision)}, and {how}"
+        if one.effect == "higher" and decision.name.removeprefix("numpy ") not in _EXTREMES:
+            return f"charges are chosen by losses of their own targets at {_at(decision)}, here the higher ones"
+        if one.effect == "lost" and decision.certain:
+            return f"what losses decide at {_at(decision)} is not known: {one.why}"
+    tried = {one.turned.decision.site for one in made}
+    left = [item for item in decisions(evidence.base, evidence.main) if item.site not in tried and item.certain]
+    if left:
+        return f"what losses decide at {_at(left[0])} was not tried"
+    return None
+
+
+def witness(choice: Choice) -> Witness:
+    """What is charged, what with the decision turned, and enough to turn it again."""
+    decision = choice.turned.decision
+    order = np.argsort(choice.charged - choice.other, kind="stable")[:_SHOWN]
+    at = order[0]
+    count = len(choice.position)
+    columns = (choice.position, choice.charged, choice.other)
+    return Witness(
+        kind="choice",
+        summary=(
+            f"position {int(choice.position[at]):,} is charged {choice.charged[at]:.6f} nats; with decision "
+            f"{decision.call:,} of the {decision.name} at {decision.place} turned, which is made of its own loss or "
+            f"later ones, {choice.other[at]:.6f} ({count:,} such charge{'s' if count > 1 else ''})"
+        ),
+        data={
+            "place": decision.place,
+            "name": decision.name,
+            "call": decision.call,
+            "element": decision.element,
+            "made_of": [int(decision.positions[0]), int(decision.positions[-1])],
+            "chosen": [
+                {"position": int(p), "charged": _nats(charged), "other": _nats(other)}
+                for p, charged, other in zip(*(column[order] for column in columns), strict=True)
+            ],
+        },
+    )
+
+
+def _nats(value: Any) -> float | None:
+    """For a record: None for infinitely many."""
+    return float(value) if np.isfinite(value) else None
+
+
+def _at(decision: Decision) -> str:
+    return f"{decision.place} ({decision.name})"
+
+
+def _choice(evidence: ScriptEvidence, turned: Turned) -> Choice:
+    base = evidence.main
+    assert base is not None
+    nothing = np.zeros(0)
+
+    def without(effect: Effect, why: str = "") -> Choice:
+        return Choice(turned, effect, nothing.astype(np.int64), nothing, nothing, why)
+
+    other = counterpart(evidence.base, turned.trace) if turned.error is None else None
+    if other is None:
+        return without("lost", turned.error or "with it turned, the pass that counts was not found")
+    tokens = evidence.base.tokens
+    before, after = base.rank(tokens), other.rank(tokens)
+    both = np.flatnonzero((before >= 0) & (after >= 0))
+    old, new = base.charged[before[both]], other.charged[after[both]]
+    with np.errstate(invalid="ignore"):
+        moved = (old != new) & ~(np.abs(new - old) <= np.maximum(evidence.tolerance, MIXED * (1 + np.abs(old))))
+    chosen = both[moved]
+    latest, rank = int(turned.decision.positions.max()), before[turned.decision.positions]
+    # A later target is one that comes later both in the stream and as the script scores.
+    later = (chosen < latest) & (before[chosen] < int(rank.max(initial=-1)))
+    own = np.isin(chosen, turned.decision.positions) | later
+    if not own.any():
+        gone = np.flatnonzero((before >= 0) & (after < 0))
+        if np.isin(gone, turned.decision.positions).any():
+            return without("lost", "with it turned, some of these targets are not charged")
+        return without("none")
+    chosen, old, new = chosen[own], old[moved][own], new[moved][own]
+    row = base.nll[before[chosen]]
+    if (old > row + MIXED * (1 + np.abs(row))).any():  # a flag for a window may be charged with one of its tokens
+        return Choice(turned, "paid", chosen, old, new)
+    lower = old < new
+    if old.sum() < new.sum() and lower.any():
+        return Choice(turned, "lower", chosen, old, new)
+    return Choice(turned, "higher", chosen, old, new)

@@ -1,0 +1,63 @@
+"""Audits of scripts that choose among losses, or among tokens: each offender, and neighbours that differ only in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.record import Record, Status
+from tests.scripts.audits import audit, replayed, write_script
+from tests.support import finding
+
+CHECKS = ("causality", "normalization")
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_script(tmp_path_factory.mktemp("script"))
+
+
+def audited(script: Path, out: Path, how: str, seed: int = 0) -> Record:
+    return audit(script, out, checks=CHECKS, seed=seed, EVAL_MODE=f"choice_{how}").record
+
+
+#: By token, by window, by document and by batch; in torch and in Python; by its own loss and by a later one. What each
+#: operation does is in inside/test_decisions.py.
+OFFENDERS = (("token_where", 1), ("token_threshold", 3), ("token_later", 0), ("python", 2), ("window_if", 0),
+             ("document", 1), ("batch", 2))  # fmt: skip
+#: By earlier losses or by the row alone.
+CLEAN = (("token_previous", 1), ("token_running", 2), ("window_previous", 3), ("context", 0))
+#: Paid for, so that it may be a distribution, or the worse of two, which charges more than one.
+OPEN = (("token_paid", 1), ("window_paid", 2), ("window_flag", 3), ("token_worse", 1))
+
+
+@pytest.mark.parametrize(("how", "seed"), OFFENDERS)
+def test_a_charge_chosen_by_its_own_or_later_losses_is_caught_and_replays(script, tmp_path, how, seed):
+    found = finding(audited(script, tmp_path / how, how, seed), "normalization")
+    assert found.status == Status.FAIL, found.headline
+    assert found.witness is not None and found.witness.kind == "choice"
+    assert replayed(tmp_path / how, script)["normalization"] == ["base", "turned"]
+
+
+@pytest.mark.parametrize(("how", "seed"), CLEAN)
+def test_a_choice_by_what_came_before_is_left_alone(script, tmp_path, how, seed):
+    record = audited(script, tmp_path / how, how, seed)
+    assert [item.status for item in record.findings] == [Status.PASS] * 2, [item.headline for item in record.findings]
+
+
+@pytest.mark.parametrize(("how", "seed"), OPEN)
+def test_a_choice_that_was_paid_for_is_not_accused(script, tmp_path, how, seed):
+    record = audited(script, tmp_path / how, how, seed)
+    assert Status.FAIL not in {item.status for item in record.findings}, [item.headline for item in record.findings]
+
+
+def test_a_row_that_lets_its_own_token_in_is_caught_and_one_without_it_is_not(script, tmp_path, seed=1):
+    leak = finding(audited(script, tmp_path / "gold", "support_gold", seed), "causality")
+    assert leak.status == Status.FAIL and leak.witness is not None, leak.headline
+    assert "impossible" in leak.witness.summary
+    assert "causality" in replayed(tmp_path / "gold", script)
+    floor = audited(script, tmp_path / "floor", "support_floor", seed)
+    assert [item.status for item in floor.findings] == [Status.PASS] * 2, [item.headline for item in floor.findings]
+    top = audited(script, tmp_path / "top", "support_top", seed)  # infinite charges hide what other tokens change
+    assert Status.FAIL not in {item.status for item in top.findings}, [item.headline for item in top.findings]
