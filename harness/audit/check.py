@@ -248,6 +248,17 @@ REGISTRY: dict[str, Check] = {
             example="a tokenizer that is downloaded when the evaluation begins",
         ),
         Check(
+            "coverage",
+            "C1",
+            "score",
+            "Did the code run that decides the score at full size?",
+            sees="one arm of one branch",
+            example=(
+                "a cache that is asked only after 5,000 tokens, in a tiny run of 2,000: the threshold is scaled, or the"
+                " finding names it and the score is not decided"
+            ),
+        ),
+        Check(
             "claims",
             "claims",
             "claim",

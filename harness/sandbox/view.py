@@ -21,7 +21,12 @@ _STAGED = (
     "protocol", "report", "seccomp", "wire",
 )  # fmt: skip
 #: What scripts/inside shares with the parent: how a run is written down.
-_BESIDE_INSIDE = ("scripts/__init__.py", "scripts/trace/__init__.py", "scripts/trace/observed.py")
+_BESIDE_INSIDE = (
+    "scripts/__init__.py",
+    "scripts/trace/__init__.py",
+    "scripts/trace/branches.py",
+    "scripts/trace/observed.py",
+)
 _SYSTEM = (
     "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d",
     "/etc/alternatives", "/sys/devices/system/cpu", "/sys/devices/system/node",

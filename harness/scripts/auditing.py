@@ -56,7 +56,14 @@ def audit_script(path: Path, options: ScriptOptions, out: Path, progress: Progre
     static = linting.judge(case).findings if case is not None else []
     progress.done(f"{len(settings.submitted)} settings differ from the defaults, {len(small.changed)} made small")
     progress.phase("run", "the unmodified script at a tiny size")
-    gathered = gather(prepared.runner, options.ruleset, options.needs, seed=options.seed, adapted=len(small.changed))
+    gathered = gather(
+        prepared.runner,
+        options.ruleset,
+        options.needs,
+        seed=options.seed,
+        adapted=len(small.changed),
+        text=prepared.text,
+    )
     sources = sources_of(script)
     findings = [with_quotes(item, sources) for item in judging.judge(gathered.evidence, options.checks)]
     wanted = [item for item in static if options.checks is None or item.id in options.checks]
@@ -95,7 +102,7 @@ def _record(
             github_id=script.github_id,
             sha256=script.sha256,
             claims=claims,
-            settings=_settings(script, settings, small, options),
+            settings=_settings(script, settings, small, gathered, options),
         ),
         findings,
         Terms(options.ruleset, options.strict, options.fail_on_incomplete),
@@ -123,8 +130,12 @@ def _record(
     )
 
 
-def _settings(script: Script, settings: Settings, small: Tiny, options: ScriptOptions) -> dict[str, Any]:
+def _settings(
+    script: Script, settings: Settings, small: Tiny, gathered: Gathered, options: ScriptOptions
+) -> dict[str, Any]:
     """What was audited: submitted settings with where they are said, and what was made small for the run."""
+    sleep = gathered.evidence.sleep
+    woken = [one for one in (sleep.woken if sleep else ()) if one.threshold is not None]
     return {
         "entry": script.entry,
         "wrappers": [layer.how for layer in script.unwrapped.layers],
@@ -136,6 +147,16 @@ def _settings(script: Script, settings: Settings, small: Tiny, options: ScriptOp
         ],
         "made small": [
             {"name": item.name, "real": item.real, "tiny": item.tiny, "why": item.why} for item in small.changed
+        ]
+        + [
+            {
+                "name": f"{one.test} ({one.place})",
+                "real": f"{one.real:g}",
+                "tiny": f"{one.threshold[1]:g}",
+                "why": "code that runs at full size slept behind this threshold",
+            }
+            for one in woken
+            if one.threshold is not None
         ],
         "constants in the source, not scaled": [str(item) for item in small.unscaled],
         "sources that disagree": [

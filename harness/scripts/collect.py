@@ -21,7 +21,7 @@ from harness.papers.collect import Case
 from harness.progress import Progress
 from harness.rules import Ruleset
 from harness.sandbox.box import Level, Limits, Sandbox
-from harness.scripts import choices, flips, recurring
+from harness.scripts import asleep, choices, flips, recurring
 from harness.scripts.checks import judging
 from harness.scripts.checks.evidence import ScriptEvidence, ScriptNull
 from harness.scripts.checks.followed import why_not
@@ -29,12 +29,15 @@ from harness.scripts.opening import Script, open_script
 from harness.scripts.play import streams as data
 from harness.scripts.play.running import LIMITS, Playable, Played, Runner
 from harness.scripts.play.streams import Streams, miscounts, sidecar_bytes, true_bytes
-from harness.scripts.scale import Tiny, tiny
+from harness.scripts.scale import REAL_TOKENS, Tiny, tiny
 from harness.scripts.settings import claimed
 from harness.scripts.settings.submitted import Settings, read_settings
 from harness.scripts.trace import reading
 from harness.scripts.trace.observed import Ints, Observed
 from harness.scripts.trace.reading import ScriptTrace
+
+#: How often the base run is made again to wake what slept.
+_ROUNDS = 3
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ class Prepared:
         settings: submitted ones, or those asked for.
         small: what of them was made small.
         runner: plays it.
+        text: what its source says of branches.
     """
 
     script: Script
@@ -105,6 +109,7 @@ class Prepared:
     settings: Settings
     small: Tiny
     runner: Runner
+    text: asleep.Text
 
 
 def prepare(path: Path, options: ScriptOptions, logs: Path, progress: Progress) -> Prepared:
@@ -128,7 +133,19 @@ def prepare(path: Path, options: ScriptOptions, logs: Path, progress: Progress) 
         claimed=frozenset() if options.env else claim.labels,
         note=lambda text: progress.note(text),
     )
-    return Prepared(script, case, settings, small, runner)
+    return Prepared(script, case, settings, small, runner, _text(script, settings, small, runner.streams))
+
+
+def _text(script: Script, settings: Settings, small: Tiny, streams: Streams) -> asleep.Text:
+    sources = {script.entry: script.source, **{name: script.text(name) for name in script.side if name.endswith(".py")}}
+    return asleep.Text(
+        sources,
+        {read.attribute: read for read in reversed(settings.reads) if read.attribute},
+        {name: item.value for name, item in settings.values.items()},
+        frozenset(item.name for item in small.changed),
+        small.lengths,
+        (len(streams.validation) - 1, REAL_TOKENS),
+    )
 
 
 def sources_of(script: Script) -> dict[str, str]:
@@ -152,15 +169,22 @@ def _playable(script: Script, small: Tiny) -> Playable:
 
 @dataclass
 class Gathered:
-    """The evidence, the base run's raw arrays, and the box that was in force."""
+    """The evidence, the base run's raw arrays, the box that was in force, and what played them."""
 
     evidence: ScriptEvidence
     observed: Observed
     level: Level
+    runner: Runner
 
 
 def gather(
-    runner: Runner, ruleset: Ruleset, needs: Collection[Need] = (), *, seed: int = 0, adapted: int = 0
+    runner: Runner,
+    ruleset: Ruleset,
+    needs: Collection[Need] = (),
+    *,
+    seed: int = 0,
+    adapted: int = 0,
+    text: asleep.Text | None = None,
 ) -> Gathered:
     """Play a script, and whatever else is needed of it.
 
@@ -170,6 +194,7 @@ def gather(
         needs: what is to be gathered beyond the base run, as the checks say that are asked for.
         seed: of the choice of flips, and of the streams, which the caller made with it.
         adapted: how many settings were made smaller.
+        text: what the source says of branches; None looks at none.
 
     Raises:
         SandboxError: no box can be built here.
@@ -181,6 +206,9 @@ def gather(
     runner.note("the base run")
     base = runner.play("base", streams)
     read = reading.read(base.observed, tokens, runner.claimed)
+    sleep: asleep.Sleep | None = None
+    if text is not None and read.main is not None:
+        runner, base, read, sleep = _awake(runner, base, read, text)
     evidence = ScriptEvidence(
         ruleset=ruleset,
         documents=streams.bos_positions,
@@ -194,6 +222,7 @@ def gather(
         adapted_sizes=adapted,
         ranks=runner.ranks,
         peak_bytes=base.peak_bytes,
+        sleep=sleep,
     )
     seconds = {"base run": base.seconds}
     evidence.nulls = [made for made in [permutation_null(read, streams, evidence.token_bytes, seed)] if made]
@@ -227,7 +256,29 @@ def gather(
         evidence.unmade = unmade
     seconds["all runs"] = time.monotonic() - started
     evidence.seconds = {name: round(value, 2) for name, value in seconds.items()}
-    return Gathered(evidence, base.observed, base.level)
+    return Gathered(evidence, base.observed, base.level, runner)
+
+
+def _awake(
+    runner: Runner, base: Played, read: ScriptTrace, text: asleep.Text
+) -> tuple[Runner, Played, ScriptTrace, asleep.Sleep]:
+    """The base run, made again with scaled thresholds while that wakes code; else as it is."""
+    assert read.main is not None
+    sleep = asleep.look(base.observed, read.main, text)
+    for _ in range(_ROUNDS):
+        if not (fresh := asleep.woken(sleep.asleep)):
+            break
+        runner.note(f"the base run again: {len(fresh)} thresholds of the source scaled, because code slept behind them")
+        script = dataclasses.replace(runner.script, thresholds={**runner.script.thresholds, **fresh})
+        other = dataclasses.replace(runner, script=script)
+        played = other.play("base", runner.streams)
+        found = reading.read(played.observed, read.tokens, runner.claimed)
+        if found.main is None or found.ended != read.ended or found.main.place != read.main.place:
+            return runner, base, read, dataclasses.replace(sleep, asleep=tuple(map(asleep.not_woken, sleep.asleep)))
+        woken = (*sleep.woken, *(one for one in sleep.asleep if one.threshold is not None))
+        runner, base, read = other, played, found
+        sleep = dataclasses.replace(asleep.look(base.observed, found.main, text), woken=woken)
+    return runner, base, read, sleep
 
 
 def _said(read: ScriptTrace) -> str:

@@ -124,13 +124,17 @@ def _played(
         found = judging.judge(evidence, [recorded.id])
         return with_quotes(found[0], sources_of(prepared.script)) if found else None
 
-    base = gather(runner, options.ruleset, seed=options.seed, adapted=adapted)
+    text = prepared.text
+    base = gather(runner, options.ruleset, seed=options.seed, adapted=adapted, text=text)
+    assert isinstance(base.runner, _Keeping)
+    runner = base.runner
     bench = _Bench(runner, base, options.seed, recorded, witness)
     if again is Again.RULED:
         now = judged(base.evidence)
         if outcome(recorded, now).reproduced:
             return now
-        return judged(gather(runner, options.ruleset, judging.needs(), seed=options.seed, adapted=adapted).evidence)
+        more = gather(runner, options.ruleset, judging.needs(), seed=options.seed, adapted=adapted, text=text)
+        return judged(more.evidence)
     _MORE[again](bench)
     return judged(base.evidence)
 

@@ -39,7 +39,7 @@ _DIM = 64
 #: A stage of a schedule of sequence lengths: LENGTH@UNTIL.
 _SCHEDULED = re.compile(r"\b(\d+)@")
 #: Tokens of the real validation set, for settings that count them.
-_REAL_TOKENS = 40_540_160
+REAL_TOKENS = 40_540_160
 
 # Batches that the source writes as a number of sequences: no setting makes them smaller, shorter sequences do.
 #: `ttt_batch = 16`, and nothing else on the line.
@@ -87,6 +87,7 @@ class Tiny:
         train_length: tokens in a training sequence at this size.
         eval_length: tokens in a window at this size; likewise stride (0 where the script has none).
         paths: {name: (role, default)} of the variables that say where things lie; the role is "" where it is not known.
+        lengths: (at this size, as submitted) of training sequences, windows and strides.
     """
 
     env: dict[str, str]
@@ -99,6 +100,7 @@ class Tiny:
     eval_length: int
     stride: int
     paths: dict[str, tuple[str, str | None]]
+    lengths: tuple[tuple[int, int], ...] = ()
 
     @property
     def unscaled(self) -> tuple[str, ...]:
@@ -116,6 +118,7 @@ class Geometry:
         eval_real: evaluation window; eval_tiny at the tiny size.
         stride_real: 0 where there is none; stride_tiny at the tiny size.
         dims: whether the model's width can be set.
+        width: of the model as submitted; 0 where that is not known.
         heads: (query heads, key-value heads) as submitted.
         ranks: {name of a LoRA rank: its value}.
         scheduled: tiny lengths of a schedule of training sequences.
@@ -130,6 +133,7 @@ class Geometry:
     stride_real: int
     stride_tiny: int
     dims: bool
+    width: int
     heads: tuple[int, int]
     ranks: dict[str, int]
     scheduled: tuple[int, ...] = ()
@@ -165,10 +169,24 @@ class Geometry:
                  if name.endswith("LORA_RANK") and setting.value and setting.value.isdigit()}  # fmt: skip
         return cls(
             factor, train, train // factor, window, window // window_factor, stride, tiny,
-            settings.get("MODEL_DIM") is not None, (number("NUM_HEADS"), number("NUM_KV_HEADS")), ranks,
+            settings.get("MODEL_DIM") is not None, number("MODEL_DIM"),
+            (number("NUM_HEADS"), number("NUM_KV_HEADS")), ranks,
             tuple(_shorter(int(one), factor) for one in _SCHEDULED.findall(settings.get("TRAIN_SEQ_SCHEDULE") or "")),
             _share(source),
         )  # fmt: skip
+
+    def of_head(self, real: float) -> float:
+        """Dimensions of a head, of which the tiny model's has fewer: the same share, an even number."""
+        heads = self.heads[0]
+        if not (self.dims and heads and self.width):
+            return min(real, 16)
+        return max(2.0, real * (_DIM // min(heads, 4)) // (self.width // heads) // 2 * 2)
+
+    @property
+    def lengths(self) -> tuple[tuple[int, int], ...]:
+        """(at the tiny size, as submitted) of training sequences, windows and strides."""
+        pairs = (self.train_tiny, self.train_real), (self.eval_tiny, self.eval_real)
+        return (*pairs, *([(self.stride_tiny, self.stride_real)] if self.stride_real else []))
 
     @property
     def batch(self) -> Callable[[float], float]:
@@ -284,7 +302,7 @@ _LOAD = "as many tokens to a bucket as at full size: collisions are where hashed
 
 def _load_bits(buckets: float) -> int:
     """Bits of a table that the tiny stream fills as the real one fills `buckets`."""
-    return max(6, min(16, round(math.log2(max(2.0, buckets) * TOKENS / _REAL_TOKENS))))
+    return max(6, min(16, round(math.log2(max(2.0, buckets) * TOKENS / REAL_TOKENS))))
 
 
 def _most(number: float) -> Callable[[float, Geometry], float | None]:
@@ -370,7 +388,7 @@ RULES: tuple[Rule, ...] = (
     Rule("MLP_HIDDEN", _most(2 * _DIM), _SIZE),
     Rule("NUM_HEADS|N_HEAD", _heads, _SIZE),
     Rule("NUM_KV_HEADS|N_KV_HEAD", _kv_heads, _SIZE),
-    Rule("ROPE_DIMS", _most(16), _SIZE),
+    Rule("ROPE_DIMS", lambda real, geometry: geometry.of_head(real), "the same share of a head"),
     Rule("BITNET_GROUP_SIZE|XNOR_GROUP_SIZE|HADAMARD_BLOCK_SIZE", _most(_DIM), _SIZE),
     Rule("(BIGRAM|TRIGRAM)_(VOCAB_SIZE|BUCKETS|HASH_BUCKETS)", _most(512), _SIZE),
     Rule("TTT_EMBED_BUCKETS|TTT_HASH_BUCKETS|HASH_EMBED(DING)?_(BUCKETS|SIZE)", _most(1024), _SIZE),
@@ -395,13 +413,13 @@ RULES: tuple[Rule, ...] = (
          lambda real, geometry: min(real, 2 * _LENGTH), _CHUNK),
     Rule(r"NGRAM_(EVAL_)?CHUNK_TOKENS", lambda real, geometry: min(real, 2 * _LENGTH), _CHUNK),
     Rule("NGRAM_CHUNK_SIZE", _most(_LENGTH), _CHUNK),
-    Rule("GLOBAL_TTT_CHUNK_TOKENS", lambda real, geometry: min(real, 2 * geometry.eval_tiny), _CHUNK),
+    Rule("GLOBAL_TTT_CHUNK_TOKENS", lambda real, geometry: min(real, geometry.eval_tiny), _CHUNK),
     Rule("GLOBAL_TTT_BATCH_SEQS", _most(1), "several steps in the short stream"),
     Rule("TTT_CHUNK_SIZE|TTT_SHORT_CHUNK_SIZE", _doc_chunk, "several chunks in a document"),
     Rule("TTT_BATCH_SEQS|TTT_BATCH", _most(2), "several steps in a chunk"),
     Rule("TTT_BATCH_SIZE", _most(4), "several batches of documents"),
     Rule(r"(PREQUANT_TTT|PRE_QUANT_TTT|DTTT|TTT_PREQUANT|TTT_ADAMW)_BATCH_SEQS", _most(4), "several steps in an epoch"),
-    Rule("PHASED_TTT_PREFIX_DOCS", _most(4), "several phases in the short stream"),
+    Rule("PHASED_TTT_PREFIX_DOCS", _most(8), "several phases in the short stream"),
     Rule("TTT_TRAIN_SLICE_SEQS", _most(4), _COUNT),
     Rule(r"(\w+_)?EPOCHS", _most(2), _COUNT),
     Rule("(SLOT|ETLB)_STEPS|(SLOT|TTT)_LBFGS_MAX_ITER|LBFGS_SLOT_ITERS|V20_P[12]_ITER", _most(4), _COUNT),
@@ -411,7 +429,7 @@ RULES: tuple[Rule, ...] = (
     Rule(r"(NGRAM|PHRASE|TRAIN_ORACLE)(_EVAL|_NUM)?_BUCKETS", lambda real, geometry: 2 ** _load_bits(real), _LOAD),
     Rule(r"\w+_TABLE_BITS", lambda real, geometry: _load_bits(2**real), _LOAD),
     Rule(r"(NGRAM|MIXER)_MIN_TOKENS", _most(100), "the same share of the stream, about"),
-    Rule(r"PPM_(DEBUG_)?SUBSET_TOKENS|VAL_TOKENS_LIMIT", lambda real, geometry: max(64, real * TOKENS // _REAL_TOKENS),
+    Rule(r"PPM_(DEBUG_)?SUBSET_TOKENS|VAL_TOKENS_LIMIT", lambda real, geometry: max(64, real * TOKENS // REAL_TOKENS),
          "the same share of the stream"),
     Rule("TRAIN_ORACLE_PREFILL_CHUNK", _most(1 << 14), _SIZE),
     Rule("TIED_EMBED_INIT_STD", lambda real, geometry: max(real, 0.3), _REACTS),
@@ -454,7 +472,7 @@ def tiny(settings: Settings, script: Script) -> Tiny:
     )
     paths = {name: (_role(name), reads[name].default) for name in reads if is_place(name) and not is_launch(name)}
     return Tiny(env, stages, tuple(argv), tuple(changed), tuple(_fixed(settings, script)), vocab, geometry.train_tiny,
-                geometry.eval_tiny, geometry.stride_tiny, paths)  # fmt: skip
+                geometry.eval_tiny, geometry.stride_tiny, paths, geometry.lengths)  # fmt: skip
 
 
 def _rule(name: str, flag: bool) -> Rule | None:

@@ -13,6 +13,7 @@ from harness.audit.evidence import finding
 from harness.record import Finding, Scalar, Status, Value, Witness
 from harness.referee.comparator import ROUNDING
 from harness.rules import Ruleset
+from harness.scripts.asleep import Sleep
 from harness.scripts.checks.comparing import SAME_ROW, Comparison, compare
 from harness.scripts.trace.decided import Decision
 from harness.scripts.trace.observed import Floats, Ints
@@ -208,6 +209,7 @@ class ScriptEvidence:
         ranks: processes that played the script together.
         peak_bytes: resident memory of the base run.
         seconds: wall time by stage.
+        sleep: branches that never ran, of the base run; None where none were looked at.
     """
 
     ruleset: Ruleset
@@ -229,6 +231,7 @@ class ScriptEvidence:
     ranks: int = 1
     peak_bytes: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
+    sleep: Sleep | None = None
 
     @property
     def main(self) -> Pass | None:

@@ -12,6 +12,7 @@ from harness.scripts.checks import (
     artifact_independence,
     byte_accounting,
     causality,
+    coverage,
     determinism,
     followed,
     isolation,
@@ -39,6 +40,7 @@ CHECKS: dict[str, Provider[ScriptEvidence]] = {
     "warm-up": Provider(artifact_independence.check_warm_up, _WHOLE),
     "byte-accounting": Provider(byte_accounting.check),
     "isolation": Provider(isolation.check),
+    "coverage": Provider(coverage.check),
 }
 
 #: Checks that are about the script itself, not about the evaluation that it made.

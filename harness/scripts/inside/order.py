@@ -18,7 +18,8 @@ class Order:
     """What is to be run; see `harness.scripts.play.running`, which writes it.
 
     Attributes:
-        facts: the JSON part: entry, argv, env, stages, vocab_size, bos, record, draw, ranks, forks, turn.
+        facts: the JSON part: entry, argv, env, stages, vocab_size, bos, record, draw, ranks, forks, turn,
+            thresholds.
         position_of: int64 [65536].
         alternative: int64 [65536].
         bos_positions: int64.

@@ -18,6 +18,7 @@ from harness.sandbox.peers import Peers
 from harness.sandbox.protocol import Kind
 from harness.sandbox.wire import Wire
 from harness.scripts.inside import clock
+from harness.scripts.inside.branches import Branches
 from harness.scripts.inside.order import Order
 from harness.scripts.inside.outlet import Outlet, Stopped, packed, unpacked
 from harness.scripts.trace.observed import Observed
@@ -45,9 +46,9 @@ def main(wire: Wire, args: Sequence[str]) -> int:
 
             peers = Peers.start(int(facts["ranks"]))
             os.environ.update(_place(peers))
-        recorder, uses = _dress(order, run, outlet, peers)
-        outlet.collect = lambda: _collect(recorder, uses, outlet, start, ended)
-        ended.update(_stages(facts, run, recorder))
+        recorder, uses, branches = _dress(order, run, outlet, peers)
+        outlet.collect = lambda: _collect(recorder, uses, branches, outlet, start, ended)
+        ended.update(_stages(facts, run, recorder, branches))
     except Stopped as stop:
         ended.update(ended=stop.how, error="")
     except BaseException as error:
@@ -67,8 +68,8 @@ def _place(peers: Peers) -> dict[str, str]:
             "MASTER_PORT": "29500"}  # fmt: skip
 
 
-def _dress(order: Order, run: str, outlet: Outlet, peers: Peers) -> tuple[Any, Any]:
-    """Clock, seeds, stand-ins, recorder, forks."""
+def _dress(order: Order, run: str, outlet: Outlet, peers: Peers) -> tuple[Any, Any, Branches | None]:
+    """Clock, seeds, stand-ins, recorder, branches, forks."""
     import torch
 
     from harness.scripts.inside import standins
@@ -83,6 +84,7 @@ def _dress(order: Order, run: str, outlet: Outlet, peers: Peers) -> tuple[Any, A
     standins.install()
     files.watch(run)
     recorder: Any = None
+    branches: Branches | None = None
     if facts["record"]:
         from harness.scripts.inside.decisions import Turn
         from harness.scripts.inside.recorder import Recorder, Tokens
@@ -98,6 +100,8 @@ def _dress(order: Order, run: str, outlet: Outlet, peers: Peers) -> tuple[Any, A
         places = unpacked(order.locations)
         recorder = Recorder(tokens, facts["scripts"], places, peers.rank, bool(facts["draw"]), turn)
         recorder.install()
+        branches = Branches(lambda: recorder.book.seq, facts["scripts"], facts["thresholds"])
+        branches.install(run)
         outlet.extra = lambda: packed(recorder.locations)
         server = Server(order, outlet, run)
         for event, hook in server.hooks():
@@ -108,21 +112,22 @@ def _dress(order: Order, run: str, outlet: Outlet, peers: Peers) -> tuple[Any, A
 
         ranks.install(Sharing(peers, recorder.book if recorder is not None else None))
     uses.COUNTS.clear()  # what our own dressing used
-    return recorder, uses
+    return recorder, uses, branches
 
 
-def _stages(facts: dict[str, Any], run: str, recorder: Any) -> dict[str, Any]:
+def _stages(facts: dict[str, Any], run: str, recorder: Any, branches: Branches | None) -> dict[str, Any]:
     """Run the script once for each stage, each time as `__main__`; the last failure is what counts."""
     entry = os.path.join(run, facts["entry"])
     result: dict[str, Any] = {}
     before: list[dict[str, str]] = []
     common = dict(os.environ)
+    script = (lambda: runpy.run_path(entry, run_name="__main__")) if branches is None else lambda: branches.run(entry)
     for index, stage in enumerate(facts["stages"]):
         os.environ.clear()
         os.environ.update(common)
         os.environ.update(stage["env"])
         sys.argv = [entry, *stage["argv"]]
-        result = _one(lambda: runpy.run_path(entry, run_name="__main__"), run, recorder)
+        result = _one(script, run, recorder)
         before.append({"ended": result["ended"], "error": result["error"]})
         result |= {"stage": index, "stages": before}
         os.chdir(run)
@@ -174,10 +179,13 @@ def _told(error: BaseException, run: str) -> str:
     return "\n".join(lines[-_ERROR_LINES:])[-_ERROR_CHARS:]
 
 
-def _collect(recorder: Any, uses: Any, outlet: Outlet, start: float, ended: dict[str, Any]) -> Observed:
+def _collect(
+    recorder: Any, uses: Any, branches: Branches | None, outlet: Outlet, start: float, ended: dict[str, Any]
+) -> Observed:
     from harness.scripts.inside.standins import files
 
     observed: Observed = recorder.observed() if recorder is not None else Observed()
+    observed.facts |= branches.told() if branches is not None else {}
     observed.facts |= ended
     observed.facts |= outlet.facts
     observed.facts |= {

@@ -69,6 +69,8 @@ class Playable:
         paths: environment variables that name data -> "dataset", "data_root", "tokenizer", "val_glob",
             "train_glob", alone or with the script's default; the usual names are set in any case.
         sidecar: whether byte counts lie beside the validation tokens; None looks at text and environment.
+        thresholds: {"train_gpt.py:12": number}: operands of tests that are to have another value, see
+            `harness.scripts.asleep`.
     """
 
     entry: str
@@ -80,6 +82,7 @@ class Playable:
     argv: tuple[str, ...] = ()
     paths: Mapping[str, str | tuple[str, str | None]] = field(default_factory=dict)
     sidecar: bool | None = None
+    thresholds: Mapping[str, float] = field(default_factory=dict)
 
 
 def tools(script: Playable) -> list[Path]:
@@ -347,6 +350,7 @@ def _order(
         "draw": draw,
         "ranks": ranks,
         "forks": points,
+        "thresholds": dict(script.thresholds),
         "turn": None if turn is None else dict(turn),
     }
     start = np.cumsum([0, *(len(edit.positions) for edit in edits)]).astype(np.int64)

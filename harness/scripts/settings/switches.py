@@ -68,6 +68,18 @@ def implied(
     return {name: Switch(value, found.label, found.file, found.line) for name, value in sorted(way.items())}
 
 
+def comes_to(test: ast.expr, reads: Mapping[str, Read], values: Mapping[str, str | None]) -> bool | None:
+    """What a test about one setting comes to with the submitted values; None where that is not clear.
+
+    Args:
+        test: a condition of the source.
+        reads: the settings that the source reads, by the attribute or variable that they are kept in.
+        values: {name: submitted value} where it is known.
+    """
+    places = _Places(ast.Module([], []), {read.name: read for read in reads.values()}, values, frozenset())
+    return places.outcome(test)
+
+
 def _printing(tree: ast.Module, labels: Collection[str]) -> Iterator[tuple[ast.expr, str]]:
     """Strings in the source that become the label of a line: f-strings with numbers behind it, or the label alone."""
     for node in ast.walk(tree):
@@ -142,6 +154,15 @@ class _Places:
         if len(names) != 1:
             return [{}]
         return self._leaf(test, self._reads[names.pop()], wanted)
+
+    def outcome(self, test: ast.expr) -> bool | None:
+        """What a test about one setting comes to; None where it is about more, or that is not clear."""
+        found = {read.name: read for part in ast.walk(test) if (read := self._read(part)) is not None}
+        if len(found) != 1:
+            return None
+        (name,) = found
+        value = self._values.get(name)
+        return None if value is None else self._outcome(test, found[name], value)
 
     def _read(self, node: ast.AST) -> Read | None:
         """The setting that a node stands for: an attribute or variable that holds it, or its name in a read."""

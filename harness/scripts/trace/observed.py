@@ -286,6 +286,8 @@ _SHAPES: dict[str, Callable[[Any], Any]] = {
         name=_text, place=_text, call=_count, element=_count, seq=_count, positions=_runs, rivals=_count, varied=_count
     ),
     "turned": _count,
+    "branches": _rows(file=_text, number=_count, first=_count, last=_count, ran=_count, filled=_count),
+    "operands": _rows(file=_text, number=_count, low=_number, high=_number),
     "edited": _counts,
     "fork": _count,
     "reports_left_out": _count,

@@ -1,0 +1,42 @@
+"""Did the code run that decides the score at full size?
+
+A script is run at a tiny size, where what waits for 5,000 tokens, for a window of 512 or for step 500 never wakes. So
+each branch of its own files is watched. An arm counts that never ran, whose test the counted pass came to, that does
+something with values of the text, and that settings alone do not rule out. Where such an arm waits for a threshold,
+and the number that is held against it is known at full size (a length, the tokens so far), the threshold is scaled as
+settings are and everything is run with that. What is left could do anything, and no other check has seen it.
+"""
+
+from __future__ import annotations
+
+from harness.record import Finding, Status, Value
+from harness.scripts.checks.evidence import ScriptEvidence, found, texts
+
+CHECK = "coverage"
+NOT_COVERED = [
+    "arms that ran, in a state that they never have at this size (trained weights, full caches)",
+    "branches inside operations (a `where`, a mask), of code that is made at run time, and of installed packages",
+]
+_SHOWN = 12
+
+
+def check(evidence: ScriptEvidence) -> Finding | None:
+    """PASS where every arm that matters ran; INCONCLUSIVE with file, line and condition where one did not."""
+    sleep = evidence.sleep
+    if sleep is None or evidence.main is None:
+        return None
+    metrics: dict[str, Value] = {
+        "branches_asleep": len(sleep.asleep),
+        "branches_woken": len(sleep.woken),
+        **({"asleep": texts(f"{one.place}: {one.told}" for one in sleep.asleep[:_SHOWN])} if sleep.asleep else {}),
+        **({"woken": texts(f"{one.place}: {one.told}" for one in sleep.woken[:_SHOWN])} if sleep.woken else {}),
+    }
+    if sleep.asleep:
+        first = sleep.asleep[0]
+        more = len(sleep.asleep) - 1
+        others = f" (and {more} more)" if more else ""
+        headline = f"code at {first.place} never ran at this size, and may at full size: {first.told}{others}"
+        return found(evidence, CHECK, Status.INCONCLUSIVE, headline, metrics=metrics, not_covered=NOT_COVERED)
+    woken = f"; {len(sleep.woken)} ran after a threshold was scaled" if sleep.woken else ""
+    headline = f"no code slept that works on the text where the counted pass came by{woken}"
+    return found(evidence, CHECK, Status.PASS, headline, metrics=metrics, not_covered=NOT_COVERED)
