@@ -103,7 +103,8 @@ def _play_there(task: Task, files: bytes, digest: str) -> tuple[Ended, bytes]:
     if harness_sha256() != digest:
         return Ended(4, 0.0, f"{os.uname().nodename} has another harness; install the same on all machines"), b""
     with tempfile.TemporaryDirectory(prefix="golf-batch-") as scratch:
-        here, there = Path(scratch) / "in" / task.path.name, Path(scratch) / "out"
+        above = [part for part in task.path.parts[-3:-1] if part not in ("/", "..")]  # names say which track is meant
+        here, there = Path(scratch, "in", *above, task.path.name), Path(scratch) / "out"
         _unpack(files, here.parent)
         with Playing(task, here, there) as playing:
             while (ended := playing.poll()) is None:

@@ -46,7 +46,9 @@ def folders(repository: Path, revision: str, path: str) -> list[str]:
 
 
 def export(repository: Path, revision: str, path: str, target: Path) -> Path:
-    """Write the folder or file at `path` below `target`, once for each content, and return where it is.
+    """Write the folder or file at `path` below `target`, once for each content and path, and return where it is.
+
+    The folders above it keep their names: `records/track_non_record_16mb` says which rules were meant.
 
     Raises:
         UsageError: the repository does not hold it.
@@ -58,14 +60,15 @@ def export(repository: Path, revision: str, path: str, target: Path) -> Path:
         raise UsageError(str(error)) from None
     if not entries:
         raise UsageError(f"{repository} has no {path or 'files'} at {revision}")
-    name = PurePosixPath(path).name or repository.resolve().name
+    name = str(PurePosixPath(path)) if PurePosixPath(path).name else repository.resolve().name
     inside = [f"{name}/{entry.path[len(path) :].lstrip('/')}".rstrip("/") for entry in entries]
     told = "\n".join(f"{entry.object} {place}" for entry, place in zip(entries, inside, strict=True))
-    home = target / hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()[:16] / name
+    outer = target / hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    home = outer / name
     if home.exists():
         return home
-    home.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=".part-", dir=home.parent))
+    outer.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=".part-", dir=outer))
     try:
         for place, content in zip(inside, opened.blobs([entry.object for entry in entries]), strict=True):
             file = part / place
@@ -73,6 +76,7 @@ def export(repository: Path, revision: str, path: str, target: Path) -> Path:
                 raise UsageError(f"{repository}@{revision}:{path} holds a file named {place!a}")
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)
+        home.parent.mkdir(parents=True, exist_ok=True)
         os.replace(part / name, home)
     except HarnessError as error:
         raise UsageError(str(error)) from None

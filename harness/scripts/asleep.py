@@ -23,7 +23,7 @@ import numpy as np
 
 from harness.scripts.settings.reads import Read
 from harness.scripts.settings.switches import comes_to
-from harness.scripts.trace.branches import Branch, branches
+from harness.scripts.trace.branches import Branch, branches, functions
 from harness.scripts.trace.observed import Observed
 from harness.scripts.trace.passes import Pass
 from harness.source.unwrap import parse
@@ -49,7 +49,8 @@ _THINGS = re.compile(
     r"^(self|cls|args|h|hp|hparams|cfg|config|conf|device|rank|world_size|model|base_model|net|module|optimizers?|opt|sp"
     r"|tokenizer|logf?|logger|path|name|dtype|params?|master_process|master|distributed|group|pg)$"
 )
-_MAKERS = {"int", "float", "bool", "str", "max", "min", "getattr", "set", "list", "tuple", "sorted", "range"}
+_MAKERS = {"int", "float", "bool", "str", "max", "min", "getattr", "set", "list", "tuple", "sorted", "range",
+           "enumerate", "zip", "reversed", "len"}  # fmt: skip
 _COMPARES: dict[type[ast.cmpop], Any] = {
     ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt, ast.GtE: operator.ge,
     ast.Eq: operator.eq, ast.NotEq: operator.ne,
@@ -75,6 +76,8 @@ class Text:
         made_small: names of settings that the run has at another value.
         lengths: (at the tiny size, as submitted) of windows, strides, and the stream.
         tokens: targets of the tiny stream, and of the real one.
+        dead: (line of the function, line) of assignments in arms that the settings rule out.
+        over: (file, number) of functions that did not run while the pass was made.
     """
 
     sources: Mapping[str, str]
@@ -83,6 +86,8 @@ class Text:
     made_small: frozenset[str]
     lengths: tuple[tuple[int, int], ...]
     tokens: tuple[int, int]
+    dead: frozenset[tuple[int, int]] = frozenset()
+    over: frozenset[tuple[str, int]] = frozenset()
 
     @cached_property
     def trees(self) -> dict[str, ast.Module]:
@@ -96,11 +101,22 @@ class Text:
         return {name: branches(tree) for name, tree in self.trees.items()}
 
     @cached_property
-    def changing(self) -> frozenset[str]:
-        """Attributes and global names that are set elsewhere than where things are made: what has a history."""
-        found: set[str] = set()
+    def functions(self) -> dict[str, list[ast.FunctionDef]]:
+        """The script's functions and methods by name."""
+        found: dict[str, list[ast.FunctionDef]] = {}
         for tree in self.trees.values():
-            _changing(tree, "", found)
+            for node in ast.walk(tree):
+                if isinstance(node, ast.FunctionDef):
+                    found.setdefault(node.name, []).append(node)
+        return found
+
+    @cached_property
+    def changing(self) -> frozenset[str]:
+        """Attributes and global names that are set while the pass is made: what has a history in it."""
+        found: set[str] = set()
+        for file, tree in self.trees.items():
+            over = {id(one) for number, one in enumerate(functions(tree)) if (file, number) in self.over}
+            _changing(tree, "", found, over)
         return frozenset(found)
 
 
@@ -167,13 +183,21 @@ def look(seen: Observed, main: Pass, text: Text) -> Sleep:
     """
     begins = _begins(seen, main)
     ranges = {f"{row['file']}:{row['number']}": (row["low"], row["high"]) for row in seen.facts.get("operands") or []}
+    rows = [
+        row
+        for row in seen.facts.get("branches") or []
+        if row["last"] >= begins and row["first"] <= main.seq
+        and row["number"] < len(text.branches.get(str(row["file"]), []))
+    ]  # fmt: skip
+    late = {
+        (str(row["file"]), int(row["number"])) for row in seen.facts.get("functions") or [] if row["last"] >= begins
+    }
+    every = {(file, number) for file, tree in text.trees.items() for number in range(len(functions(tree)))}
+    text = replace(text, over=frozenset(every - late))
+    text = replace(text, dead=frozenset(_dead(rows, text)))
     found: list[Asleep] = []
-    met = 0
-    for row in seen.facts.get("branches") or []:
-        known = text.branches.get(str(row["file"]), [])
-        if not (row["last"] >= begins and row["first"] <= main.seq and row["number"] < len(known)):
-            continue
-        met += 1
+    for row in rows:
+        known = text.branches[str(row["file"])]
         branch = known[row["number"]]
         for index, arm in enumerate(branch.arms):
             if index and row["filled"] and not isinstance(branch.node, ast.For):
@@ -181,7 +205,29 @@ def look(seen: Observed, main: Pass, text: Text) -> Sleep:
             if arm and not row["ran"] & (1 << index):
                 one = _asleep(str(row["file"]), branch, index == 0, ranges, text)
                 found += [one] if one else []
-    return Sleep(tuple(found), met)
+    return Sleep(tuple(found), len(rows))
+
+
+def _over(seen: Observed, main: Pass, begins: int, text: Text) -> Iterator[tuple[str, int]]:
+    """Functions that neither began while the pass was made nor were at work all along."""
+    began = {(row["file"], row["number"]) for row in seen.facts.get("functions") or [] if row["last"] >= begins}
+    working = set(re.findall(r"(\w+)(?::\d+)?(?: <|$)", f"{main.place} < {main.scored_at}"))
+    for file, tree in text.trees.items():
+        for number, function in enumerate(functions(tree)):
+            if (file, number) not in began and function.name not in working:
+                yield file, number
+
+
+def _dead(rows: Sequence[Mapping[str, Any]], text: Text) -> Iterator[tuple[int, int]]:
+    """Assignments in arms that never ran and that settings rule out."""
+    for row in rows:
+        branch = text.branches[str(row["file"])][row["number"]]
+        for index, arm in enumerate(branch.arms):
+            if row["ran"] & (1 << index) or not branch.functions or not _settled(branch.test, not index, branch, text):
+                continue
+            for node in (part for statement in arm for part in ast.walk(statement)):
+                if isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign)):
+                    yield branch.functions[-1].lineno, node.lineno
 
 
 def _begins(seen: Observed, main: Pass) -> int:
@@ -301,12 +347,21 @@ def _settled(test: ast.expr, wanted: bool, branch: Branch, text: Text) -> bool:
     return _fixed(test, branch, text)
 
 
-def _fixed(test: ast.AST, branch: Branch, text: Text) -> bool:
+def _fixed(test: ast.AST, branch: Branch, text: Text, depth: int = 4) -> bool:
     """Whether nothing in a test has a history or comes from the text."""
     if _GUARDS.search(ast.unparse(test)):
         return True
     called = {id(node.func) for node in ast.walk(test) if isinstance(node, ast.Call)}
-    about_none = isinstance(test, ast.Compare) and any(isinstance(op, (ast.Is, ast.IsNot)) for op in test.ops)
+    if not all(_answers_alike(node, text) for node in ast.walk(test) if isinstance(node, ast.Call)):
+        return False
+    if isinstance(test, ast.Call) and _own(test, text) and branch.functions:
+        of_text = _tainted(branch.functions[-1], whole=True)
+        names = {
+            part.id for value in (*test.args, *test.keywords) for part in ast.walk(value) if isinstance(part, ast.Name)
+        }
+        if not names & of_text:
+            return True
+    about_none = _about_none(test)
     words = isinstance(test, ast.Compare) and any(
         isinstance(part, ast.Constant) and isinstance(part.value, str) for part in (test.left, *test.comparators)
     )
@@ -324,13 +379,39 @@ def _fixed(test: ast.AST, branch: Branch, text: Text) -> bool:
             if read is not None or node.attr in text.changing or node.attr in _SHAPES:
                 return False
         elif isinstance(node, ast.Name) and id(node) not in called and id(node) not in owners:
-            if not _name_is_fixed(node.id, branch, text, flag):
+            if not _name_is_fixed(node.id, branch, text, flag, depth, about_none):
                 return False
     return True
 
 
-def _name_is_fixed(name: str, branch: Branch, text: Text, plain: bool, depth: int = 4) -> bool:
-    """Whether a name stands for the same at any size; `plain`: it is asked for as a flag, a word or a missing thing."""
+def _about_none(test: ast.AST) -> bool:
+    return isinstance(test, ast.Compare) and any(isinstance(op, (ast.Is, ast.IsNot)) for op in test.ops)
+
+
+def _own(call: ast.Call, text: Text) -> bool:
+    """Whether it calls a function of the script that answers alike at any size."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    return name in text.functions and _answers_alike(call, text)
+
+
+def _answers_alike(call: ast.Call, text: Text) -> bool:
+    """Whether a function of the script makes its answer of arguments and settings alone; others are not asked."""
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    for function in text.functions.get(name, []):
+        for node in ast.walk(function):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+                read = text.reads.get(node.attr)
+                small = read is not None and read.name in text.made_small
+                if small or (read is None and node.attr in text.changing):
+                    return False
+    return True
+
+
+def _name_is_fixed(name: str, branch: Branch, text: Text, plain: bool, depth: int, missing: bool = False) -> bool:
+    """Whether a name stands for the same at any size.
+
+    `plain`: it is asked for as a flag, a word or a missing thing; `missing`: it is asked whether it is there.
+    """
     if _PLACE.search(name) or _THINGS.match(name):
         return True
     read = text.reads.get(name)
@@ -339,14 +420,19 @@ def _name_is_fixed(name: str, branch: Branch, text: Text, plain: bool, depth: in
     for function in reversed(branch.functions):
         arguments = function.args
         names = {one.arg for one in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
-        sources = list(_assigned(function, name))
+        sources = [source for source in _assigned(function, name) if (function.lineno, _line(source)) not in text.dead]
         if name in names and plain:
             return True  # as its callers say, and these are the same at any size
         if sources:
-            looped = {id(part) for loop in ast.walk(function) if isinstance(loop, (ast.For, ast.While))
-                      for part in ast.walk(loop) if part is not loop}  # fmt: skip
+            again = {
+                id(part)
+                for loop in ast.walk(function)
+                if isinstance(loop, (ast.For, ast.While))
+                for part in _now_and_then(loop, branch, text, depth)
+            }
             return depth > 0 and all(
-                _source_is_fixed(source, len(sources) > 1 and id(source) in looped, branch, text, depth)
+                (missing and id(source) not in again and not isinstance(source, (ast.AugAssign, ast.NamedExpr)))
+                or _source_is_fixed(source, len(sources) > 1 and id(source) in again, branch, text, depth)
                 for source in sources
             )
         if name in names:
@@ -354,18 +440,29 @@ def _name_is_fixed(name: str, branch: Branch, text: Text, plain: bool, depth: in
     return name not in text.changing
 
 
+def _now_and_then(loop: ast.For | ast.While, branch: Branch, text: Text, depth: int) -> Iterator[ast.AST]:
+    """What a loop sets to a constant, or under a condition that may come out otherwise."""
+    for node in ast.walk(loop):
+        if isinstance(node, ast.If) and _about_none(node.test):
+            continue  # something is made once
+        if isinstance(node, ast.If):
+            if depth <= 0 or not _fixed(node.test, branch, text, depth - 2):
+                yield from ast.walk(node)
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            yield node.value
+
+
 def _source_is_fixed(source: ast.AST, again: bool, branch: Branch, text: Text, depth: int) -> bool:
-    """Whether what a name is set to is the same at any size; `again`: it is set more than once, here in a loop."""
+    """Whether what a name is set to is the same at any size; `again`: it is set now and then."""
     if isinstance(source, ast.For):
-        called = source.iter
-        counts = isinstance(called, ast.Call) and isinstance(called.func, ast.Name) and called.func.id == "range"
-        return counts and all(_parts_are_fixed(part, branch, text, depth) for part in called.args)  # type: ignore[attr-defined]
+        return _parts_are_fixed(source.iter, branch, text, depth)
     return isinstance(source, ast.expr) and not again and _parts_are_fixed(source, branch, text, depth)
 
 
 def _parts_are_fixed(source: ast.expr, branch: Branch, text: Text, depth: int) -> bool:
     """Whether all that an expression is made of is: settings, constants, and what was made of them."""
-    if any(isinstance(node, ast.Call) and not _plain_call(node) for node in ast.walk(source)):
+    calls = [node for node in ast.walk(source) if isinstance(node, ast.Call)]
+    if not all(_plain_call(node) or _own(node, text) for node in calls):
         return False
     each = {
         part.id
@@ -384,6 +481,10 @@ def _parts_are_fixed(source: ast.expr, branch: Branch, text: Text, depth: int) -
             if not _name_is_fixed(node.id, branch, text, False, depth - 1):
                 return False
     return True
+
+
+def _line(node: ast.AST) -> int:
+    return getattr(node, "lineno", 0)
 
 
 def _plain_call(call: ast.Call) -> bool:
@@ -407,7 +508,9 @@ def _assigned(function: ast.AST, name: str) -> Iterator[ast.AST]:
                 yield node
 
 
-def _changing(node: ast.AST, function: str, found: set[str]) -> None:
+def _changing(node: ast.AST, function: str, found: set[str], over: set[int]) -> None:
+    if id(node) in over:
+        return
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
         function = node.name
     if isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign)) and function not in ("", "__init__"):
@@ -417,7 +520,7 @@ def _changing(node: ast.AST, function: str, found: set[str]) -> None:
     if isinstance(node, ast.Global):
         found |= set(node.names)
     for child in ast.iter_child_nodes(node):
-        _changing(child, function, found)
+        _changing(child, function, found, over)
 
 
 def _matters(arm: Sequence[ast.AST], branch: Branch) -> bool:
@@ -469,8 +572,11 @@ def _reads(node: ast.AST, tainted: set[str]) -> bool:
     return any(_reads(child, tainted) for child in ast.iter_child_nodes(node))
 
 
-def _tainted(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> set[str]:
-    """Names in a function that hold values of the text: its parameters, and what is made of them."""
+def _tainted(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, *, whole: bool = False) -> set[str]:
+    """Names in a function that hold values of the text: its parameters, and what is made of them.
+
+    `whole`: those that hold a number of them, too, a length or a count.
+    """
     arguments = function.args
     found = {
         one.arg
@@ -484,7 +590,10 @@ def _tainted(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> s
         before = len(found)
         for node in nodes:
             source = node.iter if isinstance(node, ast.For) else node.value
-            if source is None or not (_reads(source, found) or _opens(source)):
+            if source is None:
+                continue
+            made = {part.id for part in ast.walk(source) if isinstance(part, ast.Name)} & found if whole else False
+            if not (made or _reads(source, found) or _opens(source)):
                 continue
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             found |= {part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)}

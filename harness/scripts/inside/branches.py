@@ -9,13 +9,14 @@ from __future__ import annotations
 import ast
 import builtins
 import importlib.machinery
+import math
 import os
 import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from harness.scripts.trace.branches import ARM, OPERAND, TEST, instrument
+from harness.scripts.trace.branches import ARM, ENTRY, OPERAND, TEST, instrument
 
 #: Files of a script that are looked at, each with its numbers from a multiple of this on.
 _EACH = 1 << 20
@@ -37,6 +38,7 @@ class Branches:
         self._tests: dict[int, list[int]] = {}
         self._arms: set[int] = set()
         self._filled: set[int] = set()
+        self._entries: dict[int, int] = {}
         self._operands: dict[int, list[_Number]] = {}
         self._other: dict[int, _Number] = {}
         for name, value in thresholds.items():
@@ -48,6 +50,7 @@ class Branches:
         setattr(builtins, TEST, self._test)
         setattr(builtins, ARM, self._arm)
         setattr(builtins, OPERAND, self._operand)
+        setattr(builtins, ENTRY, self._entry)
         kept = importlib.machinery.SourceFileLoader.source_to_code
         paths = {os.path.realpath(os.path.join(folder, name)): index for index, name in enumerate(self._files)}
         cached = importlib.machinery.SourceFileLoader.get_code
@@ -99,6 +102,9 @@ class Branches:
             met[1] = now
         return value
 
+    def _entry(self, number: int) -> None:
+        self._entries[number] = self._now()
+
     def _arm(self, number: int, value: Any = None) -> Any:
         self._arms.add(number)
         return value
@@ -117,7 +123,7 @@ class Branches:
         return value
 
     def told(self) -> dict[str, list[dict[str, Any]]]:
-        """For `Observed.facts`: tests of which an arm never ran, and the numbers that these compared."""
+        """For `Observed.facts`: tests with an arm that never ran, what was compared, and when functions began last."""
         asleep = [
             {"file": self._files[number // _EACH], "number": number % _EACH, "first": first, "last": last,
              "filled": int(number in self._filled),
@@ -128,5 +134,10 @@ class Branches:
         operands = [
             {"file": self._files[number // _EACH], "number": number % _EACH, "low": low, "high": high}
             for number, (low, high) in sorted(self._operands.items())
+            if math.isfinite(low) and math.isfinite(high)
         ]
-        return {"branches": asleep, "operands": operands}
+        entered = [
+            {"file": self._files[number // _EACH], "number": number % _EACH, "last": last}
+            for number, last in sorted(self._entries.items())
+        ]
+        return {"branches": asleep, "operands": operands, "functions": entered}

@@ -14,8 +14,9 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-#: What an instrumented file calls: with the number of a test and its value, of an arm, of an operand and its value.
-TEST, ARM, OPERAND = "_branch_test", "_branch_arm", "_branch_operand"
+#: What an instrumented file calls: with the number of a test and its value, of an arm, of an operand and its value, of
+#: a function that begins.
+TEST, ARM, OPERAND, ENTRY = "_branch_test", "_branch_arm", "_branch_operand", "_branch_entry"
 _ORDERED = (ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq)
 _LEAVES = (ast.Return, ast.Continue, ast.Break, ast.Raise)
 Node = ast.If | ast.IfExp | ast.While | ast.For
@@ -54,6 +55,11 @@ def branches(tree: ast.Module) -> list[Branch]:
     found: list[Branch] = []
     _collect(tree, (), found, [0])
     return found
+
+
+def functions(tree: ast.Module) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """All functions of a file, by their numbers."""
+    return [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
 
 
 def _collect(
@@ -110,6 +116,7 @@ def instrument(tree: ast.Module, start: int = 0) -> ast.Module:
         start: what is added to the numbers of tests and operands; an arm's is twice its test's, and one more where
             the test is false.
     """
+    entered = functions(tree)
     for branch in branches(tree):
         node, number = branch.node, start + branch.number
         for offset, (compare, place) in enumerate(_slots(branch)):
@@ -127,6 +134,10 @@ def instrument(tree: ast.Module, start: int = 0) -> ast.Module:
             node.orelse.insert(0, _tell(2 * number + 1, node.orelse[0]))
         elif isinstance(node, ast.If) and branch.arms[1]:  # the rest of the block: nothing else comes there
             node.orelse = [_tell(2 * number + 1, node)]
+    for index, function in enumerate(entered):
+        first = function.body[0]
+        documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+        function.body.insert(int(documented), _tell(start + index, first, ENTRY))
     return ast.fix_missing_locations(tree)
 
 
@@ -141,8 +152,8 @@ def _wrap_operand(compare: ast.Compare, place: int, number: int) -> None:
         compare.comparators[place - 1] = _call(OPERAND, number, compare.comparators[place - 1])
 
 
-def _tell(number: int, at: ast.AST) -> ast.stmt:
-    call = ast.copy_location(ast.Call(ast.Name(ARM, ast.Load()), [ast.Constant(number)], []), at)
+def _tell(number: int, at: ast.AST, name: str = ARM) -> ast.stmt:
+    call = ast.copy_location(ast.Call(ast.Name(name, ast.Load()), [ast.Constant(number)], []), at)
     return ast.copy_location(ast.Expr(call), at)
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.scripts.inside.branches import Branches
-from harness.scripts.trace.branches import ARM, OPERAND, TEST, branches
+from harness.scripts.trace.branches import ARM, ENTRY, OPERAND, TEST, branches
 
 SOURCE = '''
 """A module with what branches can look like."""
@@ -53,7 +53,7 @@ def told(n, limit=3):
 def watching(**thresholds: float) -> Iterator[Branches]:
     """Instrumented code calls this watcher; names are operands of made.py."""
     made = Branches(lambda: 1, ["made.py"], {f"made.py:{name[1:]}": value for name, value in thresholds.items()})
-    names = {TEST: made._test, ARM: made._arm, OPERAND: made._operand}
+    names = {TEST: made._test, ARM: made._arm, OPERAND: made._operand, ENTRY: made._entry}
     for name, function in names.items():
         setattr(builtins, name, function)
     try:
