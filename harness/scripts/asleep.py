@@ -73,7 +73,7 @@ class Text:
         sources: text of its own Python files by name, the entry's first.
         reads: the settings that it reads, by the attribute they are kept in.
         values: {setting: submitted value} where it is known.
-        made_small: names of settings that the run has at another value.
+        made_small: names of settings and constants that the run has at another value.
         lengths: (at the tiny size, as submitted) of windows, strides, and the stream.
         tokens: targets of the tiny stream, and of the real one.
         dead: (line of the function, line) of assignments in arms that the settings rule out.
@@ -376,7 +376,7 @@ def _fixed(test: ast.AST, branch: Branch, text: Text, depth: int = 4) -> bool:
             read = text.reads.get(node.attr)
             if read is not None and read.name not in text.made_small:
                 continue
-            if read is not None or node.attr in text.changing or node.attr in _SHAPES:
+            if read is not None or node.attr in text.changing | text.made_small or node.attr in _SHAPES:
                 return False
         elif isinstance(node, ast.Name) and id(node) not in called and id(node) not in owners:
             if not _name_is_fixed(node.id, branch, text, flag, depth, about_none):
@@ -437,7 +437,7 @@ def _name_is_fixed(name: str, branch: Branch, text: Text, plain: bool, depth: in
             )
         if name in names:
             return False
-    return name not in text.changing
+    return name not in text.changing | text.made_small
 
 
 def _now_and_then(loop: ast.For | ast.While, branch: Branch, text: Text, depth: int) -> Iterator[ast.AST]:
@@ -475,7 +475,7 @@ def _parts_are_fixed(source: ast.expr, branch: Branch, text: Text, depth: int) -
         if isinstance(node, ast.Attribute):
             read = text.reads.get(node.attr)
             made_small = read is not None and read.name in text.made_small
-            if made_small or (read is None and (node.attr in text.changing or node.attr in _SHAPES)):
+            if made_small or (read is None and (node.attr in text.changing | text.made_small or node.attr in _SHAPES)):
                 return False
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id not in each:
             if not _name_is_fixed(node.id, branch, text, False, depth - 1):

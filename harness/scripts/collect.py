@@ -142,7 +142,7 @@ def _text(script: Script, settings: Settings, small: Tiny, streams: Streams) -> 
         sources,
         {read.attribute: read for read in reversed(settings.reads) if read.attribute},
         {name: item.value for name, item in settings.values.items()},
-        frozenset(item.name for item in small.changed),
+        frozenset([*(item.name for item in small.changed), *(key.partition(":")[2] for key in small.constants)]),
         small.lengths,
         (len(streams.validation) - 1, REAL_TOKENS),
     )
@@ -164,6 +164,7 @@ def _playable(script: Script, small: Tiny) -> Playable:
         stages=small.stages or ({},),
         argv=small.argv,
         paths={name: role for name, (role, _) in small.paths.items()},
+        constants=small.constants,
     )
 
 

@@ -11,12 +11,13 @@ import ast
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from harness.scripts.opening import Script
-from harness.scripts.settings.reads import is_launch, is_place
+from harness.scripts.settings.reads import is_launch, is_place, literal
 from harness.scripts.settings.submitted import Settings
+from harness.scripts.trace.branches import defaults
 from harness.source.unwrap import parse
 
 #: Vocabulary of a run where the script lets it be chosen: room for two disjoint streams of unique tokens.
@@ -24,6 +25,8 @@ VOCABULARY = 5120
 #: Smallest vocabulary that is raised to it; below are byte models.
 _SMALLEST = 1000
 _PARAMETERS = {"batch_seqs", "batch_size", "stride", "chunk_tokens", "chunk_size", "seq_len", "steps", "slot_steps"}
+#: Parameters that are made small as these settings are.
+_AS_SETTINGS = {"chunk_tokens": "CHUNK_TOKENS", "chunk_size": "CHUNK_TOKENS"}
 _SCORING = re.compile(r"eval|slid|slot|ttt|score|calib|ppm|ngram", re.I)
 _ROLES = {
     "DATA_PATH": "dataset", "DATA_DIR": "data_root", "TOKENIZER_PATH": "tokenizer", "RUN_ID": "run",
@@ -65,11 +68,16 @@ class Change:
 
 @dataclass(frozen=True)
 class Fixed:
-    """A size that is written into the source and therefore stays: its name there, its value, its line."""
+    """A size that is written into the source: its name there, its value, its line."""
 
     name: str
     value: str
     line: int
+
+    @property
+    def key(self) -> str:
+        """As `harness.scripts.trace.branches.settle` names it: the line, and the constant's or parameter's own name."""
+        return f"{self.line}:{self.name.partition('(')[2].rstrip(')') or self.name}"
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,7 @@ class Tiny:
         eval_length: tokens in a window at this size; likewise stride (0 where the script has none).
         paths: {name: (role, default)} of the variables that say where things lie; the role is "" where it is not known.
         lengths: (at this size, as submitted) of training sequences, windows and strides.
+        constants: {"12:NAME": value}: constants at a line of the source, made small as settings are.
     """
 
     env: dict[str, str]
@@ -101,6 +110,7 @@ class Tiny:
     stride: int
     paths: dict[str, tuple[str, str | None]]
     lengths: tuple[tuple[int, int], ...] = ()
+    constants: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def unscaled(self) -> tuple[str, ...]:
@@ -146,7 +156,7 @@ class Geometry:
         def number(*names: str) -> int:
             for name in names:
                 text = settings.get(name)
-                if text is None and (constant := (settings.constants or {}).get(name.lower())):
+                if text is None and (constant := _constant(settings, name)):
                     text = constant[0]
                 try:
                     if text is not None and float(text) > 0:
@@ -157,7 +167,9 @@ class Geometry:
 
         train = number("TRAIN_SEQ_LEN", "SEQ_LEN", "MAX_SEQ_LEN") or 1024
         window = number("EVAL_SEQ_LEN") or train
-        settable = any(settings.get(name) for name in ("TRAIN_SEQ_LEN", "SEQ_LEN", "MAX_SEQ_LEN"))
+        settable = any(
+            settings.get(name) or _constant(settings, name) for name in ("TRAIN_SEQ_LEN", "SEQ_LEN", "MAX_SEQ_LEN")
+        )
         factor = 1
         shortest = _shortest(source, TOKENS, _LENGTH)
         while settable and train / (2 * factor) >= shortest:
@@ -169,7 +181,7 @@ class Geometry:
                  if name.endswith("LORA_RANK") and setting.value and setting.value.isdigit()}  # fmt: skip
         return cls(
             factor, train, train // factor, window, window // window_factor, stride, tiny,
-            settings.get("MODEL_DIM") is not None, number("MODEL_DIM"),
+            settings.get("MODEL_DIM") is not None or _constant(settings, "MODEL_DIM") is not None, number("MODEL_DIM"),
             (number("NUM_HEADS"), number("NUM_KV_HEADS")), ranks,
             tuple(_shorter(int(one), factor) for one in _SCHEDULED.findall(settings.get("TRAIN_SEQ_SCHEDULE") or "")),
             _share(source),
@@ -216,6 +228,12 @@ def _stride(real: int, length: int, tiny_length: int, factor: int) -> int:
         while tiny_length % stride:
             stride += 1
     return min(stride, tiny_length) if real <= length else stride
+
+
+def _constant(settings: Settings, name: str) -> tuple[str, int] | None:
+    """A constant of the source by the name that a setting would have."""
+    known = settings.constants or {}
+    return known.get(name.lower()) or known.get(name)
 
 
 def _share(source: str) -> int:
@@ -459,6 +477,8 @@ def tiny(settings: Settings, script: Script) -> Tiny:
             continue
         _set(name, wanted, read.flag, env, argv)
         changed.append(Change(name, setting.value, wanted, rule.why))
+    fixed = _fixed(settings, script)
+    constants = _shrunk(fixed, geometry, changed)
     vocab = _vocabulary(settings)
     if vocab is None:
         real = settings.get("VOCAB_SIZE")
@@ -471,8 +491,10 @@ def tiny(settings: Settings, script: Script) -> Tiny:
         for stage in settings.stages
     )
     paths = {name: (_role(name), reads[name].default) for name in reads if is_place(name) and not is_launch(name)}
-    return Tiny(env, stages, tuple(argv), tuple(changed), tuple(_fixed(settings, script)), vocab, geometry.train_tiny,
-                geometry.eval_tiny, geometry.stride_tiny, paths, geometry.lengths)  # fmt: skip
+    stay = tuple(one for one in fixed if one.key not in constants)
+    return Tiny(env, stages, tuple(argv), tuple(changed), stay, vocab,
+                geometry.train_tiny, geometry.eval_tiny, geometry.stride_tiny, paths, geometry.lengths,
+                constants)  # fmt: skip
 
 
 def _rule(name: str, flag: bool) -> Rule | None:
@@ -527,17 +549,25 @@ def _fixed(settings: Settings, script: Script) -> list[Fixed]:
     tree = parse(script.source)
     for node in ast.walk(tree) if tree else ():
         if isinstance(node, ast.FunctionDef) and _SCORING.search(node.name):
-            arguments = node.args.args
-            pairs: Mapping[ast.arg, ast.expr | None] = dict(
-                [*zip(arguments[len(arguments) - len(node.args.defaults) :], node.args.defaults, strict=True),
-                 *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)]
-            )  # fmt: skip
-            for argument, default in pairs.items():
-                if argument.arg in _PARAMETERS and isinstance(default, ast.Constant):
-                    if isinstance(default.value, int) and default.value > 1:
-                        name = f"{node.name}({argument.arg})"
-                        found[name, node.lineno] = Fixed(name, str(default.value), node.lineno)
+            for name, default in defaults(node).items():
+                size = literal(default) if default is not None and name in _PARAMETERS else None
+                if isinstance(size, int) and size > 1:
+                    found[f"{node.name}({name})", node.lineno] = Fixed(f"{node.name}({name})", str(size), node.lineno)
     return list(found.values())
+
+
+def _shrunk(fixed: list[Fixed], geometry: Geometry, changed: list[Change]) -> dict[str, float]:
+    """{key: value} of the constants that a rule makes small; noted in `changed`, too."""
+    found: dict[str, float] = {}
+    for one in fixed:
+        name = one.name.partition("(")[2].rstrip(")")
+        rule = _rule((_AS_SETTINGS.get(name, "") if name else one.name).upper(), False)
+        whole = "." not in one.value and "e" not in one.value.lower()
+        wanted = rule.apply(one.name, one.value, "int" if whole else "float", geometry) if rule else None
+        if rule is not None and wanted is not None and wanted != one.value:
+            found[one.key] = int(wanted) if whole else float(wanted)
+            changed.append(Change(f"{one.name} (line {one.line} of the source)", one.value, wanted, rule.why))
+    return found
 
 
 def _number(text: str) -> float | None:

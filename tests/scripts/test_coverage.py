@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,19 @@ def test_what_sleeps_by_its_values_leaves_the_score_undecided(script, tmp_path):
     assert found.status == Status.INCONCLUSIVE
     assert "hidden.abs().max() > 1000000.0" in found.headline and "train_gpt.py:" in found.headline
     assert record.answers.score.answer == "UNDECIDED"
+
+
+def test_what_is_written_into_the_source_is_made_small_and_a_second_pass_by_chunks_is_seen(tmp_path):
+    """A script without settings, whose chunk is a million tokens: at a tiny size it never came to a second one."""
+    text = SCRIPT.read_text()
+    for line in re.findall(r"    \w+ = int\(os\.environ\.get\(\"(?:MODEL_DIM|TRAIN_SEQ_LEN|ITERATIONS)\", .*", text):
+        name, value = line.split(" = ")[0], {"model_dim": 512, "train_seq_len": 1024, "iterations": 20_000}
+        text = text.replace(line, f"{name} = {value[name.strip()]}")
+    path = write_script(tmp_path / "fixed", text)
+    how = {"seed": 1, "checks": ("causality", "single-pass", "coverage")}
+    leak = audit(path, tmp_path / "leak", EVAL_MODE="chunked_ahead", **how).record
+    assert finding(leak, "causality").status == Status.FAIL, finding(leak, "causality").headline
+    clean = audit(path, tmp_path / "clean", EVAL_MODE="chunked_behind", **how).record
+    assert [item.status for item in clean.findings] == [Status.PASS] * 3, [item.headline for item in clean.findings]
+    small = {str(row["name"]).partition(" ")[0] for row in clean.submission.settings["made small"]}
+    assert {"model_dim", "train_seq_len", "iterations", "eval_val_chunked(chunk_tokens)"} <= small

@@ -63,9 +63,23 @@ def test_a_constant_vocabulary_and_sizes_are_told(tmp_path: Path) -> None:
     result = scaled(tmp_path, {"ITERATIONS": 5}, extra=extra)
     assert result.vocab_size == 4096 and "VOCAB_SIZE" not in result.env
     assert {(item.name, item.value) for item in result.fixed} == {
-        ("eval_stride", "64"), ("train_seq_len", "1024"), ("eval_val_sliding(batch_seqs)", "32"),
-        ("eval_val_sliding(stride)", "64"),
+        ("eval_val_sliding(batch_seqs)", "32"), ("eval_val_sliding(stride)", "64"),
     }  # fmt: skip
+
+
+def test_constants_are_made_small_as_settings_are(tmp_path: Path) -> None:
+    extra = "    train_seq_len = 1024\n    eval_stride = 64\n    model_dim = 8 * 64\n    colour: float = 3.0\n"
+    extra += "CHUNK_TOKENS = 1 << 20\n\ndef eval_val_cache(model, *, chunk_tokens=1_048_576, stride=64):\n    pass\n"
+    result = scaled(tmp_path, {"ITERATIONS": 5}, extra=extra)
+    named = {key.partition(":")[2]: value for key, value in result.constants.items()}
+    assert named == {
+        "train_seq_len": 256, "eval_stride": result.stride, "model_dim": 64, "CHUNK_TOKENS": 512, "chunk_tokens": 512,
+    }  # fmt: skip
+    assert result.train_length == 256 and (256, 1024) in result.lengths
+    told = {change.name for change in result.changed}
+    assert "eval_val_cache(chunk_tokens) (line 27 of the source)" in told or any(
+        "chunk_tokens" in name for name in told
+    )
 
 
 def test_byte_models_keep_their_vocabulary(tmp_path: Path) -> None:

@@ -14,9 +14,10 @@ import os
 import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
-from harness.scripts.trace.branches import ARM, ENTRY, OPERAND, TEST, instrument
+from harness.scripts.trace.branches import ARM, ENTRY, OPERAND, TEST, instrument, settle
 
 #: Files of a script that are looked at, each with its numbers from a multiple of this on.
 _EACH = 1 << 20
@@ -30,9 +31,16 @@ class Branches:
         now: the number of the common order (`Book.seq`).
         files: names of the script's own files, relative to the folder that it runs in.
         thresholds: {"train_gpt.py:12": number}: operands that are to have another value.
+        constants: {"12:NAME": number}: constants at a line of the first file that are to have another value.
     """
 
-    def __init__(self, now: Callable[[], int], files: Sequence[str], thresholds: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        now: Callable[[], int],
+        files: Sequence[str],
+        thresholds: Mapping[str, float],
+        constants: Mapping[str, _Number] = MappingProxyType({}),
+    ) -> None:
         self._now = now
         self._files = list(files)
         self._tests: dict[int, list[int]] = {}
@@ -41,6 +49,10 @@ class Branches:
         self._entries: dict[int, int] = {}
         self._operands: dict[int, list[_Number]] = {}
         self._other: dict[int, _Number] = {}
+        self._constants: dict[tuple[int, str], _Number] = {}
+        for name, value in constants.items():
+            line, _, constant = name.partition(":")
+            self._constants[int(line), constant] = value
         for name, value in thresholds.items():
             file, _, number = name.rpartition(":")
             self._other[self._files.index(file) * _EACH + int(number)] = value
@@ -86,7 +98,7 @@ class Branches:
     def compiled(self, data: Any, path: str, index: int) -> types.CodeType | None:
         """The code of a file that tells; None where it cannot be made so, and runs as it is."""
         try:
-            tree = instrument(ast.parse(data, path), index * _EACH)
+            tree = instrument(settle(ast.parse(data, path), {} if index else self._constants), index * _EACH)
             return compile(tree, path, "exec", dont_inherit=True)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return None

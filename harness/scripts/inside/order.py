@@ -19,7 +19,7 @@ class Order:
 
     Attributes:
         facts: the JSON part: entry, argv, env, stages, vocab_size, bos, record, draw, ranks, forks, turn,
-            thresholds.
+            thresholds, constants.
         position_of: int64 [65536].
         alternative: int64 [65536].
         bos_positions: int64.

@@ -100,7 +100,7 @@ def _dress(order: Order, run: str, outlet: Outlet, peers: Peers) -> tuple[Any, A
         places = unpacked(order.locations)
         recorder = Recorder(tokens, facts["scripts"], places, peers.rank, bool(facts["draw"]), turn)
         recorder.install()
-        branches = Branches(lambda: recorder.book.seq, facts["scripts"], facts["thresholds"])
+        branches = Branches(lambda: recorder.book.seq, facts["scripts"], facts["thresholds"], facts["constants"])
         branches.install(run)
         outlet.extra = lambda: packed(recorder.locations)
         server = Server(order, outlet, run)

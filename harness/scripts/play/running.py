@@ -71,6 +71,7 @@ class Playable:
         sidecar: whether byte counts lie beside the validation tokens; None looks at text and environment.
         thresholds: {"train_gpt.py:12": number}: operands of tests that are to have another value, see
             `harness.scripts.asleep`.
+        constants: {"12:NAME": number}: constants at a line of the source that are to have another value.
     """
 
     entry: str
@@ -83,6 +84,7 @@ class Playable:
     paths: Mapping[str, str | tuple[str, str | None]] = field(default_factory=dict)
     sidecar: bool | None = None
     thresholds: Mapping[str, float] = field(default_factory=dict)
+    constants: Mapping[str, float] = field(default_factory=dict)
 
 
 def tools(script: Playable) -> list[Path]:
@@ -351,6 +353,7 @@ def _order(
         "ranks": ranks,
         "forks": points,
         "thresholds": dict(script.thresholds),
+        "constants": dict(script.constants),
         "turn": None if turn is None else dict(turn),
     }
     start = np.cumsum([0, *(len(edit.positions) for edit in edits)]).astype(np.int64)

@@ -328,7 +328,7 @@ def _text_of(node: ast.expr | None) -> str | None:
     """A literal (or arithmetic on literals) as the text that sets it; None for anything else."""
     if node is None:
         return None
-    value = _literal(node)
+    value: object = literal(node)
     if isinstance(value, bool):
         return "1" if value else "0"
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
@@ -336,16 +336,17 @@ def _text_of(node: ast.expr | None) -> str | None:
     return None if value is None else str(value)
 
 
-def _literal(node: ast.expr) -> object:
+def literal(node: ast.expr) -> object:
+    """The value of a literal, or of arithmetic on literals; None for anything else."""
     if isinstance(node, ast.Constant) and isinstance(node.value, (str, int, float, bool)):
         return node.value
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        value = _literal(node.operand)
+        value = literal(node.operand)
         return -value if isinstance(value, (int, float)) else None
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("str", "int", "float"):
-        return _literal(node.args[0]) if len(node.args) == 1 else None
+        return literal(node.args[0]) if len(node.args) == 1 else None
     if isinstance(node, ast.BinOp):
-        left, right = _literal(node.left), _literal(node.right)
+        left, right = literal(node.left), literal(node.right)
         if isinstance(left, (int, float)) and isinstance(right, (int, float)) and abs(left) + abs(right) < 1e12:
             if isinstance(node.op, ast.Mult):
                 return left * right

@@ -11,7 +11,7 @@ Nothing but the syntax tree is changed to see what runs: names and lines stay, a
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 #: What an instrumented file calls: with the number of a test and its value, of an arm, of an operand and its value, of
@@ -139,6 +139,44 @@ def instrument(tree: ast.Module, start: int = 0) -> ast.Module:
         documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
         function.body.insert(int(documented), _tell(start + index, first, ENTRY))
     return ast.fix_missing_locations(tree)
+
+
+def settle(tree: ast.Module, values: Mapping[tuple[int, str], int | float]) -> ast.Module:
+    """The tree, changed in place: constants of the source have other values.
+
+    Args:
+        tree: of a file.
+        values: {(line, name)} of an assignment to the name at that line, or of a function with that parameter: value.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            if isinstance(target, ast.Name) and (value := values.get((node.lineno, target.id))) is not None:
+                node.value = ast.copy_location(ast.Constant(value), node.value)
+        elif isinstance(node, ast.FunctionDef):
+            for argument, default in defaults(node).items():
+                if default is not None and (value := values.get((node.lineno, argument))) is not None:
+                    _replace_default(node, default, ast.copy_location(ast.Constant(value), default))
+    return tree
+
+
+def defaults(function: ast.FunctionDef) -> dict[str, ast.expr | None]:
+    """{parameter: its default} of those that have one, and keyword-only ones."""
+    arguments = function.args
+    plain = [*arguments.posonlyargs, *arguments.args]
+    with_default = plain[len(plain) - len(arguments.defaults) :]
+    found: dict[str, ast.expr | None] = {
+        argument.arg: default for argument, default in zip(with_default, arguments.defaults, strict=True)
+    }
+    keywords = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    return found | {argument.arg: default for argument, default in keywords}
+
+
+def _replace_default(function: ast.FunctionDef, old: ast.expr, new: ast.expr) -> None:
+    for held in (function.args.defaults, function.args.kw_defaults):
+        for index, one in enumerate(held):
+            if one is old:
+                held[index] = new
 
 
 def _slots(branch: Branch) -> list[tuple[ast.Compare, int]]:

@@ -7,13 +7,14 @@ import builtins
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.scripts.inside.branches import Branches
-from harness.scripts.trace.branches import ARM, ENTRY, OPERAND, TEST, branches
+from harness.scripts.trace.branches import ARM, ENTRY, OPERAND, TEST, branches, settle
 
 SOURCE = '''
 """A module with what branches can look like."""
@@ -102,3 +103,12 @@ def test_a_threshold_is_another_number_and_nothing_else_is() -> None:
 @pytest.mark.parametrize("text", ["def broken(:\n", "x = 1\n\0"])
 def test_what_cannot_be_parsed_runs_as_it_is(text: str, tmp_path: Path) -> None:
     assert Branches(lambda: 1, ["made.py"], {}).compiled(text, str(tmp_path / "made.py"), 0) is None
+
+
+def test_constants_and_defaults_get_other_values_and_nothing_else_does() -> None:
+    source = "SIZE: int = 1 << 20\nother = 5\n\n\ndef size(a, chunk=4096, *, step=7, plain):\n"
+    source += "    return chunk, step, SIZE, other\n"
+    tree = settle(ast.parse(source), {(1, "SIZE"): 512, (5, "chunk"): 64, (5, "step"): 2, (2, "SIZE"): 9})
+    scope: dict[str, Any] = {}
+    exec(compile(tree, "made.py", "exec"), scope)  # noqa: S102  # of this test
+    assert scope["size"](0, plain=1) == (64, 2, 512, 5)
