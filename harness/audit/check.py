@@ -159,7 +159,7 @@ REGISTRY: dict[str, Check] = {
             "Is every position scored exactly once, from left to right?",
             sees="one position",
             example="the whole text is scored, the model trained on it, and the second pass counted",
-            practices=_ORDERS,
+            practices=(*_ORDERS, "chosen_evaluation"),
         ),
         Check(
             "artifact-independence",

@@ -181,13 +181,14 @@ def look(seen: Observed, main: Pass, text: Text) -> Sleep:
         main: its pass that counts.
         text: what is known of the script.
     """
-    begins = _begins(seen, main)
+    begins, first = _begins(seen, main), int(main.event_seq.min(initial=main.seq))
     ranges = {f"{row['file']}:{row['number']}": (row["low"], row["high"]) for row in seen.facts.get("operands") or []}
     rows = [
         row
         for row in seen.facts.get("branches") or []
-        if row["last"] >= begins and row["first"] <= main.seq
+        if row["first"] <= main.seq
         and row["number"] < len(text.branches.get(str(row["file"]), []))
+        and row["last"] >= (begins if _works(text.branches[str(row["file"])][row["number"]], main) else first)
     ]  # fmt: skip
     late = {
         (str(row["file"]), int(row["number"])) for row in seen.facts.get("functions") or [] if row["last"] >= begins
@@ -208,10 +209,20 @@ def look(seen: Observed, main: Pass, text: Text) -> Sleep:
     return Sleep(tuple(found), len(rows))
 
 
+def _working(main: Pass) -> set[str]:
+    """Names of the functions that were at work while the pass was made, from its places."""
+    return set(re.findall(r"(\w+)(?::\d+)?(?: <|$)", f"{main.place} < {main.scored_at}"))
+
+
+def _works(branch: Branch, main: Pass) -> bool:
+    """Whether it stands in one of those: what these do before the first row belongs to the evaluation."""
+    return bool(branch.functions) and getattr(branch.functions[0], "name", "") in _working(main)
+
+
 def _over(seen: Observed, main: Pass, begins: int, text: Text) -> Iterator[tuple[str, int]]:
     """Functions that neither began while the pass was made nor were at work all along."""
     began = {(row["file"], row["number"]) for row in seen.facts.get("functions") or [] if row["last"] >= begins}
-    working = set(re.findall(r"(\w+)(?::\d+)?(?: <|$)", f"{main.place} < {main.scored_at}"))
+    working = _working(main)
     for file, tree in text.trees.items():
         for number, function in enumerate(functions(tree)):
             if (file, number) not in began and function.name not in working:

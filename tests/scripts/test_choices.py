@@ -61,3 +61,18 @@ def test_a_row_that_lets_its_own_token_in_is_caught_and_one_without_it_is_not(sc
     assert [item.status for item in floor.findings] == [Status.PASS] * 2, [item.headline for item in floor.findings]
     top = audited(script, tmp_path / "top", "support_top", seed)  # infinite charges hide what other tokens change
     assert Status.FAIL not in {item.status for item in top.findings}, [item.headline for item in top.findings]
+
+
+@pytest.mark.parametrize(("how", "seed"), [("min", 0), ("if", 1), ("sorted", 2)])
+def test_the_best_of_several_finished_evaluations_is_caught(script, tmp_path, how, seed):
+    record = audit(script, tmp_path / how, checks=("single-pass",), seed=seed, EVAL_MODE=f"best_{how}").record
+    found = finding(record, "single-pass")
+    assert found.status == Status.FAIL and "several finished evaluations" in found.headline, found.headline
+    if how == "min":
+        assert "single-pass" in replayed(tmp_path / how, script)
+
+
+@pytest.mark.parametrize(("how", "seed"), [("told", 1), ("second", 2)])
+def test_evaluations_that_are_only_compared_are_left_alone(script, tmp_path, how, seed):
+    record = audit(script, tmp_path / how, checks=("single-pass",), seed=seed, EVAL_MODE=f"best_{how}").record
+    assert finding(record, "single-pass").status == Status.PASS, finding(record, "single-pass").headline

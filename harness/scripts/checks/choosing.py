@@ -16,7 +16,8 @@ import numpy as np
 from harness.record import Witness
 from harness.scripts.checks import followed
 from harness.scripts.checks.evidence import ScriptEvidence, Turned, counterpart
-from harness.scripts.trace.decided import Decision, decisions
+from harness.scripts.trace.decided import Decision, decisions, whole
+from harness.scripts.trace.lines import Printed
 from harness.scripts.trace.observed import Floats, Ints
 from harness.scripts.trace.passes import MIXED
 
@@ -68,10 +69,36 @@ class Choices:
 def look(evidence: ScriptEvidence) -> Choices:
     """What the turned runs show."""
     assert evidence.main is not None
-    made = tuple(_choice(evidence, turned) for turned in evidence.turned)
+    among = {made.told_apart for made in whole(evidence.base, evidence.main)}
+    made = tuple(_choice(evidence, turned) for turned in evidence.turned if turned.decision.told_apart not in among)
     lower = [one for one in made if one.effect == "lower" and one.turned.decision.certain]
     caught = max(lower, key=lambda one: float((one.other - one.charged).sum()), default=None)
     return Choices(made, caught, None if caught is not None else _open(evidence, made))
+
+
+def chosen_evaluation(evidence: ScriptEvidence) -> str | None:
+    """One of several finished evaluations was chosen by its score: what was seen of it; None where none was.
+
+    With the decision turned, the script reports another number, and the evaluation that counts was over when it fell.
+    """
+    base, main = evidence.base, evidence.main
+    assert main is not None
+    among = {made.told_apart for made in whole(base, main)}
+    for turned in evidence.turned:
+        decision, other = turned.decision, turned.trace.last
+        if decision.told_apart not in among or turned.error or decision.seq < main.seq or base.last is None:
+            continue
+        now, then = _score(base.last), _score(other) if other is not None else None
+        if other is not None and base.last.label == other.label and now is not None and then not in (None, now):
+            return (
+                f"the reported score is that of one of several finished evaluations, which {_at(decision)} chose by"
+                f" their scores: {now:.6f}, and {then:.6f} with that decision turned"
+            )
+    return None
+
+
+def _score(line: Printed) -> float | None:
+    return line.loss if line.loss is not None else line.bpb
 
 
 def paid(evidence: ScriptEvidence) -> str | None:

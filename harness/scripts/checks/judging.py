@@ -35,7 +35,7 @@ CHECKS: dict[str, Provider[ScriptEvidence]] = {
     "null-stream": Provider(null_stream.check, frozenset({Need.NULL_RUN})),
     "normalization": Provider(normalization.check, uses=_RECURRING | {Need.TURNED}),
     "score-before-update": Provider(score_before_update.check, uses=_FLIPS),
-    "single-pass": Provider(single_pass.check),
+    "single-pass": Provider(single_pass.check, uses=frozenset({Need.TURNED})),
     "artifact-independence": Provider(artifact_independence.check, _WHOLE),
     "warm-up": Provider(artifact_independence.check_warm_up, _WHOLE),
     "byte-accounting": Provider(byte_accounting.check),

@@ -1,7 +1,9 @@
 """single-pass: is every position scored exactly once in the pass that counts, and from left to right?
 
-What a scoring is instead has a name among the ruleset's practices, and `harness.audit.single_pass` judges it as it
-judges an adapter's. Here a position that is scored again counts again, and what that is worth is among the numbers.
+Whether the score is that of one evaluation, or of the best of several, is found out by turning the comparison of
+their scores: then another number is reported. What a scoring is instead has a name among the ruleset's practices, and
+`harness.audit.single_pass` judges it as it judges an adapter's. Here a position that is scored again counts again,
+and what that is worth is among the numbers.
 """
 
 from __future__ import annotations
@@ -9,9 +11,10 @@ from __future__ import annotations
 import numpy as np
 
 from harness.audit.orders import Scoring
+from harness.audit.practices import Seen, ruled
 from harness.audit.single_pass import judge, metrics
 from harness.record import Finding, Status, Value
-from harness.scripts.checks import followed
+from harness.scripts.checks import choosing, followed
 from harness.scripts.checks.evidence import ScriptEvidence, found, texts
 from harness.scripts.trace import observed
 from harness.scripts.trace.reading import Pass
@@ -27,6 +30,9 @@ def check(evidence: ScriptEvidence) -> Finding:
     scoring, copies = scoring_of(evidence, main)
     who = f", by each of {copies} ranks" if copies > 1 else ""
     status, headline, witness = judge(scoring, evidence.ruleset, who)
+    chosen = choosing.chosen_evaluation(evidence)
+    if chosen is not None and status != Status.FAIL:
+        status, headline, witness = ruled(evidence.ruleset, [Seen("chosen_evaluation", chosen)])
     problem = followed.why_not(evidence)
     if problem and status == Status.PASS:
         status, headline = Status.INCONCLUSIVE, f"in the nearest pass nothing is amiss, but {problem}"

@@ -46,6 +46,11 @@ class Decision:
         return self.name, self.place
 
     @property
+    def told_apart(self) -> tuple[str, str, int, int]:
+        """This decision and no other of the run."""
+        return self.name, self.place, self.call, self.element
+
+    @property
     def certain(self) -> bool:
         """The other outcome is one that the script may well meet, not what a guard keeps from happening."""
         return self.rivals or self.varied
@@ -62,25 +67,29 @@ def decisions(read: ScriptTrace, scored: Pass) -> list[Decision]:
     Those are left out that were made after the pass was read, of other targets alone, or of nearly all of them.
     """
     covered = np.unique(scored.position[scored.position >= 0])
+    return [
+        made
+        for made in _all(read)
+        if made.seq <= scored.seq and 0 < np.isin(made.positions, covered).sum() < WHOLE * len(covered)
+    ]
+
+
+def whole(read: ScriptTrace, scored: Pass) -> list[Decision]:
+    """Decisions in which the scores of whole evaluations are held against each other, in order of time."""
+    covered = np.unique(scored.position[scored.position >= 0])
+    return [
+        made for made in _all(read) if made.rivals and np.isin(made.positions, covered).sum() >= WHOLE * len(covered)
+    ]
+
+
+def _all(read: ScriptTrace) -> list[Decision]:
+    """Every decision that a run told, in order of time."""
     found = []
     for row in read.facts.get("decisions", []):
-        if not isinstance(row, Mapping) or row["seq"] > scored.seq:
+        if not isinstance(row, Mapping):
             continue
         parts = [np.arange(first, min(end, read.tokens)) for first, end in row["positions"] if end > first]
         positions = np.unique(np.concatenate([np.zeros(0, np.int64), *parts])).astype(np.int64)
-        own = int(np.isin(positions, covered).sum())
-        if not own or own >= WHOLE * len(covered):
-            continue
-        found.append(
-            Decision(
-                row["name"],
-                row["place"],
-                row["call"],
-                row["element"],
-                row["seq"],
-                positions,
-                bool(row["rivals"]),
-                bool(row["varied"]),
-            )
-        )
+        told = {name: row[name] for name in ("name", "place", "call", "element", "seq")}
+        found.append(Decision(**told, positions=positions, rivals=bool(row["rivals"]), varied=bool(row["varied"])))
     return sorted(found, key=lambda item: item.seq)
