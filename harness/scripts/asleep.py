@@ -40,6 +40,8 @@ _GUARDS = re.compile(
 )
 #: What a value has that says nothing of the text.
 _SHAPES = {"shape", "dtype", "device", "ndim", "is_cuda", "size", "numel", "dim", "element_size", "stride", "__class__"}
+#: Where text, or a loss of it, comes from.
+_TEXT = re.compile(r"val_tokens|val_data|targets?\b|load_\w{0,40}(?:tokens|shard|val)|\bnll\b|loss")
 #: Calls that are for people.
 _SAYS = re.compile(
     r"^(print|log\w*|_log\w*|say|info|warn\w*|debug|write|flush|write_line|append_log|log0|barrier|exit)$"
@@ -211,7 +213,8 @@ def look(seen: Observed, main: Pass, text: Text) -> Sleep:
 
 def _working(main: Pass) -> set[str]:
     """Names of the functions that were at work while the pass was made, from its places."""
-    return set(re.findall(r"(\w+)(?::\d+)?(?: <|$)", f"{main.place} < {main.scored_at}"))
+    stacks = (place.split(" < ") for place in (main.place, main.scored_at))
+    return {frame.rpartition(" ")[2].partition(":")[0] for stack in stacks for frame in stack}
 
 
 def _works(branch: Branch, main: Pass) -> bool:
@@ -614,9 +617,7 @@ def _tainted(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, *, w
 
 def _opens(source: ast.AST) -> bool:
     """Whether text is read where no parameter gives it."""
-    return bool(
-        re.search(r"val_tokens|val_data|targets?\b|load_.*(tokens|shard|val)|\bnll\b|loss", ast.unparse(source))
-    )
+    return _TEXT.search(ast.unparse(source)) is not None
 
 
 def _of_number(annotation: ast.expr | None) -> bool:

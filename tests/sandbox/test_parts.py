@@ -121,7 +121,10 @@ def test_what_is_staged(tmp_path: Path) -> None:
     assert sorted(entry.name for entry in package.iterdir()) == ["__init__.py", "kit", "sandbox", "scripts"]
     scripts = {path.relative_to(package / "scripts").as_posix() for path in (package / "scripts").rglob("*.py")}
     beside = {name for name in scripts if not name.startswith("inside/")}
-    assert beside == {"__init__.py", "trace/__init__.py", "trace/observed.py"} and "inside/worker.py" in scripts
+    assert (
+        beside == {"__init__.py", "trace/__init__.py", "trace/branches.py", "trace/observed.py"}
+        and "inside/worker.py" in scripts
+    )
     staged = {path.name for path in (package / "sandbox").glob("*.py")}
     assert {"wire.py", "boot.py", "launcher.py"} <= staged and not {"box.py", "keeper.py", "watchdog.py"} & staged
     words = run("import sys; sys.path.insert(0, sys.argv[1]); import harness.sandbox.wire as w; print(w.__file__)",
