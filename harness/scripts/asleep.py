@@ -13,8 +13,8 @@ from __future__ import annotations
 import ast
 import operator
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cached_property
 from typing import Any, Literal
@@ -90,6 +90,13 @@ class Text:
     tokens: tuple[int, int]
     dead: frozenset[tuple[int, int]] = frozenset()
     over: frozenset[tuple[str, int]] = frozenset()
+    _known: dict[Any, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    def once(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+        """What was made for a key, made once: scripts have functions of a thousand lines."""
+        if key not in self._known:
+            self._known[key] = make()
+        return self._known[key]
 
     @cached_property
     def trees(self) -> dict[str, ast.Module]:
@@ -261,7 +268,7 @@ def _asleep(
 ) -> Asleep | None:
     """The arm as one that matters; None where it does not, or does not run at full size either."""
     arm = branch.arms[0 if wanted else 1]
-    if not _matters(arm, branch) or _settled(branch.test, wanted, branch, text):
+    if not _matters(arm, branch, text) or _settled(branch.test, wanted, branch, text):
         return None
     line = branch.node.lineno
     plain = Asleep(file, line, _shown(branch), getattr(arm[0], "lineno", line), wanted)
@@ -369,7 +376,8 @@ def _fixed(test: ast.AST, branch: Branch, text: Text, depth: int = 4) -> bool:
     if not all(_answers_alike(node, text) for node in ast.walk(test) if isinstance(node, ast.Call)):
         return False
     if isinstance(test, ast.Call) and _own(test, text) and branch.functions:
-        of_text = _tainted(branch.functions[-1], whole=True)
+        around = branch.functions[-1]
+        of_text = text.once(("whole", id(around)), lambda: _tainted(around, whole=True))
         names = {
             part.id for value in (*test.args, *test.keywords) for part in ast.walk(value) if isinstance(part, ast.Name)
         }
@@ -422,6 +430,12 @@ def _answers_alike(call: ast.Call, text: Text) -> bool:
 
 
 def _name_is_fixed(name: str, branch: Branch, text: Text, plain: bool, depth: int, missing: bool = False) -> bool:
+    """Whether a name stands for the same at any size; see `_name_stays`."""
+    key = ("name", name, id(branch.functions[-1]) if branch.functions else 0, plain, depth, missing)
+    return bool(text.once(key, lambda: _name_stays(name, branch, text, plain, depth, missing)))
+
+
+def _name_stays(name: str, branch: Branch, text: Text, plain: bool, depth: int, missing: bool) -> bool:
     """Whether a name stands for the same at any size.
 
     `plain`: it is asked for as a flag, a word or a missing thing; `missing`: it is asked whether it is there.
@@ -434,16 +448,13 @@ def _name_is_fixed(name: str, branch: Branch, text: Text, plain: bool, depth: in
     for function in reversed(branch.functions):
         arguments = function.args
         names = {one.arg for one in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
-        sources = [source for source in _assigned(function, name) if (function.lineno, _line(source)) not in text.dead]
+        sources = [
+            source for source in _assigned(function, name, text) if (function.lineno, _line(source)) not in text.dead
+        ]
         if name in names and plain:
             return True  # as its callers say, and these are the same at any size
         if sources:
-            again = {
-                id(part)
-                for loop in ast.walk(function)
-                if isinstance(loop, (ast.For, ast.While))
-                for part in _now_and_then(loop, branch, text, depth)
-            }
+            again = text.once(("again", id(function), depth), lambda: _now_and_then(function, branch, text, depth))  # noqa: B023
             return depth > 0 and all(
                 (missing and id(source) not in again and not isinstance(source, (ast.AugAssign, ast.NamedExpr)))
                 or _source_is_fixed(source, len(sources) > 1 and id(source) in again, branch, text, depth)
@@ -454,16 +465,19 @@ def _name_is_fixed(name: str, branch: Branch, text: Text, plain: bool, depth: in
     return name not in text.changing | text.made_small
 
 
-def _now_and_then(loop: ast.For | ast.While, branch: Branch, text: Text, depth: int) -> Iterator[ast.AST]:
-    """What a loop sets to a constant, or under a condition that may come out otherwise."""
-    for node in ast.walk(loop):
-        if isinstance(node, ast.If) and _about_none(node.test):
-            continue  # something is made once
-        if isinstance(node, ast.If):
-            if depth <= 0 or not _fixed(node.test, branch, text, depth - 2):
-                yield from ast.walk(node)
-        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
-            yield node.value
+def _now_and_then(function: ast.AST, branch: Branch, text: Text, depth: int) -> set[int]:
+    """Ids of what loops of a function set to a constant, or under a condition that may come out otherwise."""
+    found: set[int] = set()
+    for loop in ast.walk(function):
+        if not isinstance(loop, (ast.For, ast.While)):
+            continue
+        for node in ast.walk(loop):
+            if isinstance(node, ast.If) and not _about_none(node.test):  # what is missing is made once
+                if id(node) not in found and (depth <= 0 or not _fixed(node.test, branch, text, depth - 2)):
+                    found |= {id(part) for part in ast.walk(node)}
+            elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+                found.add(id(node.value))
+    return found
 
 
 def _source_is_fixed(source: ast.AST, again: bool, branch: Branch, text: Text, depth: int) -> bool:
@@ -507,19 +521,26 @@ def _plain_call(call: ast.Call) -> bool:
     return isinstance(call.func, ast.Name) and call.func.id in _MAKERS
 
 
-def _assigned(function: ast.AST, name: str) -> Iterator[ast.AST]:
+def _assigned(function: ast.AST, name: str, text: Text) -> list[ast.AST]:
     """What a name is set to in a function; the statement where that is no plain assignment."""
+    found: dict[str, list[ast.AST]] = text.once(("assigned", id(function)), lambda: _assignments(function))
+    return found.get(name, [])
+
+
+def _assignments(function: ast.AST) -> dict[str, list[ast.AST]]:
+    found: dict[str, list[ast.AST]] = {}
     for node in ast.walk(function):
         if isinstance(node, ast.Assign):
             for target in node.targets:
-                if isinstance(target, ast.Name) and target.id == name:
-                    yield node.value
-                elif any(isinstance(part, ast.Name) and part.id == name for part in ast.walk(target)):
-                    if isinstance(target, (ast.Tuple, ast.List)):
-                        yield node
+                if isinstance(target, ast.Name):
+                    found.setdefault(target.id, []).append(node.value)
+                elif isinstance(target, (ast.Tuple, ast.List)):
+                    for name in {part.id for part in ast.walk(target) if isinstance(part, ast.Name)}:
+                        found.setdefault(name, []).append(node)
         elif isinstance(node, (ast.AugAssign, ast.AnnAssign, ast.For, ast.NamedExpr)):
-            if any(isinstance(part, ast.Name) and part.id == name for part in ast.walk(node.target)):
-                yield node
+            for name in {part.id for part in ast.walk(node.target) if isinstance(part, ast.Name)}:
+                found.setdefault(name, []).append(node)
+    return found
 
 
 def _changing(node: ast.AST, function: str, found: set[str], over: set[int]) -> None:
@@ -537,20 +558,20 @@ def _changing(node: ast.AST, function: str, found: set[str], over: set[int]) -> 
         _changing(child, function, found, over)
 
 
-def _matters(arm: Sequence[ast.AST], branch: Branch) -> bool:
+def _matters(arm: Sequence[ast.AST], branch: Branch, text: Text) -> bool:
     """Whether an arm does more than tell of something, and works with values of the text or is chosen by it."""
     does = [node for node in arm if not _idle(node)]
     if not does or not branch.functions:
         return False
     function = branch.functions[-1]
-    tainted = _tainted(function)
-    return any(_reads(node, tainted) for node in does) or _asks(branch.test, function, tainted)
+    tainted = text.once(("tainted", id(function)), lambda: _tainted(function))
+    return any(_reads(node, tainted) for node in does) or _asks(branch.test, function, tainted, text)
 
 
-def _asks(test: ast.expr, function: ast.AST, tainted: set[str]) -> bool:
+def _asks(test: ast.expr, function: ast.AST, tainted: set[str], text: Text) -> bool:
     """Whether a test is made of the text, of its values or their number, at once or by way of one name."""
     names = {node.id for node in ast.walk(test) if isinstance(node, ast.Name)}
-    sources = [source for name in names - tainted for source in _assigned(function, name)]
+    sources = [source for name in names - tainted for source in _assigned(function, name, text)]
     return bool(names & tainted) or any(
         isinstance(node, ast.Name) and node.id in tainted for source in sources for node in ast.walk(source)
     )
