@@ -53,6 +53,8 @@ def export(repository: Path, revision: str, path: str, target: Path) -> Path:
     Raises:
         UsageError: the repository does not hold it.
     """
+    if ".." in PurePosixPath(path).parts:
+        raise UsageError(f"{path}: name a folder of {repository} without '..'")
     opened = Repository(repository)
     try:
         entries = [entry for entry in opened.entries(opened.commit(revision), path or ".") if entry.mode in _FILES]

@@ -23,7 +23,7 @@ import numpy as np
 
 from harness.scripts.settings.reads import Read
 from harness.scripts.settings.switches import comes_to
-from harness.scripts.trace.branches import Branch, branches, functions
+from harness.scripts.trace.branches import Branch, Function, Scope, branches, functions
 from harness.scripts.trace.observed import Observed
 from harness.scripts.trace.passes import Pass
 from harness.source.unwrap import parse
@@ -61,7 +61,7 @@ _COMPARES: dict[type[ast.cmpop], Any] = {
 _COUNTER = 0.4
 
 
-class Never(Enum):
+class _Never(Enum):
     """What a test does not come to at full size either."""
 
     COMES = True
@@ -76,7 +76,7 @@ class Text:
         reads: the settings that it reads, by the attribute they are kept in.
         values: {setting: submitted value} where it is known.
         made_small: names of settings and constants that the run has at another value.
-        lengths: (at the tiny size, as submitted) of windows, strides, and the stream.
+        lengths: (at the tiny size, as submitted) of training sequences, windows and strides.
         tokens: targets of the tiny stream, and of the real one.
         dead: (line of the function, line) of assignments in arms that the settings rule out.
         over: (file, number) of functions that did not run while the pass was made.
@@ -110,13 +110,12 @@ class Text:
         return {name: branches(tree) for name, tree in self.trees.items()}
 
     @cached_property
-    def functions(self) -> dict[str, list[ast.FunctionDef]]:
+    def functions(self) -> dict[str, list[Function]]:
         """The script's functions and methods by name."""
-        found: dict[str, list[ast.FunctionDef]] = {}
+        found: dict[str, list[Function]] = {}
         for tree in self.trees.values():
-            for node in ast.walk(tree):
-                if isinstance(node, ast.FunctionDef):
-                    found.setdefault(node.name, []).append(node)
+            for node in functions(tree):
+                found.setdefault(node.name, []).append(node)
         return found
 
     @cached_property
@@ -168,12 +167,16 @@ class Sleep:
 
     Attributes:
         asleep: arms that never ran and matter.
-        met: tests that the counted pass came to, in code that has an arm which never ran.
+        watched: tests that the whole run came to.
+        met: those of them that the counted pass came to and that have an arm which never ran.
+        unknown: why that is not all, one clause; empty where it is.
         woken: arms that slept until a threshold was scaled.
     """
 
     asleep: tuple[Asleep, ...]
+    watched: int
     met: int
+    unknown: str = ""
     woken: tuple[Asleep, ...] = ()
 
 
@@ -190,32 +193,48 @@ def look(seen: Observed, main: Pass, text: Text) -> Sleep:
         main: its pass that counts.
         text: what is known of the script.
     """
-    begins, first = _begins(seen, main), int(main.event_seq.min(initial=main.seq))
+    first, begins = int(main.event_seq.min(initial=main.seq)), _begins(seen, main)
+    working = _working(main)
     ranges = {f"{row['file']}:{row['number']}": (row["low"], row["high"]) for row in seen.facts.get("operands") or []}
-    rows = [
-        row
-        for row in seen.facts.get("branches") or []
-        if row["first"] <= main.seq
-        and row["number"] < len(text.branches.get(str(row["file"]), []))
-        and row["last"] >= (begins if _works(text.branches[str(row["file"])][row["number"]], main) else first)
-    ]  # fmt: skip
-    late = {
-        (str(row["file"]), int(row["number"])) for row in seen.facts.get("functions") or [] if row["last"] >= begins
-    }
-    every = {(file, number) for file, tree in text.trees.items() for number in range(len(functions(tree)))}
-    text = replace(text, over=frozenset(every - late))
+    rows = []
+    for row in seen.facts.get("branches") or []:
+        known = text.branches.get(str(row["file"]), [])
+        if row["number"] >= len(known) or row["first"] > main.seq:
+            continue
+        # What a function that makes the pass does before the first row belongs to the evaluation, too.
+        at_work = any(_name(scope) in working for scope in known[row["number"]].around)
+        if row["last"] >= (begins if at_work else first):
+            rows.append(row)
+    text = replace(text, over=frozenset(_over(seen, working, begins, text)))
     text = replace(text, dead=frozenset(_dead(rows, text)))
     found: list[Asleep] = []
     for row in rows:
-        known = text.branches[str(row["file"])]
-        branch = known[row["number"]]
+        branch = text.branches[str(row["file"])][row["number"]]
         for index, arm in enumerate(branch.arms):
             if index and row["filled"] and not isinstance(branch.node, ast.For):
                 continue  # a list, table or text that never was empty is no emptier with more text
             if arm and not row["ran"] & (1 << index):
                 one = _asleep(str(row["file"]), branch, index == 0, ranges, text)
                 found += [one] if one else []
-    return Sleep(tuple(found), len(rows))
+    counts = seen.facts.get("watched") or {}
+    return Sleep(tuple(found), int(counts.get("tests", 0)), len(rows), _unknown(seen))
+
+
+def _unknown(seen: Observed) -> str:
+    """Why what the run told of branches is not all of it."""
+    counts = seen.facts.get("watched") or {}
+    if not counts.get("tests"):
+        return "no branch of the script's files was seen at all"
+    if counts.get("unwatched"):
+        return f"{counts['unwatched']} of the script's files could not be watched"
+    if any(len(seen.facts.get(name) or []) != counts.get(name) for name in ("branches", "functions")):
+        return "it has more branches than a run can tell of"
+    return ""
+
+
+def _name(scope: Scope) -> str:
+    """As places call it."""
+    return "<module>" if isinstance(scope, ast.Module) else getattr(scope, "name", "<lambda>")
 
 
 def _working(main: Pass) -> set[str]:
@@ -224,15 +243,9 @@ def _working(main: Pass) -> set[str]:
     return {frame.rpartition(" ")[2].partition(":")[0] for stack in stacks for frame in stack}
 
 
-def _works(branch: Branch, main: Pass) -> bool:
-    """Whether it stands in one of those: what these do before the first row belongs to the evaluation."""
-    return bool(branch.functions) and getattr(branch.functions[0], "name", "") in _working(main)
-
-
-def _over(seen: Observed, main: Pass, begins: int, text: Text) -> Iterator[tuple[str, int]]:
+def _over(seen: Observed, working: set[str], begins: int, text: Text) -> Iterator[tuple[str, int]]:
     """Functions that neither began while the pass was made nor were at work all along."""
     began = {(row["file"], row["number"]) for row in seen.facts.get("functions") or [] if row["last"] >= begins}
-    working = _working(main)
     for file, tree in text.trees.items():
         for number, function in enumerate(functions(tree)):
             if (file, number) not in began and function.name not in working:
@@ -244,11 +257,11 @@ def _dead(rows: Sequence[Mapping[str, Any]], text: Text) -> Iterator[tuple[int, 
     for row in rows:
         branch = text.branches[str(row["file"])][row["number"]]
         for index, arm in enumerate(branch.arms):
-            if row["ran"] & (1 << index) or not branch.functions or not _settled(branch.test, not index, branch, text):
+            if row["ran"] & (1 << index) or not _settled(branch.test, not index, branch, text):
                 continue
             for node in (part for statement in arm for part in ast.walk(statement)):
                 if isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign)):
-                    yield branch.functions[-1].lineno, node.lineno
+                    yield _line(branch.around[-1]), node.lineno
 
 
 def _begins(seen: Observed, main: Pass) -> int:
@@ -281,7 +294,7 @@ def _asleep(
         if len(operands) != 2 or any(name not in ranges for name in operands):
             continue
         scaled = _scaled(compare.ops[0], [ranges[name] for name in operands], _sign(branch.test, compare, wanted), text)
-        if scaled is Never.COMES:
+        if scaled is _Never.COMES:
             return None
         if scaled is not None:
             side, value, real = scaled
@@ -304,7 +317,7 @@ def _sign(test: ast.expr, part: ast.expr, wanted: bool) -> bool:
 
 def _scaled(
     order: ast.cmpop, ranges: Sequence[tuple[float, float]], wanted: bool, text: Text
-) -> tuple[int, float, float] | Literal[Never.COMES] | None:
+) -> tuple[int, float, float] | Literal[_Never.COMES] | None:
     """Which operand to scale, to what, and what it was; None where that is not known."""
     compare = _COMPARES[type(order)]
     (a, b), (c, d) = ranges
@@ -315,17 +328,17 @@ def _scaled(
         if low != high:
             continue
         if _needs_less(compare, low, side, moving_low, wanted):
-            return Never.COMES
+            return _Never.COMES
         real = _at_full_size(moving_low, moving_high, text)
         if real is None:
             continue
         both = [full for tiny, full in text.lengths if tiny == low and tiny < full]
         if both:  # a length that was made small, too
             outcome = compare(real, min(both)) if side else compare(min(both), real)
-            return None if bool(outcome) == wanted else Never.COMES
+            return None if bool(outcome) == wanted else _Never.COMES
         reached = [compare(value, low) if side else compare(low, value) for value in (min(moving_low, real), real)]
         if wanted not in [bool(one) for one in reached]:
-            return Never.COMES
+            return _Never.COMES
         if moving_high <= 0 or real <= moving_high:
             return None
         value = low * moving_high / real
@@ -375,8 +388,8 @@ def _fixed(test: ast.AST, branch: Branch, text: Text, depth: int = 4) -> bool:
     called = {id(node.func) for node in ast.walk(test) if isinstance(node, ast.Call)}
     if not all(_answers_alike(node, text) for node in ast.walk(test) if isinstance(node, ast.Call)):
         return False
-    if isinstance(test, ast.Call) and _own(test, text) and branch.functions:
-        around = branch.functions[-1]
+    if isinstance(test, ast.Call) and _own(test, text):
+        around = branch.around[-1]
         of_text = text.once(("whole", id(around)), lambda: _tainted(around, whole=True))
         names = {
             part.id for value in (*test.args, *test.keywords) for part in ast.walk(value) if isinstance(part, ast.Name)
@@ -431,7 +444,7 @@ def _answers_alike(call: ast.Call, text: Text) -> bool:
 
 def _name_is_fixed(name: str, branch: Branch, text: Text, plain: bool, depth: int, missing: bool = False) -> bool:
     """Whether a name stands for the same at any size; see `_name_stays`."""
-    key = ("name", name, id(branch.functions[-1]) if branch.functions else 0, plain, depth, missing)
+    key = ("name", name, id(branch.around[-1]), plain, depth, missing)
     return bool(text.once(key, lambda: _name_stays(name, branch, text, plain, depth, missing)))
 
 
@@ -445,11 +458,10 @@ def _name_stays(name: str, branch: Branch, text: Text, plain: bool, depth: int, 
     read = text.reads.get(name)
     if read is not None:
         return read.name not in text.made_small
-    for function in reversed(branch.functions):
-        arguments = function.args
-        names = {one.arg for one in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
+    for function in reversed(branch.around):
+        names = {one.arg for one in _parameters(function)}
         sources = [
-            source for source in _assigned(function, name, text) if (function.lineno, _line(source)) not in text.dead
+            source for source in _assigned(function, name, text) if (_line(function), _line(source)) not in text.dead
         ]
         if name in names and plain:
             return True  # as its callers say, and these are the same at any size
@@ -465,10 +477,10 @@ def _name_stays(name: str, branch: Branch, text: Text, plain: bool, depth: int, 
     return name not in text.changing | text.made_small
 
 
-def _now_and_then(function: ast.AST, branch: Branch, text: Text, depth: int) -> set[int]:
+def _now_and_then(function: Scope, branch: Branch, text: Text, depth: int) -> set[int]:
     """Ids of what loops of a function set to a constant, or under a condition that may come out otherwise."""
     found: set[int] = set()
-    for loop in ast.walk(function):
+    for loop in _within(function):
         if not isinstance(loop, (ast.For, ast.While)):
             continue
         for node in ast.walk(loop):
@@ -521,15 +533,32 @@ def _plain_call(call: ast.Call) -> bool:
     return isinstance(call.func, ast.Name) and call.func.id in _MAKERS
 
 
-def _assigned(function: ast.AST, name: str, text: Text) -> list[ast.AST]:
+def _parameters(scope: Scope) -> list[ast.arg]:
+    if isinstance(scope, ast.Module):
+        return []
+    return [*scope.args.posonlyargs, *scope.args.args, *scope.args.kwonlyargs]
+
+
+def _within(scope: Scope) -> Iterator[ast.AST]:
+    """All nodes of a function; of a module those that are in none."""
+    waiting: list[ast.AST] = [scope]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        parts = ast.iter_child_nodes(node)
+        inner = isinstance(scope, ast.Module)
+        waiting += [part for part in parts if not (inner and isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef)))]
+
+
+def _assigned(function: Scope, name: str, text: Text) -> list[ast.AST]:
     """What a name is set to in a function; the statement where that is no plain assignment."""
     found: dict[str, list[ast.AST]] = text.once(("assigned", id(function)), lambda: _assignments(function))
     return found.get(name, [])
 
 
-def _assignments(function: ast.AST) -> dict[str, list[ast.AST]]:
+def _assignments(function: Scope) -> dict[str, list[ast.AST]]:
     found: dict[str, list[ast.AST]] = {}
-    for node in ast.walk(function):
+    for node in _within(function):
         if isinstance(node, ast.Assign):
             for target in node.targets:
                 if isinstance(target, ast.Name):
@@ -561,14 +590,14 @@ def _changing(node: ast.AST, function: str, found: set[str], over: set[int]) -> 
 def _matters(arm: Sequence[ast.AST], branch: Branch, text: Text) -> bool:
     """Whether an arm does more than tell of something, and works with values of the text or is chosen by it."""
     does = [node for node in arm if not _idle(node)]
-    if not does or not branch.functions:
+    if not does:
         return False
-    function = branch.functions[-1]
+    function = branch.around[-1]
     tainted = text.once(("tainted", id(function)), lambda: _tainted(function))
     return any(_reads(node, tainted) for node in does) or _asks(branch.test, function, tainted, text)
 
 
-def _asks(test: ast.expr, function: ast.AST, tainted: set[str], text: Text) -> bool:
+def _asks(test: ast.expr, function: Scope, tainted: set[str], text: Text) -> bool:
     """Whether a test is made of the text, of its values or their number, at once or by way of one name."""
     names = {node.id for node in ast.walk(test) if isinstance(node, ast.Name)}
     sources = [source for name in names - tainted for source in _assigned(function, name, text)]
@@ -607,19 +636,14 @@ def _reads(node: ast.AST, tainted: set[str]) -> bool:
     return any(_reads(child, tainted) for child in ast.iter_child_nodes(node))
 
 
-def _tainted(function: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, *, whole: bool = False) -> set[str]:
+def _tainted(function: Scope, *, whole: bool = False) -> set[str]:
     """Names in a function that hold values of the text: its parameters, and what is made of them.
 
     `whole`: those that hold a number of them, too, a length or a count.
     """
-    arguments = function.args
-    found = {
-        one.arg
-        for one in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)
-        if not _THINGS.match(one.arg) and not _of_number(one.annotation)
-    }
+    found = {one.arg for one in _parameters(function) if not _THINGS.match(one.arg) and not _of_number(one.annotation)}
     nodes = [
-        node for node in ast.walk(function) if isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.For))
+        node for node in _within(function) if isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.For))
     ]
     while True:
         before = len(found)

@@ -135,7 +135,6 @@ def _settings(
 ) -> dict[str, Any]:
     """What was audited: submitted settings with where they are said, and what was made small for the run."""
     sleep = gathered.evidence.sleep
-    woken = [one for one in (sleep.woken if sleep else ()) if one.threshold is not None]
     return {
         "entry": script.entry,
         "wrappers": [layer.how for layer in script.unwrapped.layers],
@@ -155,7 +154,7 @@ def _settings(
                 "tiny": f"{one.threshold[1]:g}",
                 "why": "code that runs at full size slept behind this threshold",
             }
-            for one in woken
+            for one in (sleep.woken if sleep else ())
             if one.threshold is not None
         ],
         "constants in the source, not scaled": [str(item) for item in small.unscaled],

@@ -19,7 +19,7 @@ from harness.scripts.trace.decided import Decision, decisions, whole
 #: Decisions that are turned at one place, and in one audit; and of those between whole evaluations.
 EACH = 2
 MOST = 8
-WHOLE = 2
+EVALUATIONS = 2
 
 
 def plan(found: Sequence[Decision], seed: int) -> list[Decision]:
@@ -53,7 +53,7 @@ def gather(runner: Runner, evidence: ScriptEvidence, seed: int) -> tuple[Turned,
     """
     assert evidence.main is not None
     planned = plan(decisions(evidence.base, evidence.main), seed)
-    planned += list({made.site: made for made in whole(evidence.base, evidence.main)}.values())[-WHOLE:]
+    planned += list({made.site: made for made in whole(evidence.base, evidence.main)}.values())[-EVALUATIONS:]
     if planned:
         runner.note(f"{len(planned)} runs in which one decision by losses comes out the other way")
     made: list[Turned] = []

@@ -111,6 +111,7 @@ def test_a_file_of_a_revision(contest: Path, here: Path) -> None:
     ("spec", "says"),
     [
         ("contest@main:records/nowhere", "has no records/nowhere at main"),
+        ("contest@main:records/../../first", "without '..'"),
         ("contest@nobranch:records/first", "no commit 'nobranch' in contest"),
         ("contest@--output=x:records/first", "no commit '--output=x' in contest"),
         ("all@main:script", "is not a git repository"),

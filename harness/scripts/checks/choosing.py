@@ -69,8 +69,8 @@ class Choices:
 def look(evidence: ScriptEvidence) -> Choices:
     """What the turned runs show."""
     assert evidence.main is not None
-    among = {made.told_apart for made in whole(evidence.base, evidence.main)}
-    made = tuple(_choice(evidence, turned) for turned in evidence.turned if turned.decision.told_apart not in among)
+    among = {id(turned) for turned in _evaluations(evidence)}
+    made = tuple(_choice(evidence, turned) for turned in evidence.turned if id(turned) not in among)
     lower = [one for one in made if one.effect == "lower" and one.turned.decision.certain]
     caught = max(lower, key=lambda one: float((one.other - one.charged).sum()), default=None)
     return Choices(made, caught, None if caught is not None else _open(evidence, made))
@@ -81,20 +81,41 @@ def chosen_evaluation(evidence: ScriptEvidence) -> str | None:
 
     With the decision turned, the script reports another number, and the evaluation that counts was over when it fell.
     """
-    base, main = evidence.base, evidence.main
-    assert main is not None
-    among = {made.told_apart for made in whole(base, main)}
-    for turned in evidence.turned:
-        decision, other = turned.decision, turned.trace.last
-        if decision.told_apart not in among or turned.error or decision.seq < main.seq or base.last is None:
+    last = evidence.base.last
+    now = _score(last) if last is not None else None
+    for turned in _finished(evidence):
+        other = turned.trace.last
+        if turned.error or last is None or other is None or last.label != other.label:
             continue
-        now, then = _score(base.last), _score(other) if other is not None else None
-        if other is not None and base.last.label == other.label and now is not None and then not in (None, now):
+        then = _score(other)
+        if now is not None and then not in (None, now):
             return (
-                f"the reported score is that of one of several finished evaluations, which {_at(decision)} chose by"
-                f" their scores: {now:.6f}, and {then:.6f} with that decision turned"
+                f"the reported score is that of one of several finished evaluations, which {_at(turned.decision)} chose"
+                f" by their scores: {now:.6f}, and {then:.6f} with that decision turned"
             )
     return None
+
+
+def lost_evaluation(evidence: ScriptEvidence) -> str | None:
+    """What a comparison of finished evaluations decides, and why that is not known; None where all of them are."""
+    lost = next((turned for turned in _finished(evidence) if turned.error), None)
+    if lost is None:
+        return None
+    return f"what the scores of whole evaluations decide at {_at(lost.decision)} is not known: {lost.error}"
+
+
+def _evaluations(evidence: ScriptEvidence) -> list[Turned]:
+    """Turned decisions in which the scores of whole evaluations are held against each other."""
+    assert evidence.main is not None
+    among = {made.told_apart for made in whole(evidence.base, evidence.main)}
+    return [turned for turned in evidence.turned if turned.decision.told_apart in among]
+
+
+def _finished(evidence: ScriptEvidence) -> list[Turned]:
+    """Those of them that fell when the evaluation which counts was over."""
+    assert evidence.main is not None
+    seq = evidence.main.seq
+    return [turned for turned in _evaluations(evidence) if turned.decision.seq >= seq]
 
 
 def _score(line: Printed) -> float | None:

@@ -21,7 +21,7 @@ _SHOWN = 12
 
 
 def check(evidence: ScriptEvidence) -> Finding | None:
-    """PASS where every arm that matters ran; INCONCLUSIVE with file, line and condition where one did not."""
+    """PASS where every arm that matters ran; INCONCLUSIVE where one did not, or where that is not known."""
     sleep = evidence.sleep
     if sleep is None or evidence.main is None:
         return None
@@ -31,12 +31,22 @@ def check(evidence: ScriptEvidence) -> Finding | None:
         **({"asleep": texts(f"{one.place}: {one.told}" for one in sleep.asleep[:_SHOWN])} if sleep.asleep else {}),
         **({"woken": texts(f"{one.place}: {one.told}" for one in sleep.woken[:_SHOWN])} if sleep.woken else {}),
     }
+    power: dict[str, Value] = {"branches_watched": sleep.watched, "branches_met": sleep.met}
+    not_covered = list(NOT_COVERED)
+    if evidence.ranks > 1:
+        not_covered.append("branches that other ranks than the first came to alone")
+    status = Status.INCONCLUSIVE
     if sleep.asleep:
-        first = sleep.asleep[0]
-        more = len(sleep.asleep) - 1
+        first, more = sleep.asleep[0], len(sleep.asleep) - 1
         others = f" (and {more} more)" if more else ""
         headline = f"code at {first.place} never ran at this size, and may at full size: {first.told}{others}"
-        return found(evidence, CHECK, Status.INCONCLUSIVE, headline, metrics=metrics, not_covered=NOT_COVERED)
-    woken = f"; {len(sleep.woken)} ran after a threshold was scaled" if sleep.woken else ""
-    headline = f"no code slept that works on the text where the counted pass came by{woken}"
-    return found(evidence, CHECK, Status.PASS, headline, metrics=metrics, not_covered=NOT_COVERED)
+    elif sleep.unknown:
+        headline = f"whether code sleeps at this size is not known: {sleep.unknown}"
+    else:
+        status = Status.PASS
+        woken = f"; {len(sleep.woken)} ran after a threshold was scaled" if sleep.woken else ""
+        headline = (
+            "all code that the counted pass came to and that works on the text ran at this size, or cannot run at full"
+            f" size either ({sleep.watched:,} branches watched{woken})"
+        )
+    return found(evidence, CHECK, status, headline, metrics=metrics, power=power, not_covered=not_covered)

@@ -33,6 +33,8 @@ def check(evidence: ScriptEvidence) -> Finding:
     chosen = choosing.chosen_evaluation(evidence)
     if chosen is not None and status != Status.FAIL:
         status, headline, witness = ruled(evidence.ruleset, [Seen("chosen_evaluation", chosen)])
+    elif status == Status.PASS and (lost := choosing.lost_evaluation(evidence)) is not None:
+        status, headline = Status.INCONCLUSIVE, f"in the pass that counts nothing is amiss, but {lost}"
     problem = followed.why_not(evidence)
     if problem and status == Status.PASS:
         status, headline = Status.INCONCLUSIVE, f"in the nearest pass nothing is amiss, but {problem}"

@@ -49,6 +49,7 @@ class Branches:
         self._entries: dict[int, int] = {}
         self._operands: dict[int, list[_Number]] = {}
         self._other: dict[int, _Number] = {}
+        self._unwatched: set[str] = set()
         self._constants: dict[tuple[int, str], _Number] = {}
         for name, value in constants.items():
             line, _, constant = name.partition(":")
@@ -101,6 +102,7 @@ class Branches:
             tree = instrument(settle(ast.parse(data, path), {} if index else self._constants), index * _EACH)
             return compile(tree, path, "exec", dont_inherit=True)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
+            self._unwatched.add(self._files[index])
             return None
 
     def _test(self, number: int, value: Any) -> Any:
@@ -134,8 +136,11 @@ class Branches:
                 return self._other[number]
         return value
 
-    def told(self) -> dict[str, list[dict[str, Any]]]:
-        """For `Observed.facts`: tests with an arm that never ran, what was compared, and when functions began last."""
+    def told(self) -> dict[str, Any]:
+        """For `Observed.facts`: tests with an arm that never ran, what was compared, and when functions began last.
+
+        How many of each there are is told beside, as tables of a run are cut where they are too long.
+        """
         asleep = [
             {"file": self._files[number // _EACH], "number": number % _EACH, "first": first, "last": last,
              "filled": int(number in self._filled),
@@ -152,4 +157,6 @@ class Branches:
             {"file": self._files[number // _EACH], "number": number % _EACH, "last": last}
             for number, last in sorted(self._entries.items())
         ]
-        return {"branches": asleep, "operands": operands, "functions": entered}
+        watched = {"tests": len(self._tests), "branches": len(asleep), "functions": len(entered),
+                   "unwatched": len(self._unwatched)}  # fmt: skip
+        return {"branches": asleep, "operands": operands, "functions": entered, "watched": watched}

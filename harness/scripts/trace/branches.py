@@ -20,6 +20,8 @@ TEST, ARM, OPERAND, ENTRY = "_branch_test", "_branch_arm", "_branch_operand", "_
 _ORDERED = (ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq)
 _LEAVES = (ast.Return, ast.Continue, ast.Break, ast.Raise)
 Node = ast.If | ast.IfExp | ast.While | ast.For
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+Scope = Function | ast.Lambda | ast.Module
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Branch:
         arms: what runs where the test is true, and where it is false; the second may be empty.
         compares: the comparisons of numbers in the test, in the order of the source.
         first: the number in the file of the first operand of those.
-        functions: the functions around it, outermost first.
+        around: the functions around it, outermost first; the module alone where there are none.
     """
 
     number: int
@@ -42,32 +44,26 @@ class Branch:
     arms: tuple[Sequence[ast.AST], Sequence[ast.AST]]
     compares: tuple[ast.Compare, ...]
     first: int
-    functions: tuple[ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, ...]
-
-    @property
-    def operands(self) -> list[ast.expr]:
-        """Of all comparisons, in order; the first has the number `first`."""
-        return [part for compare in self.compares for part in (compare.left, *compare.comparators)]
+    around: tuple[Scope, ...]
 
 
 def branches(tree: ast.Module) -> list[Branch]:
     """All branches of a file, by their numbers."""
     found: list[Branch] = []
-    _collect(tree, (), found, [0])
+    _collect(tree, (tree,), found, [0])
     return found
 
 
-def functions(tree: ast.Module) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+def functions(tree: ast.Module) -> list[Function]:
     """All functions of a file, by their numbers."""
     return [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
 
 
 def _collect(
-    node: ast.AST, functions: tuple[ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda, ...], found: list[Branch],
-    operands: list[int],
+    node: ast.AST, around: tuple[Scope, ...], found: list[Branch], operands: list[int],
 ) -> None:  # fmt: skip
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
-        functions = (*functions, node)
+        around = (*(one for one in around if not isinstance(one, ast.Module)), node)
     for name, value in ast.iter_fields(node):
         parts = value if isinstance(value, list) else [value]
         for index, part in enumerate(parts):
@@ -77,12 +73,12 @@ def _collect(
                 after = (
                     parts[index + 1 :] if name in ("body", "orelse", "finalbody") and isinstance(value, list) else []
                 )
-                found.append(_branch(part, len(found), after, functions, operands))
-            _collect(part, functions, found, operands)
+                found.append(_branch(part, len(found), after, around, operands))
+            _collect(part, around, found, operands)
 
 
 def _branch(
-    node: Node, number: int, after: Sequence[ast.AST], functions: tuple[ast.AST, ...], operands: list[int]
+    node: Node, number: int, after: Sequence[ast.AST], around: tuple[Scope, ...], operands: list[int]
 ) -> Branch:
     test = node.iter if isinstance(node, ast.For) else node.test
     first: Sequence[ast.AST] = node.body if isinstance(node.body, list) else [node.body]
@@ -94,7 +90,7 @@ def _branch(
     compares = () if isinstance(node, ast.For) else tuple(_compares(test))
     start = operands[0]
     operands[0] += sum(1 + len(compare.comparators) for compare in compares)
-    return Branch(number, node, test, (first, second), compares, start, functions)  # type: ignore[arg-type]
+    return Branch(number, node, test, (first, second), compares, start, around)
 
 
 def _compares(test: ast.expr) -> Iterator[ast.Compare]:

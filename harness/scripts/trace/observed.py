@@ -288,6 +288,7 @@ _SHAPES: dict[str, Callable[[Any], Any]] = {
     "turned": _count,
     "branches": _rows(file=_text, number=_count, first=_count, last=_count, ran=_count, filled=_count),
     "functions": _rows(file=_text, number=_count, last=_count),
+    "watched": _counts,
     "operands": _rows(file=_text, number=_count, low=_number, high=_number),
     "edited": _counts,
     "fork": _count,
