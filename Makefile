@@ -1,6 +1,7 @@
 # make run      install, then audit one submission (about a minute on two CPU cores)
 # make check    install, then lint and the tests that train nothing and open no box (about two minutes)
-# make test     install, then lint and all tests; they look at reports in Chromium
+# make test     install, then lint and the tests; they look at reports in Chromium
+# make more     install, then further seeds and kinds of what the tests show (about twenty minutes)
 # make lint     install, then lint, types and the contracts on imports
 # make reports  run every submission, keep its record and report in reports/, and build the leaderboard
 # make chromium install Debian's Chromium where there is none
@@ -17,7 +18,7 @@ QUICK := tests/audit tests/cli tests/corpus tests/gate tests/papers tests/refere
 	tests/test_progress.py tests/test_record.py tests/test_rules.py tests/test_scaffold.py \
 	tests/test_text.py tests/test_verdict.py
 
-.PHONY: install run check test lint reports chromium clean
+.PHONY: install run check test more lint reports chromium clean
 .DELETE_ON_ERROR:
 
 install: $(STAMP)
@@ -54,7 +55,10 @@ check: lint
 	$(BIN)/python -m pytest -n 2 -q -m "not slow and not box" $(QUICK) --ignore tests/report/test_browser.py
 
 test: lint chromium
-	$(BIN)/python -m pytest -n 2 -q
+	$(BIN)/python -m pytest -n 2 -q -m "not more" --durations 40 --durations-min 5
+
+more: $(STAMP)
+	$(BIN)/python -m pytest -n 2 -q -m more
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -18,10 +18,10 @@ from pathlib import Path
 
 from benchmarks.kept import Report, parser
 from benchmarks.measure import ratios
-from harness import audit
 from harness.adapters.collect import gather
 from harness.adapters.options import Options
 from harness.adapters.training import Sealed, train
+from harness.audit.checks import judge, select
 from harness.corpus.dataset import Dataset, default_cache, prepare
 from harness.folder import Folder, open_folder
 from harness.progress import Progress
@@ -38,13 +38,13 @@ def seconds(folder: Folder, dataset: Dataset, sealed: Sealed, checks: list[str],
     with tempfile.TemporaryDirectory() as scratch, Progress(quiet=True) as progress:
         started = time.monotonic()
         evidence = gather(folder, dataset, sealed, 1, Path(scratch), options, progress)
-        audit.judge(evidence, checks)
+        judge(evidence, checks)
         return time.monotonic() - started
 
 
 def each(report: Report, group: str, folder: Folder, dataset: Dataset, sealed: Sealed, rounds: int) -> None:
     """What each check costs alone, the scored run that it looks at included."""
-    for check in audit.select("all"):
+    for check in select("all"):
         if check == "single-pass":
             continue  # looks at nothing but the scored run: it is what the others are measured by
         plain, alone = [], []
@@ -71,7 +71,7 @@ def main() -> None:
         plain, every = [], []
         for _ in range(args.rounds):  # in turn, so that a drift of the machine's speed hits both
             plain.append(seconds(folder, dataset, sealed, ["single-pass"]))
-            every.append(seconds(folder, dataset, sealed, audit.select("all"), args.depth))
+            every.append(seconds(folder, dataset, sealed, select("all"), args.depth))
         group = f"audit of {folder.name}" + (f", {args.depth}" if args.depth != "standard" else "")
         report.add(group, "plain evaluation", "s", plain)
         report.add(group, "everything", "s", every)

@@ -39,7 +39,7 @@ def script(repo: Path, path: str, target: Path) -> Path:
     Raises:
         UsageError: no such clone or file.
     """
-    return repository.export(repo, "HEAD", path, target)
+    return repository.export(repo, "HEAD", path, target).path
 
 
 def wanted(args: argparse.Namespace, path: str, target: Path, report: Report, what: str) -> Path | None:

@@ -25,11 +25,11 @@ import torch
 
 from benchmarks.kept import Report, answered, parser
 from benchmarks.measure import child, data_folder, slope
-from harness import audit
 from harness.adapters.collect import gather
 from harness.adapters.options import Options
 from harness.adapters.scoring import EvaluationBox, Job
 from harness.adapters.training import Sealed
+from harness.audit.checks import judge
 from harness.corpus.dataset import prepare
 from harness.folder import Folder, open_folder
 from harness.kit.artifact import pack
@@ -94,7 +94,7 @@ def one(order: dict[str, Any]) -> dict[str, float]:
             options = Options(scale="record", memory_bytes=12 << 30)
             with Progress(quiet=True) as progress:
                 evidence = gather(folder, dataset, sealed, 1, scratch, options, progress)
-            found = audit.judge(evidence, options.checks)
+            found = judge(evidence, options.checks)
             assert len(evidence.trace.scored) == order["tokens"] - 1 and found
             box_bytes = evidence.peak_bytes["evaluation"]
         else:

@@ -172,7 +172,7 @@ def answered(args: argparse.Namespace, side: Callable[[dict[str, Any]], dict[str
 def command() -> str:
     """How this process was started, without what is private to the machine."""
     words, skip = [f"python benchmarks/{Path(sys.argv[0]).name}"], False
-    for index, word in enumerate(sys.argv[1:], 1):
+    for word in sys.argv[1:]:
         name, _, value = word.partition("=")
         if skip:
             skip = False
@@ -181,8 +181,10 @@ def command() -> str:
         elif name == "--contest":
             words.append("--contest REPO")
             skip = not value
+        elif word.startswith("/"):  # where a folder lies on this machine is nobody else's; its name says which it is
+            words.append(Path(word).name)
         else:
-            words.append(sys.argv[index])
+            words.append(word)
     return " ".join(words)
 
 

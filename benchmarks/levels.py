@@ -1,9 +1,10 @@
-"""How often the statistics err: bets on a mixture's sum, the interval of a leak's price, the test against one number.
+"""How often the statistics err: bets on a mixture's sum, the interval of a leak's price, tests of seeds.
 
-    python benchmarks/levels.py                              # all three tables, about five minutes on one core
+    python benchmarks/levels.py                              # all four tables, some ten minutes on one core
     python benchmarks/levels.py mixtures --count 100000
     python benchmarks/levels.py price --trace runs/causal_slot/trace.npz
     python benchmarks/levels.py seeds
+    python benchmarks/levels.py looks --count 2000
 
 Everything is simulated with the harness's own functions and fixed generators; docs/deeper.md and docs/scripts.md quote
 what comes out.
@@ -18,8 +19,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
-from harness.audit import statistics
+from harness.audit import looks, statistics
 from harness.referee import price
 from harness.referee.null import CERTAIN
 from harness.scripts.checks.substitution import Source, Sum
@@ -199,6 +201,30 @@ def level(new: int, previous: int, spread: float, alpha: float, trials: int) -> 
     return float(np.mean([test.p_value < alpha for test in tests])), float(np.mean(np.array(exact) < alpha))
 
 
+def stopping(
+    gain: float, previous: int, alpha: float, trials: int, first: int = 3, most: int = 10
+) -> tuple[float, float]:
+    """How often somebody gets to p < alpha who adds a seed after each look: (by Welch's p, by `looks.anytime`).
+
+    Args:
+        gain: the true improvement, in standard deviations of a seed; 0 for the level.
+        previous: seeds of the previous record, two or more, which spread as the new ones do.
+        alpha: the bar.
+        trials: how many.
+        first: seeds at the first look.
+        most: seeds at the last.
+    """
+    rng = np.random.default_rng([previous, most])
+    ours = 1 - 1e-3 * gain + 1e-3 * rng.standard_normal((trials, most))
+    theirs = 1 + 1e-3 * rng.standard_normal((trials, previous))
+    passed = np.zeros((2, trials), bool)
+    for seeds in range(first, most + 1):
+        # `statistics.welch` of many at once.
+        p = stats.ttest_ind(ours[:, :seeds], theirs, axis=1, equal_var=False, alternative="less").pvalue
+        passed |= np.array([p < alpha, p / looks.share(seeds, first, most) < alpha])
+    return float(passed[0].mean()), float(passed[1].mean())
+
+
 def _mixtures(count: int) -> None:
     print(
         f"| mixture ({count:,} of each, 240 places) | wealth of 20 or more | 1e9 or more | largest |\n|---|---|---|---|"
@@ -239,10 +265,21 @@ def _seeds(trials: int) -> None:
                 print(f"| {new} | {what} | {spread:g} x | {small:.4f} | {large:.3f} | {exact:.4f} |", flush=True)
 
 
+def _looks(trials: int) -> None:
+    print("| improvement | bar | Welch, 3 seeds | until it passes | any look, 3 seeds | until it passes |")
+    print("|---|---|---|---|---|---|")
+    for alpha in (0.25, 0.01):
+        for gain in (0.0, 0.5, 1.0, 2.0, 3.0, 5.0):
+            until = stopping(gain, 3, alpha, trials)
+            once = [stopping(gain, 3, alpha * part, trials, most=3)[0] for part in (1.0, looks.share(3, 3, 10))]
+            told = [once[0], until[0], once[1], until[1]]
+            print(f"| {gain:g} | {alpha:g} | " + " | ".join(f"{one:.3f}" for one in told) + " |", flush=True)
+
+
 def main() -> None:
     """Print the tables that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", choices=("mixtures", "price", "seeds"))
+    parser.add_argument("what", nargs="?", choices=("mixtures", "price", "seeds", "looks"))
     parser.add_argument("--count", type=int, default=10_000, help="mixtures of each kind, or trials of each row")
     parser.add_argument("--trace", type=Path, help="a run's trace.npz, for the NLL of real rows")
     args = parser.parse_args()
@@ -252,6 +289,8 @@ def main() -> None:
         _price(args.trace, args.count)
     if args.what in (None, "seeds"):
         _seeds(args.count)
+    if args.what in (None, "looks"):
+        _looks(args.count)
 
 
 if __name__ == "__main__":

@@ -25,10 +25,10 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
-from harness import audit
 from harness.adapters.collect import gather
 from harness.adapters.options import Options
 from harness.adapters.training import train
+from harness.audit.checks import judge, select
 from harness.corpus.dataset import default_cache, prepare
 from harness.folder import open_folder
 from harness.progress import Progress
@@ -84,8 +84,8 @@ class Leak(Submission):
 """
 #: Share of the true token's one-hot, share of the positions, and what that is.
 _SMOKE_LEAKS = {
-    "dense": (1e-5, 1.0, "a hint of 1e-5 in every row"),
-    "sparse": (0.1, 0.01, "a hint of 0.1 at 1 % of the positions"),
+    "dense": (1e-7, 1.0, "a hint of 1e-7 in every row"),
+    "sparse": (0.005, 0.01, "a hint of 0.005 at 1 % of the positions"),
     "none": (0.0, 1.0, "no leak"),
 }
 _WHAT = {
@@ -148,7 +148,7 @@ def _measure(zoo: Zoo, home: Path, args: argparse.Namespace) -> None:
                 _animal(zoo, home, animal, _LEAKS[name].replace("{strength}", repr(strength)))
             started = time.monotonic()
             evidence = zoo.run(animal, side, seed)
-            found = outcome(audit.judge(evidence, audit.select("all")))
+            found = outcome(judge(evidence, select("all")))
             run: Run = {"kind": kind, "name": name, "strength": strength, "seed": seed, "statuses": found.statuses}
             run |= {"loss": float(np.nanmean(evidence.trace.nll)), "seconds": round(time.monotonic() - started, 2)}
             log.write(json.dumps(run) + "\n")
@@ -163,12 +163,12 @@ def _measure_smoke(home: Path, args: argparse.Namespace) -> None:
     out = Path("runs/baseline")
     out.mkdir(parents=True, exist_ok=True)
     kept = args.runs.read_text().splitlines() if args.runs.exists() else []
-    done = {(run["name"], run["seed"]) for run in map(json.loads, kept) if run["kind"] == "smoke"}
+    done = {(run["name"], run["strength"], run["seed"]) for run in map(json.loads, kept) if run["kind"] == "smoke"}
     with Progress(quiet=True) as progress, args.runs.open("a") as log:
         sealed = train(base, dataset, 1, out, Options(), progress)
         for seed in range(1, args.smoke + 1):
             for name, (share, where, _) in _SMOKE_LEAKS.items():
-                if (name, seed) in done:
+                if (name, share, seed) in done:
                     continue
                 folder = home / "smoke" / name
                 if not folder.exists():
@@ -179,13 +179,19 @@ def _measure_smoke(home: Path, args: argparse.Namespace) -> None:
                 scratch.mkdir()
                 options = Options(checks=["causality"])
                 evidence = gather(open_folder(folder), dataset, sealed, seed, scratch, options, progress)
-                (found,) = audit.judge(evidence, options.checks)
+                (found,) = judge(evidence, options.checks)
                 run: Run = {"kind": "smoke", "name": name, "strength": share, "seed": seed}
                 run |= {"statuses": {"causality": found.status.value}, "loss": float(np.nanmean(evidence.trace.nll))}
                 run["rows"] = found.value("own_rows_compared")
+                run["worth"] = {leak: _worth(evidence.trace.nll, *how[:2]) for leak, how in _SMOKE_LEAKS.items()}
                 log.write(json.dumps(run) + "\n")
                 log.flush()
                 print(f"smoke {name} seed {seed}: {found.status}: {found.headline}", flush=True)
+
+
+def _worth(nll: np.ndarray[Any, Any], share: float, where: float) -> float:
+    """What a leak would gain on these rows, nats per token: the true token gets `share` more at `where` of them."""
+    return where * float(np.nanmean(np.log1p(share * np.expm1(np.asarray(nll, np.float64)))))
 
 
 def _smoke_table(runs: list[Run]) -> list[str]:
@@ -193,19 +199,20 @@ def _smoke_table(runs: list[Run]) -> list[str]:
     smoke = [run for run in runs if run["kind"] == "smoke"]
     if not smoke:
         return []
-    honest = float(np.mean([run["loss"] for run in smoke if run["name"] == "none"]))
     lines = [
         "## At smoke scale, default depth",
         "",
-        "The baseline's artifact, a nonce and other positions for each run; causality alone.",
+        "The baseline's artifact, a nonce and other positions for each run; causality alone. *Worth* is what the leak",
+        "gains on the rows of the runs without it. A leak at 1 % of the positions is missed where none of the compared",
+        "own rows is at one of them: with 435 or more of them in 1.3 % of the runs.",
         "",
         "| leak | runs | worth, nats per token | seen | own rows compared, median |",
         "|---|---|---|---|---|",
     ]
-    for name, (_, _, what) in _SMOKE_LEAKS.items():
-        mine = [run for run in smoke if run["name"] == name]
+    for name, (share, _, what) in _SMOKE_LEAKS.items():
+        mine = [run for run in smoke if (run["name"], run["strength"]) == (name, share)]
         seen = sum(run["statuses"]["causality"] == "FAIL" for run in mine)
-        worth = honest - float(np.mean([run["loss"] for run in mine]))
+        worth = float(np.mean([run["worth"][name] for run in smoke if run["name"] == "none"]))
         rows = int(np.median([run["rows"] for run in mine]))
         lines.append(f"| {what} | {len(mine)} | {worth:+.2g} | {seen} of {len(mine)} | {rows} |")
     return [*lines, ""]
@@ -280,7 +287,7 @@ def _false_alarms(clean: list[Run]) -> list[str]:
         "## False alarms",
         "",
         f"**{len(accused)} of {len(clean)}** runs of clean submissions got a FAIL from any of the"
-        f" {len(audit.select('all'))} checks: a rate below {bound:.1%} per run at 95 % confidence.",
+        f" {len(select('all'))} checks: a rate below {bound:.1%} per run at 95 % confidence.",
         "",
         "| clean submission | runs | with a FAIL | with anything but PASS |",
         "|---|---|---|---|",

@@ -6,7 +6,7 @@
     python benchmarks/real_submissions.py --contest contest --work runs/real --random 60 --seed 1
     python benchmarks/real_submissions.py --work runs/real --table docs/real-submissions.md
 
-The first form exports every record folder with a script (merged: HEAD; unmerged: the pull requests listed in
+The first form exports every folder of both tracks with a script (merged: HEAD; unmerged: the pull requests listed in
 benchmarks/real_submissions.json with our labels), audits what has no record yet, each in a process of its own as
 `harness batch` does, and may be stopped and started at will. The second does so with pull requests that are drawn from
 the repository's refs and that nobody labelled: those that add or change a folder with a script, in an order that the
@@ -28,19 +28,20 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from harness import changes
 from harness.batch import repository
 from harness.batch.items import is_submission
 from harness.batch.local import play
 from harness.batch.outcome import settle
 from harness.batch.tasks import Settings, Task, task_of
 from harness.errors import HarnessError, UsageError
-from harness.gate import changes
 from harness.git import Repository
 from harness.record import Finding, Record, Status
+from harness.scripts.reasons import REASONS
 
 LABELS = Path(__file__).with_suffix(".json")
 STATUSES = Path(__file__).with_suffix(".statuses.json")
-TRACK = "records/track_10min_16mb"
+TRACKS = ("records/track_10min_16mb", "records/track_non_record_16mb")
 
 #: Dynamic checks, in the order of the table's columns.
 CHECKS = (
@@ -102,16 +103,17 @@ def drawn(contest: Path, count: int, seed: int, work: Path) -> list[Subject]:
 
 
 def _holds(contest: Path, revision: str, path: str, work: Path) -> bool:
-    return is_submission(repository.export(contest, revision, path, work / "sources"))
+    return is_submission(repository.export(contest, revision, path, work / "sources").path)
 
 
 def subjects(contest: Path | None, work: Path) -> list[Subject]:
-    """Merged record folders that hold a submission, then the labelled pull requests."""
+    """Merged folders of both tracks that hold a submission, then the labelled pull requests."""
     if contest is not None:
-        folders = repository.folders(contest, "HEAD", f"{TRACK}/*")
-        merged = [path for path in folders if is_submission(repository.export(contest, "HEAD", path, work / "sources"))]
-    else:
-        merged = [f"{TRACK}/{path.name}" for path in sorted((work / "merged").glob("*"))]
+        folders = [path for track in TRACKS for path in repository.folders(contest, "HEAD", f"{track}/*")]
+        sources = work / "sources"
+        merged = [path for path in folders if is_submission(repository.export(contest, "HEAD", path, sources).path)]
+    else:  # where they are does not matter to their records
+        merged = [f"{TRACKS[0]}/{path.name}" for path in sorted((work / "merged").glob("*"))]
     found = [Subject(f"merged/{Path(path).name}", "HEAD", path, "merged", ()) for path in merged]
     for item in json.loads(LABELS.read_text())["pull_requests"]:
         revision = f"refs/pull/{item['pr']}/head"
@@ -120,9 +122,9 @@ def subjects(contest: Path | None, work: Path) -> list[Subject]:
     return found
 
 
-def tasks(wanted: list[Subject], contest: Path, work: Path, seconds: float) -> Iterator[Task]:
+def tasks(wanted: list[Subject], contest: Path, work: Path, seconds: float, depth: str) -> Iterator[Task]:
     """Audits of those that have no record yet, whichever harness made it; folders of records are called as subjects."""
-    how = Settings(scripts=("--timeout", str(seconds)))
+    how = Settings(scripts=("--timeout", str(seconds), "--depth", depth))
     for subject in wanted:
         home = (work / "records" / subject.name).absolute()
         if (home / "record.json").is_file():
@@ -131,7 +133,7 @@ def tasks(wanted: list[Subject], contest: Path, work: Path, seconds: float) -> I
         folder = work / subject.name
         try:
             if not folder.is_dir():
-                exported = repository.export(contest, subject.revision, subject.path, work / "sources")
+                exported = repository.export(contest, subject.revision, subject.path, work / "sources").path
                 folder.parent.mkdir(parents=True, exist_ok=True)
                 folder.symlink_to(exported.absolute())
         except UsageError as error:
@@ -149,6 +151,7 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=0, help="at most so many pull requests of a family")
     parser.add_argument("--jobs", type=int, default=1, help="audits at a time; one keeps two cores busy")
     parser.add_argument("--timeout", type=float, default=300.0, help="CPU seconds for one run of a script")
+    parser.add_argument("--depth", choices=["quick", "standard"], default="standard", help="as of harness audit")
     parser.add_argument("--table", type=Path, help="write the table from the records that are there, and stop")
     parser.add_argument(
         "--freeze", action="store_true", help="keep the statuses of the records that are there, and stop"
@@ -174,7 +177,7 @@ def main() -> None:
     if args.contest is None:
         parser.error("--contest is needed to audit; without it, --table writes the page")
     wanted = [s for s in known if args.match in s.name and (not args.only or s.name.startswith(args.only))]
-    missing = list(tasks(_in_turn(wanted, args.each), args.contest, args.work, args.timeout))
+    missing = list(tasks(_in_turn(wanted, args.each), args.contest, args.work, args.timeout, args.depth))
     for task, ended in play(missing, jobs=args.jobs):
         outcome = settle(task, ended, args.work.absolute())
         print(f"{ended.seconds:6.1f} s  {outcome.outcome}: {outcome.headline[:100]}  {task.label}", flush=True)
@@ -267,12 +270,25 @@ def _answered(rows: list[tuple[Subject, Record]]) -> list[str]:
         + ", ".join(f"{count} {word}" for word, count in words.most_common())
         + ".",
         "",
+        *_untraced(rows),
     ]
     for subject, record in rows:
         if record.answers.score.answer in ("UNDECIDED", "INVALID"):
             answer = record.answers.score
-            lines.append(f"* {subject.name.split('/', 1)[1]}: {answer.answer}. {_text(answer.sentence)}")
+            reason = (record.data.facts.get("not traced") or {}).get("reason")
+            why = f" ({reason})" if reason else ""
+            lines.append(f"* {subject.name.split('/', 1)[1]}: {answer.answer}{why}. {_text(answer.sentence)}")
     return lines
+
+
+def _untraced(rows: list[tuple[Subject, Record]]) -> list[str]:
+    """How many counted passes were not traced, by the reasons of the closed list."""
+    found = [(record.data.facts.get("not traced") or {}).get("reason") for _, record in rows]
+    counts = Counter(reason for reason in found if reason is not None)
+    if not counts:
+        return []
+    lines = [f"* {count} x *{reason}*: {REASONS.get(reason, reason)}" for reason, count in counts.most_common()]
+    return ["Not traced, and why:", "", *lines, ""]
 
 
 def _families(there: list[tuple[Subject, Record]], families: dict[str, str]) -> list[str]:

@@ -27,6 +27,7 @@ _TITLES = {
     "growth": "Growth",
     "quantizer": "Quantization",
     "audit_cost": "What the audit costs",
+    "script_cost": "What the audit of an unmodified script costs",
 }
 _GPU = """\
 **Figures of a GPU: none so far.** Nothing here was measured on one. There the kit trains and scores with bfloat16

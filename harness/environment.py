@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
 from harness import __version__, git
+from harness.errors import HarnessError
 from harness.files import digest
 from harness.record import HarnessInfo
 
+#: The folder of the package that holds submissions, where it was installed as a wheel.
+EXAMPLES = "examples"
+#: What boxes load beyond the core's dependencies.
+_RUN = ("torch", "safetensors")
 _PACKAGES = ("torch", "numpy", "sentencepiece", "brotli", "safetensors", "pydantic")
 
 
@@ -38,8 +45,32 @@ def own_files() -> dict[str, bytes]:
     return {
         path.relative_to(house).as_posix(): path.read_bytes()
         for path in sorted(house.rglob("*"))
-        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc"
+        if path.is_file()
+        and "__pycache__" not in path.parts
+        and path.suffix != ".pyc"
+        and path.relative_to(house).parts[0] != EXAMPLES
     }
+
+
+def examples() -> Path | None:
+    """Where the submissions lie that ship with the harness: in the package, or beside it in a checkout."""
+    house = Path(__file__).resolve().parent
+    return next((place for place in (house / EXAMPLES, house.parent / "submissions") if place.is_dir()), None)
+
+
+def need_run() -> None:
+    """Refuse to begin what cannot be run here, before anything is prepared.
+
+    Raises:
+        HarnessError: a package of the extra [run] is missing, or this is no Linux; one line with the remedy.
+    """
+    if sys.platform != "linux":
+        raise HarnessError(
+            f"boxes need Linux, and this is {platform.system()}; lint, report, compare and board work here"
+        )
+    missing = [name for name in _RUN if importlib.util.find_spec(name) is None]
+    if missing:
+        raise HarnessError(f"running needs {' and '.join(missing)}: pip install 'golf-harness[run]'")
 
 
 def describe_host() -> dict[str, object]:

@@ -139,6 +139,27 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise HarnessError(f"cannot write {path}: {error.strerror or error}; free some space or choose --out") from None
 
 
+def replace_together(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files that belong together: all are written aside first, so that a full disk leaves the old ones.
+
+    Raises:
+        HarnessError: the disk is full or not writable.
+    """
+    parts = {name: folder / f"{name}.part" for name in contents}
+    try:
+        for name, content in contents.items():
+            parts[name].write_bytes(content)
+        for name, part in parts.items():
+            os.replace(part, folder / name)
+    except OSError as error:
+        for part in parts.values():
+            with contextlib.suppress(OSError):
+                part.unlink()
+        raise HarnessError(
+            f"cannot write into {folder}: {error.strerror or error}; free some space or choose --out"
+        ) from None
+
+
 def _open_and_read(folder: Path, name: str, most: int) -> bytes:
     *parents, last = name.split("/")
     opened = []

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from harness.errors import UsageError
 from harness.files import Copy, digest, is_regular, read, start, walk
 from harness.source import submission_json
+from harness.text import nearest
 
 #: Files that describe a submission rather than being part of what runs. The box does not see them.
 _PROSE = {"README.md", "submission.json", "LICENSE", "requirements.txt"}
@@ -123,7 +124,7 @@ def open_folder(path: Path) -> Folder:
         UsageError: there is no such folder, or its submission.json or submission.py is missing or broken.
     """
     if not path.exists():
-        raise UsageError(f"no submission at {path}; `harness list` shows those under submissions/")
+        raise UsageError(f"no submission at {path}{near(path)}")
     if not path.is_dir():
         raise UsageError(f"{path} is a file; give the folder that holds submission.json and submission.py")
     for needed in ("submission.json", "submission.py"):
@@ -148,6 +149,16 @@ def open_folder(path: Path) -> Folder:
     metadata = _metadata(path / "submission.json", contents["submission.json"])
     kept = {name: content for name, content in contents.items() if _counts(name)}
     return Folder(absolute, absolute.name, metadata, digest(contents), tuple(sizes), kept)
+
+
+def near(path: Path) -> str:
+    """What may have been meant by a path at which there is nothing, as the end of a message."""
+    for parent in (path.parent, Path("submissions")):
+        inside = [one.name for one in parent.iterdir() if one.is_dir()] if parent.is_dir() else []
+        close = path.name if path.name in inside else nearest(path.name, inside)
+        if close:
+            return f"; did you mean {parent / close}?"
+    return "; `harness list` shows those under submissions/"
 
 
 def _counts(name: str) -> bool:

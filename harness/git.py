@@ -164,12 +164,48 @@ class Repository:
         out = self._git("ls-tree", "-z", "-d", "--full-tree", "--name-only", f"{commit}:{parent}")
         return sorted(name for name in os.fsdecode(out).split("\0") if name)
 
+    def history(self, revision: str) -> list[tuple[str, str, str]]:
+        """(commit, its day as YYYY-MM-DD, subject) of a revision and of its first parents, the newest first.
+
+        Raises:
+            HarnessError: there is no such revision.
+        """
+        out = self._git("log", "--first-parent", "-z", "--format=%H %cs %s", "--end-of-options", revision)
+        lines = (line.split(" ", 2) for line in out.decode("utf-8", "replace").split("\0") if line)
+        return [(one[0], one[1], one[2] if len(one) > 2 else "") for one in lines]
+
+    def trees(self, names: Sequence[str]) -> Iterator[list[Entry] | None]:
+        """What is right below each of some trees, in order; None for what is no tree or is not there.
+
+        Args:
+            names: object ids, or texts such as "refs/heads/main:records".
+
+        Raises:
+            HarnessError: git failed.
+        """
+        for found in self._batch(names):
+            yield _entries(found[1], found[2] // 2) if found is not None and found[0] == b"tree" else None
+
+    def sizes(self, objects: Sequence[str]) -> list[int | None]:
+        """Bytes of objects, in order; None for what is not there."""
+        asked = "".join(f"{name}\n" for name in objects).encode()
+        out = self._git("cat-file", "--batch-check", input=asked)
+        fields = (line.split() for line in out.splitlines())
+        return [int(field[2]) if len(field) == 3 and field[2].isdigit() else None for field in fields]
+
     def blobs(self, objects: Sequence[str]) -> Iterator[bytes]:
         """The bytes of blobs, in order, read one at a time.
 
         Raises:
             HarnessError: one is not there, or git failed.
         """
+        for name, found in zip(objects, self._batch(objects), strict=True):
+            if found is None or found[0] != b"blob":
+                raise HarnessError(f"{self.path} lacks object {name[:12]}; fetch it first")
+            yield found[1]
+
+    def _batch(self, names: Sequence[str]) -> Iterator[tuple[bytes, bytes, int] | None]:
+        """(type, content, letters of its id) of objects, in order, read one at a time; None for what is not there."""
         with subprocess.Popen(
             command(self.path, "cat-file", "--batch"),
             stdin=subprocess.PIPE,
@@ -179,24 +215,27 @@ class Repository:
         ) as process:
             assert process.stdin is not None and process.stdout is not None
             try:
-                for name in objects:
-                    process.stdin.write(name.encode("ascii") + b"\n")
+                for name in names:
+                    process.stdin.write(os.fsencode(name) + b"\n")
                     process.stdin.flush()
                     about = process.stdout.readline().split()
-                    if len(about) != 3 or about[1] != b"blob":
-                        raise HarnessError(f"{self.path} lacks object {name[:12]}; fetch it first")
+                    if len(about) != 3 or not about[2].isdigit():
+                        yield None  # "NAME missing"
+                        continue
                     size = int(about[2])
                     content = process.stdout.read(size + 1)
                     if len(content) != size + 1:
-                        raise HarnessError(f"git ended while it wrote blob {name[:12]}")
-                    yield content[:-1]
+                        raise HarnessError(f"git ended while it wrote {name[:60]}")
+                    yield about[1], content[:-1], len(about[0])
             finally:
                 process.kill()
 
-    def _git(self, *args: str) -> bytes:
+    def _git(self, *args: str, input: bytes = b"") -> bytes:
         words = command(self.path, *args)
         try:
-            done = subprocess.run(words, capture_output=True, timeout=_SECONDS, check=False, env=environment())
+            done = subprocess.run(
+                words, input=input, capture_output=True, timeout=_SECONDS, check=False, env=environment()
+            )
         except FileNotFoundError:
             raise HarnessError("git is not installed; repositories are read with it") from None
         except subprocess.TimeoutExpired:
@@ -206,3 +245,15 @@ class Repository:
             why = plain(said[-1], 300) if said else f"exit code {done.returncode}"
             raise HarnessError(f"git {args[0]} failed: {why}")
         return done.stdout
+
+
+def _entries(tree: bytes, length: int) -> list[Entry]:
+    """The entries of a tree object whose ids have `length` bytes; sizes are not in it, and 0."""
+    found, at = [], 0
+    while at < len(tree):
+        space, end = tree.index(b" ", at), tree.index(b"\0", at)
+        name = tree[end + 1 : end + 1 + length].hex()
+        mode = tree[at:space].decode("ascii", "replace")
+        found.append(Entry(mode.rjust(6, "0"), name, 0, os.fsdecode(tree[space + 1 : end])))
+        at = end + 1 + length
+    return found

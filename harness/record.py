@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -26,7 +27,7 @@ from pydantic import (
 
 from harness import rules
 from harness.errors import UsageError
-from harness.rules import Ruleset
+from harness.rules import Ruleset, rulings
 from harness.verdict import SEVERITY as SEVERITY
 from harness.verdict import Answer, Answers, Question, decide, from_papers, in_papers, question_of
 from harness.verdict import Status as Status
@@ -48,6 +49,12 @@ ALLOWED = "limits"
 
 #: How much an audit tries; `options.PLANS` has the numbers.
 Depth = Literal["quick", "standard", "deep"]
+
+#: What a null stream is drawn from, see `harness.adapters.nulls`.
+NullSource = Literal["model", "bigram", "permutation"]
+
+#: What a submission computes on, in the box.
+Device = Literal["cpu", "cuda"]
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Scalar = None | bool | int | Number | str
@@ -184,6 +191,38 @@ class HarnessInfo(_Model):
     dirty: bool | None = None
 
 
+class RulingInfo(_Model):
+    """A ruling that counted: its id, what it is about, and its sentence with who, when and where."""
+
+    id: str
+    outcome: str
+    practice: str | None = None
+    pull: int | None = None
+    cited: str
+
+
+class RulingsInfo(_Model):
+    """Which rulings were at hand, and which of them counted for the submission.
+
+    Attributes:
+        sha256: over the texts, one after the other.
+        texts: the rulings themselves, as TOML: the shipped file first. The digest leaves them out, as the rules' own.
+        submitted: the day of the submission as YYYY-MM-DD; None where nothing says it.
+        said: what says it.
+        pull: the pull request that it is said to be.
+        counting: the rulings that counted.
+        waivers: how many of these are waivers.
+    """
+
+    sha256: str
+    texts: list[str] = Field(default_factory=list)
+    submitted: str | None = None
+    said: str = ""
+    pull: int | None = None
+    counting: list[RulingInfo] = Field(default_factory=list)
+    waivers: int = 0
+
+
 class RulesetInfo(_Model):
     """Which rules were applied.
 
@@ -191,22 +230,42 @@ class RulesetInfo(_Model):
         sha256: over the texts, one after the other.
         texts: the rules themselves, as TOML: the text of the ruleset, before it that of the one that it extends. Empty
             in records that are older than this field. The digest leaves them out: `sha256` is in it, and names them.
+        rulings: beside the ruleset; None in records that are older than this field.
     """
 
     name: str
     title: str
     sha256: str
     texts: list[str] = Field(default_factory=list)
+    rulings: RulingsInfo | None = None
 
     @classmethod
     def of(cls, ruleset: Ruleset) -> RulesetInfo:
         """What a record says of a ruleset."""
-        return cls(name=ruleset.name, title=ruleset.title, sha256=ruleset.sha256, texts=list(ruleset.texts))
+        made = cls(name=ruleset.name, title=ruleset.title, sha256=ruleset.sha256, texts=list(ruleset.texts))
+        if not ruleset.ruling_texts:
+            return made
+        told = ruleset.submitted
+        made.rulings = RulingsInfo(
+            sha256=ruleset.rulings_sha256,
+            texts=list(ruleset.ruling_texts),
+            submitted=told.date.isoformat() if told.date else None,
+            said=told.said,
+            pull=told.pull,
+            counting=[
+                RulingInfo(id=key, outcome=one.outcome, practice=one.practice, pull=one.pull, cited=one.cited)
+                for key, one in ((key, ruleset.ruling[key]) for key in ruleset.counting or ())
+            ],
+            waivers=len(ruleset.waivers),
+        )
+        return made
 
     @property
     def intact(self) -> bool:
         """Whether the texts, where there are any, are those whose digest is stated."""
-        return not self.texts or rules.digest(self.texts) == self.sha256
+        known = self.rulings
+        same = known is None or not known.texts or rulings.digest(known.texts) == known.sha256
+        return same and (not self.texts or rules.digest(self.texts) == self.sha256)
 
     def load(self) -> Ruleset:
         """The rules that were applied: those that the record holds, or of an older record the shipped ones.
@@ -217,7 +276,7 @@ class RulesetInfo(_Model):
         if not self.intact:
             raise UsageError(f"the rules in the record are not those that it names ({self.name}, sha256 {self.sha256})")
         if self.texts:
-            return rules.parse(self.texts, self.name)
+            return self._judging(self.texts)
         found = rules.load(self.name) if self.name in rules.available() else None
         if found is None or found.sha256 != self.sha256:
             now = f"; {self.name} is {found.sha256} now" if found else ""
@@ -225,7 +284,17 @@ class RulesetInfo(_Model):
                 f"the record does not hold its rules ({self.name}, sha256 {self.sha256}){now}; name the rules to judge "
                 "by with --ruleset"
             )
-        return found
+        return self._judging(found.texts)
+
+    def _judging(self, texts: Sequence[str]) -> Ruleset:
+        """The rules of these texts for the submission that was judged, with the rulings that counted for it then."""
+        told = self.rulings or RulingsInfo(sha256="")
+        known = told.texts or ([rulings.shipped()] if told.sha256 else [])
+        if told.sha256 and rulings.digest(known) != told.sha256:
+            raise UsageError(f"the record does not hold its rulings (sha256 {told.sha256}), and others ship now")
+        ruleset = rules.parse(texts, self.name, known)
+        day = rulings.day_in(told.submitted or "")
+        return ruleset.of(rulings.Submitted(date=day, said=told.said, pull=told.pull)).judging()
 
 
 class SubmissionInfo(_Model):
@@ -233,7 +302,7 @@ class SubmissionInfo(_Model):
 
     name: str
     path: str
-    kind: Literal["adapter", "script", "evidence"] = "adapter"
+    kind: Literal["adapter", "script", "evidence", "library"] = "adapter"
     track: Literal["A", "B"] | None = None
     author: str | None = None
     github_id: str | None = None
@@ -308,7 +377,9 @@ class Score(_Model):
 class ArtifactInfo(_Model):
     """The sealed artifact. `code` and `total` hold bytes by counting convention; the ruleset rules by `convention`.
 
-    `payload` is what the artifact's own header says of its tensors, empty without one.
+    `payload` is what the artifact's own header says of its tensors, empty without one. `trained_by` is sha256 over
+    what training may have read of the submission's code: all but what only its evaluation uses; None where that is not
+    known, as of a file that was `given`.
     """
 
     sha256: str
@@ -318,6 +389,8 @@ class ArtifactInfo(_Model):
     total: dict[str, int] = Field(default_factory=dict)
     convention: str = "wrapped"
     limit: int
+    trained_by: str | None = None
+    given: bool = False
 
 
 class AuditInfo(_Model):
@@ -387,6 +460,8 @@ class Record(_Model):
         body = self.model_dump(mode="json", by_alias=True, exclude=exclude)
         if not self.ruleset.texts:
             del body["ruleset"]["texts"]
+        if self.ruleset.rulings is None:
+            del body["ruleset"]["rulings"]
         for finding, written in zip(self.findings, body["findings"], strict=True):
             finding.as_they_came(written)
             for part, shown in zip(finding.parts, written["parts"], strict=True):
@@ -401,8 +476,11 @@ class Record(_Model):
         """sha256 over the canonical JSON of everything that does not depend on the machine or the hour."""
         body = self._body(exclude=set(VOLATILE))
         body["ruleset"].pop("texts", None)
+        body["ruleset"].get("rulings", {}).pop("texts", None)
         if body["score"] and body["score"]["nll"] is None:
             del body["score"]["nll"]  # records that are older than this field keep their digest
+        if body["artifact"] and body["artifact"]["trained_by"] is None and not body["artifact"]["given"]:
+            del body["artifact"]["trained_by"], body["artifact"]["given"]  # likewise
         if body["audit"] is None:
             del body["audit"]
         else:  # whether a seed was drawn or given again does not change what was judged

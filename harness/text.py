@@ -7,10 +7,12 @@ invisible characters or a hundred thousand letters. `clean` makes all of that vi
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 import shlex
 import unicodedata
+from collections.abc import Iterable
 
 #: Longest text that a view shows unless it asks for another length, in characters.
 LIMIT = 400
@@ -77,6 +79,20 @@ def shell(word: str) -> str:
     if plain(quoted, len(quoted)) == quoted:
         return quoted
     return "$'" + "".join(_escaped(char) for char in word) + "'"
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """The end of a message, "; did you mean NAME?", where a known name is close to what was written; else ""."""
+    close = nearest(name, known)
+    return f"; did you mean {close}?" if close else ""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The one of the known names that is close to what was written, whatever its case; None where none is."""
+    names = sorted(known)
+    by_small = {one.lower(): one for one in names}
+    close = difflib.get_close_matches(name, names, n=1)
+    return close[0] if close else next(map(by_small.get, difflib.get_close_matches(name.lower(), by_small, n=1)), None)
 
 
 def _escaped(char: str) -> str:

@@ -28,7 +28,7 @@ from typing import Literal, Protocol, get_args
 from pydantic import BaseModel, ConfigDict, Field
 
 Question = Literal["score", "limits", "claim"]
-Kind = Literal["adapter", "script", "evidence"]
+Kind = Literal["adapter", "script", "evidence", "library"]
 Word = Literal[
     "VALID", "INVALID", "UNRULED", "UNDECIDED",
     "WITHIN", "OVER", "NOT_APPLICABLE",
@@ -43,11 +43,12 @@ QUESTIONS: dict[str, Question] = {
     "eval-clock": "limits",
     "claims": "claim",
     "significance": "claim",
+    "copies": "claim",
 }
 
 #: What ids of findings from a script's papers end with where a check of the run has the same id.
 _FROM_PAPERS = " (evidence)"
-_ONLY_FROM_PAPERS = ("data-split", "size-limit", "train-clock", "eval-clock", "claims", "significance")
+_ONLY_FROM_PAPERS = ("data-split", "size-limit", "train-clock", "eval-clock", "claims", "significance", "copies")
 
 
 class Status(StrEnum):
@@ -133,7 +134,7 @@ class Decision:
     Attributes:
         answers: to the three questions.
         verdict: the answers in one word: FAIL, ERROR, INCONCLUSIVE, UNRULED or PASS. It is never PASS for a folder that
-            was only read and whose papers say too little.
+            was only read and whose papers say too little, and NOT_APPLICABLE for one that claims nothing.
         undecided: what was made, or should have been, does not decide score or limits.
         unruled: there is a practice that no ruling covers.
         incomplete: the papers say too little, of the claim or of a script's limits.
@@ -192,16 +193,19 @@ def decide(findings: Sequence[Found], kind: Kind = "adapter") -> Decision:
     measured = kind == "adapter"  # bytes and seconds; those of a script are known from its papers only
     unmeasured = answers.limits.answer == "UNDECIDED" and bool(answers.limits.because)
     present = {one.status for one in parts} - {Status.NOT_APPLICABLE}
+    unclaimed = kind == "evidence" and answers.claim.answer == "NOT_CLAIMED" and bool(answers.claim.because)
     undecided = (
         (answers.score.answer == "UNDECIDED" and bool(answers.score.because))
         or (unmeasured and measured)
-        or not present
+        or (not present and not unclaimed)
     )
     incomplete = answers.claim.answer == "INCOMPLETE" or (unmeasured and not measured)
     if any(answer.answer in VIOLATED for _, answer in answers.items()):
         verdict = Status.FAIL
     elif Status.ERROR in present:
         verdict = Status.ERROR
+    elif unclaimed:
+        verdict = Status.NOT_APPLICABLE
     elif undecided or (incomplete and kind == "evidence"):
         verdict = Status.INCONCLUSIVE
     else:

@@ -83,6 +83,8 @@ def test_the_command_says_nothing_of_the_machine(monkeypatch: pytest.MonkeyPatch
     ]
     monkeypatch.setattr("sys.argv", words)
     assert kept.command() == "python benchmarks/trainer.py --contest REPO --rounds 2"
+    monkeypatch.setattr("sys.argv", ["benchmarks/script_cost.py", "/some/place/2026-03-17_A", "--depth", "quick"])
+    assert kept.command() == "python benchmarks/script_cost.py 2026-03-17_A --depth quick"
     assert set(kept.machine()) == {"cpu", "cores", "gpu", "software"}
 
 

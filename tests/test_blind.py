@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.adapters.options import NullSource, Options
+from harness.adapters.options import Options
 from harness.adapters.replay import replay
 from harness.corpus.dataset import Dataset
 from harness.progress import Progress
-from harness.record import Status
+from harness.record import NullSource, Status
 from tests.support import finding, judge, write_submission
 
 WARY = """

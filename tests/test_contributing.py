@@ -21,16 +21,16 @@ JUDGES = """
 import dataclasses, json, sys
 from pathlib import Path
 import harness
-from harness import audit
+from harness.audit import checks
 from harness.verdict import decide
 from tests.audit.evidence_builder import evidence
 from tests.support import tiny_dataset
 
 assert Path(harness.__file__).is_relative_to(Path.cwd()), harness.__file__
 data = tiny_dataset(Path(sys.argv[1]))
-assert "evenness" in audit.select("all")
+assert "evenness" in checks.select("all")
 for one in (data, dataclasses.replace(data, validation=data.validation[:-1])):
-    (found,) = audit.judge(evidence(one), ["evenness"])
+    (found,) = checks.judge(evidence(one), ["evenness"])
     print(json.dumps([len(one.validation) % 2, found.status, decide([found]).answers.claim.answer]))
 """
 

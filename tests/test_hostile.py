@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.corpus.dataset import Dataset
-from harness.errors import SubmissionError
+from harness.errors import SubmissionError, UsageError
 from harness.record import Status
 from tests.support import finding, judge, write_submission
 
@@ -54,11 +54,11 @@ def test_broken_submissions_say_what_is_wrong(name: str, dataset: Dataset, tmp_p
     assert not (tmp_path / "out" / "report.html").exists()
 
 
-def test_a_syntax_error_names_its_line_and_keeps_the_traceback(dataset: Dataset, tmp_path: Path) -> None:
+def test_a_syntax_error_is_named_before_a_box_starts(dataset: Dataset, tmp_path: Path) -> None:
     folder = write_submission(tmp_path / "syntax", code="import torch\n\ndef broken(:\n")
-    with pytest.raises(SubmissionError, match=r"SyntaxError.*submission\.py:3") as caught:
+    with pytest.raises(UsageError, match=r"^\S*submission\.py:3: SyntaxError: .*def broken") as caught:
         judge(folder, dataset, tmp_path / "out", checks=FEW)
-    assert caught.value.log is not None and "Traceback" in caught.value.log.read_text()
+    assert caught.value.exit_code == 2 and not (tmp_path / "out" / "train.log").exists()
 
 
 @pytest.mark.parametrize("code", ["x = 1\n", "from harness.kit import Submission\n"])

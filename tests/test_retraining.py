@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import audit
 from harness.adapters.options import Options
 from harness.adapters.replay import replay
 from harness.adapters.retraining import first_difference, other_validation, retrain
 from harness.adapters.training import train
-from harness.audit import artifact_independence
+from harness.audit import artifact_independence, checks
 from harness.audit.evidence import Retraining
 from harness.corpus.dataset import Dataset
 from harness.errors import SubmissionError, UsageError
@@ -164,7 +163,7 @@ def test_one_odd_training_out_of_four_is_no_accusation(dataset: Dataset) -> None
 
 
 def test_a_declaration_without_a_comparison_is_not_run(dataset: Dataset) -> None:
-    (found,) = audit.judge(evidence(dataset, claims={"reads_validation": True}), [CHECK])
+    (found,) = checks.judge(evidence(dataset, claims={"reads_validation": True}), [CHECK])
     settled(found, Status.NOT_RUN)
 
 

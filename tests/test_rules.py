@@ -11,7 +11,9 @@ import pytest
 from harness import rules
 from harness.errors import UsageError
 
-NAMES = ("2026-03-18", "2026-04-28", "strict")
+#: The contest's own, and those of sibling contests.
+OWN, SIBLINGS = ("2026-03-18", "2026-04-28", "strict"), ("hutter", "nanogpt-speedrun")
+NAMES = tuple(sorted((*OWN, *SIBLINGS)))
 SHIPPED = Path(rules.__file__).parent / f"{rules.DEFAULT}.toml"
 
 
@@ -42,11 +44,11 @@ def test_every_shipped_ruleset_is_complete(name: str) -> None:
     assert {"readme", "progress"} == set(ruleset.significance.bar)  # both bars are always shown
     for rule in ruleset.rule.values():
         assert rule.title and rule.source and rule.text.endswith(".") and rule.remedy.endswith(".")
-        assert rule.source == "harness" or re.search(r"README|#\d+|metric|train_gpt", rule.source), rule.title
+        assert rule.source == "harness" or re.search(r"README|#\d+|metric|train_gpt|hrules", rule.source), rule.title
 
 
 def test_stages_differ_as_the_contest_did() -> None:
-    first, last, strict = (rules.load(name) for name in NAMES)
+    first, last, strict = (rules.load(name) for name in OWN)
     assert (first.limits.size_convention, last.limits.size_convention) == ("shipped", "wrapped")
     assert first.significance.bar[first.significance.decides].p_value == 0.01
     assert first.significance.bar[first.significance.decides].margin_nats == 0.005
@@ -139,9 +141,28 @@ def test_a_file_that_is_not_text(tmp_path: Path) -> None:
 def test_a_ruleset_is_read_again_from_its_own_texts(name: str) -> None:
     ruleset = rules.load(name)
     text = (SHIPPED.parent / f"{name}.toml").read_text()
-    assert ruleset.texts[-1] == text and rules.parse(ruleset.texts, "again") == ruleset
+    assert ruleset.texts[-1] == text and rules.parse(ruleset.texts, "again", ruleset.ruling_texts) == ruleset
     assert rules.digest(ruleset.texts) == ruleset.sha256
     alone, later = ((SHIPPED.parent / f"{one}.toml").read_text() for one in ("strict", rules.DEFAULT))
     for texts in (ruleset.texts * 2, (later, later), (alone,)):
         with pytest.raises(UsageError, match="ruleset again: "):
             rules.parse(texts, "again")
+
+
+@pytest.mark.parametrize("name", SIBLINGS)
+def test_a_sibling_contest_is_data_and_nothing_else(name: str) -> None:
+    ruleset, ours = rules.load(name), rules.load()
+    assert ruleset.limits != ours.limits and ruleset.rulings_until is not None
+    assert ruleset.judging("2026-04-26").counting == ()  # rulings of the contest decide nothing here
+    assert ruleset.rule["C1"] == ours.rule["C1"]  # what a prediction may know is the same everywhere
+
+
+def test_what_the_siblings_ask_for() -> None:
+    compression, speedrun = (rules.load(name) for name in SIBLINGS)
+    assert compression.limits.size_convention == "all_files"
+    assert compression.practice["adaptation"].ruling == compression.practice["letter_case"].ruling == "tolerated"
+    assert compression.practice["second_pass"].ruling == "forbidden"
+    assert "byte for byte" in compression.rule["proof"].text
+    assert speedrun.practice["adaptation"].ruling == speedrun.practice["longest_document_first"].ruling == "forbidden"
+    bar = speedrun.significance.bar[speedrun.significance.decides]
+    assert bar.p_value == 0.01 and bar.margin_unit == "token" and "3.28" in bar.title

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness import audit
+from harness.audit.checks import judge
 from harness.audit.evidence import Evidence
 from harness.corpus.dataset import Dataset
 from harness.record import Finding, Status
@@ -63,7 +63,7 @@ def zoo(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 def judged(zoo: Zoo, form: tuple[str, str]) -> tuple[Evidence, dict[str, Finding]]:
     evidence = zoo.run(*form, 1, checks=CHECKS)
-    return evidence, {found.id: found for found in audit.judge(evidence, CHECKS)}
+    return evidence, {found.id: found for found in judge(evidence, CHECKS)}
 
 
 @pytest.mark.parametrize("form", LEAKING, ids=" ".join)

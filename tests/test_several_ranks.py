@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from harness import audit
 from harness.adapters.collect import gather
 from harness.adapters.options import Options
 from harness.adapters.replay import replay
 from harness.adapters.scoring import EvaluationBox, Job
 from harness.adapters.training import Sealed, train
+from harness.audit.checks import judge
 from harness.audit.evidence import Evidence
 from harness.cli import cli
 from harness.corpus.dataset import Dataset, prepare
@@ -101,7 +101,7 @@ def judged(folder: Folder, data: Dataset, sealed: Sealed, ranks: int) -> tuple[E
     options = Options(timeout=60.0, checks=CHECKS, ranks=ranks, audit_seed=5, depth="quick")
     with Progress(quiet=True) as progress:
         evidence = gather(folder, data, sealed, 1, folder.path.parent, options, progress)
-    return evidence, {item.id: item for item in audit.judge(evidence, CHECKS)}
+    return evidence, {item.id: item for item in judge(evidence, CHECKS)}
 
 
 @pytest.mark.parametrize("name", ["baseline", "score_first_ttt", "causal_slot", "scored_slot"])

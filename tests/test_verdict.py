@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import audit
+from harness.audit import checks
 from harness.audit.check import REGISTRY
 from harness.papers import linting
 from harness.record import Finding, Record, Status
@@ -134,7 +134,7 @@ def test_cases(
 
 
 def test_a_finding_that_names_no_question_counts_for_that_of_its_check() -> None:
-    assert {*audit.CHECKS, *judging.CHECKS, *linting.CHECKS} == set(REGISTRY)
+    assert {*checks.CHECKS, *judging.CHECKS, *linting.CHECKS} == set(REGISTRY)
     for name, check in REGISTRY.items():
         assert question_of(name) == question_of(f"{name} (evidence)") == check.question
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import audit
 from harness.adapters.blind import BlindFlips
 from harness.adapters.nulls import beside
 from harness.adapters.options import Options, played
@@ -19,10 +18,11 @@ from harness.adapters.proof import proof_of
 from harness.adapters.recording import record_of, score_of
 from harness.adapters.retraining import retrain
 from harness.adapters.scoring import EvaluationBox, Job
-from harness.adapters.training import Sealed, train
+from harness.adapters.training import Sealed, promote, train
 from harness.adapters.weigh import weigh
 from harness.audit import check
 from harness.audit.check import Need
+from harness.audit.checks import CHECKS, judge
 from harness.audit.evidence import Clocks, Evidence
 from harness.corpus.at_hand import AtHand, look
 from harness.corpus.dataset import Dataset, dealt, default_cache
@@ -77,8 +77,13 @@ def run(
     progress: Progress,
     *,
     seal_in: Path | None = None,
+    fresh: bool = False,
+    artifact: Path | None = None,
 ) -> Record:
     """Everything for one seed: train (or resume), score, audit, and write the record and the report into `out`.
+
+    What an earlier run has left in `out` stays until this one has ended: record, report, trace and artifact are put in
+    their places at the end, together. Logs are of the last run that was started.
 
     Args:
         folder: the submission.
@@ -88,23 +93,24 @@ def run(
         options: the rest.
         progress: told what happens.
         seal_in: where the sealed artifact is, or is to be put; `out` by default.
+        fresh: train again, even where a sealed artifact could be taken.
+        artifact: a file to score instead of training one.
 
     Raises:
-        SubmissionError: the submission's code broke; nothing but its log and a sealed artifact is left in `out`.
+        SubmissionError: the submission's code broke; its log and a sealed artifact are left, and what was there before.
         HarnessError: the environment failed.
     """
     out.mkdir(parents=True, exist_ok=True)
-    for stale in ("record.json", "report.html", "trace.npz"):
-        (out / stale).unlink(missing_ok=True)
     started = time.monotonic()
-    (seal_in or out).mkdir(parents=True, exist_ok=True)
-    sealed = train(folder, dataset, seed, seal_in or out, options, progress)
+    home = seal_in or out
+    home.mkdir(parents=True, exist_ok=True)
+    sealed = train(folder, dataset, seed, home, options, progress, fresh=fresh, given=artifact)
     evidence = gather(folder, dataset, sealed, seed, out, options, progress)
-    evidence.trace.save(out / "trace.npz")
-    findings = audit.judge(evidence, options.checks)
+    findings = judge(evidence, options.checks)
     record = record_of(folder, evidence.dataset, sealed, seed, evidence, findings, options, time.monotonic() - started)
     record = record.placed(out / "record.json", folder.path)
-    formats.save(record, out)
+    formats.save(record, out, {"trace.npz": evidence.trace.to_bytes()})
+    promote(home, sealed)
     return record
 
 
@@ -141,13 +147,14 @@ def gather(
         options.ranks, options.device, prints=secret.number("prints"),
     )  # fmt: skip
     unsplit = _unsplit(options)
-    needs = check.needs(options.checks, audit.CHECKS)
+    gate = any(b"smear" in content.lower() for content in folder.contents.values())
+    needs = check.needs(options.checks, CHECKS)
     again: Trace | None = None
     results: list[ProbeResult] = []
     retraining = None
     rows: list[WholeRow] = []
     no_row = ""
-    if folder.reads_validation and Need.RETRAINING in needs:
+    if folder.reads_validation and Need.RETRAINING in needs and not sealed.given:
         # as it was trained: the order is drawn when the artifact is sealed
         retraining = retrain(folder, given, sealed, seed, out, options, progress)
     classes = token_classes(dataset.tokenizer, dataset.table, tokens)
@@ -175,7 +182,7 @@ def gather(
             wanted: Sequence[Probe] = ()
             if not unsplit:
                 wanted = (
-                    _probes(trace, tokens, dataset, secret, options, needs, blind, classes)
+                    _probes(trace, tokens, dataset, secret, options, needs, blind, classes, gate)
                     if probes is None
                     else probes
                 )
@@ -188,7 +195,7 @@ def gather(
             rows, no_row = _whole_rows(job, out, trace, dataset, secret, options, progress)
         nulls = null(progress)
     evidence = Evidence(
-        ruleset=options.ruleset,
+        ruleset=options.ruleset.judging(folder.metadata.date or "", folder.name),
         dataset=dataset,
         trace=trace,
         sizes=weigh(folder, sealed.bytes),
@@ -199,6 +206,7 @@ def gather(
         difference=compare(trace, again) if again else None,
         null=nulls,
         retraining=retraining,
+        given=sealed.given,
         rows=rows,
         no_row=no_row,
         ranks=options.ranks,
@@ -207,6 +215,7 @@ def gather(
         chosen=secret.chosen,
         depth=options.depth,
         forgets=blind.forgets if blind else True,
+        gate=gate,
         planned=blind.least if probes is None and blind else 0,
     )
     evidence.probes = starts_agree([result.above(evidence.flip_tolerance) for result in results])
@@ -264,8 +273,9 @@ def _probes(
     needs: frozenset[Need],
     blind: BlindFlips | None,
     classes: Mapping[str, Ints],
+    gate: bool,
 ) -> list[Probe]:
-    """What is to be tried in processes that are split off the second run."""
+    """What is to be tried in processes that are split off the second run; `gate`: the code names a SmearGate."""
     probes: list[Probe] = []
     if blind:
         probes += blind.suspects()
@@ -279,7 +289,7 @@ def _probes(
                 wanted=options.plan.own_rows,
             )  # fmt: skip
     if Need.BOUNDARIES in needs:
-        probes += boundaries(trace, tokens, classes, seed=secret.number("boundaries"))
+        probes += boundaries(trace, tokens, classes, seed=secret.number("boundaries"), before=gate)
     if Rows.REALISED in trace.kinds and Need.CLAIMS in needs:
         probes += alternatives(trace, tokens, dataset.vocab_size, seed=secret.number("alternatives"))
     return probes

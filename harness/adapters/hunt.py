@@ -7,12 +7,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import audit
 from harness.adapters.collect import gather, secret_of
 from harness.adapters.options import Options, played
 from harness.adapters.recording import record_of
 from harness.adapters.scoring import EvaluationBox, Job
 from harness.adapters.training import Sealed
+from harness.audit.checks import judge
 from harness.audit.measures import metrics_of
 from harness.corpus.dataset import Dataset, dealt
 from harness.errors import UsageError
@@ -85,18 +85,18 @@ def hunt(
         raise UsageError(f"--examples {examples}: at least one flip has to be made")
     started = time.monotonic()
     out.mkdir(parents=True, exist_ok=True)
-    for stale in ("record.json", "report.html"):
-        (out / stale).unlink(missing_ok=True)
     secret = secret_of(options, seed)
     options = dataclasses.replace(options, audit_seed=secret.audit_seed)  # the witness is made again on the same stream
     given, dataset = dataset, dealt(dataset, len(played(dataset, options.scale)), secret.rng("order"))
     found = _search(folder, dataset, sealed, secret, out, options, progress, examples)
     if found.catch is None:
+        for stale in ("record.json", "report.html"):  # of an earlier hunt: this one has ended, and found nothing
+            (out / stale).unlink(missing_ok=True)
         status, headline = _nothing(found)
         return Hunted(status, headline, found)
     options = dataclasses.replace(options, checks=["causality"])
     evidence = gather(folder, given, sealed, seed, out, options, progress, probes=[found.catch.probe])
-    (finding,) = audit.judge(evidence, options.checks)
+    (finding,) = judge(evidence, options.checks)
     if finding.status != Status.FAIL:
         headline = f"a flip at {found.catch.probe.position:,} was caught and not seen again: {finding.headline}"
         return Hunted(Status.INCONCLUSIVE, headline, found)

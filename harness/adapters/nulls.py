@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from harness.adapters.options import NullSource
 from harness.adapters.scoring import EvaluationBox, Job
 from harness.audit.evidence import NullRun
 from harness.corpus.dataset import Dataset
 from harness.errors import SubmissionError
 from harness.progress import Progress
+from harness.record import NullSource
 from harness.referee.layout import Layout
 from harness.referee.null import Bigram, NullStream, from_model, permutations, saving
 from harness.referee.secret import Secret

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
-from harness import audit, rules
+from harness import rules
+from harness.audit.checks import select
 from harness.audit.evidence import PreviousRecord
 from harness.corpus.dataset import DEFAULT, Dataset
 from harness.corpus.shards import Tokens
-from harness.record import Depth, SeedScore
+from harness.record import Depth, Device, NullSource, SeedScore
 from harness.rules import Ruleset
-from harness.sandbox.box import Limits, Sandbox
-from harness.sandbox.outcome import BACKSTOP
-
-#: What a null stream is drawn from, see `harness.adapters.nulls`.
-NullSource = Literal["model", "bigram", "permutation"]
-
-#: What a submission computes on, in the box.
-Device = Literal["cpu", "cuda"]
+from harness.sandbox.outcome import BACKSTOP, Limits, Sandbox
 
 
 @dataclass(frozen=True)
@@ -68,14 +61,14 @@ class Options:
     """
 
     scale: str = "smoke"
-    checks: Sequence[str] = field(default_factory=lambda: audit.select("all"))
+    checks: Sequence[str] = field(default_factory=lambda: select("all"))
     ruleset: Ruleset = field(default_factory=rules.load)
     sandbox: Sandbox = "auto"
     strict: bool = False
     fail_on_incomplete: bool = False
     timeout: float | None = None
     wall_seconds: float | None = None
-    memory_bytes: int = 4 << 30
+    memory_bytes: int = Limits.memory_bytes
     threads: int = 2
     data_spec: str = DEFAULT
     null_source: NullSource = "model"

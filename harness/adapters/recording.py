@@ -6,7 +6,7 @@ import numpy as np
 
 from harness.adapters.options import Options, played
 from harness.adapters.payload import describe
-from harness.adapters.training import Sealed
+from harness.adapters.training import Sealed, part_of
 from harness.audit import recording
 from harness.audit.evidence import Evidence
 from harness.audit.recording import Ran, Terms
@@ -68,7 +68,7 @@ def record_of(
     # Hiding the future does not price validation text that is in the weights already.
     leaks = "causality" in failed and "artifact-independence" not in failed
     cost = price(evidence.probes) if leaks and Rows.REALISED not in evidence.trace.kinds else None
-    ruleset = options.ruleset
+    ruleset = evidence.ruleset
     adapts = any(
         f.id == "score-before-update" and (f.value("update_groups") or f.value("state_changes")) for f in findings
     )
@@ -104,6 +104,8 @@ def record_of(
             total={name: sealed.bytes + code for name, code in sizes.code.items()},
             convention=ruleset.limits.size_convention,
             limit=ruleset.limits.total_bytes,
+            trained_by=None if sealed.given else part_of(folder).sha256,
+            given=sealed.given,
         ),
         audit=None
         if evidence.audit_seed is None
@@ -116,6 +118,7 @@ def record_of(
             facts={
                 "data_spec": options.data_spec,
                 "resumed": sealed.resumed,
+                "artifact": _origin(sealed, folder),
                 "files_searched_for_text": evidence.at_hand.scanned_files if evidence.at_hand else 0,
                 **({"ranks": evidence.ranks} if evidence.ranks > 1 else {}),
                 **({"device": options.device} if options.device != "cpu" else {}),
@@ -123,6 +126,20 @@ def record_of(
             clocks={"train": sealed.clocks, "evaluation": evidence.clocks.evaluation},
             timing={"training_curve": [[step, loss] for step, loss in sealed.curve]},
         ),
+    )
+
+
+def _origin(sealed: Sealed, folder: Folder) -> str:
+    """Which code trained the artifact, in a sentence."""
+    if sealed.given:
+        return "given as a file; what trained it is not known"
+    if not sealed.resumed:
+        return "trained in this run"
+    if sealed.trained_by in ("", folder.sha256):
+        return "trained by an earlier run of the same code"
+    return (
+        f"trained by an earlier version of the folder (sha256 {sealed.trained_by}); what has changed since is used "
+        "by the evaluation alone"
     )
 
 

@@ -7,13 +7,14 @@ import hashlib
 import tempfile
 from pathlib import Path
 
-from harness import audit
 from harness.adapters.collect import gather
 from harness.adapters.options import Options
 from harness.adapters.training import Sealed
+from harness.audit.checks import judge
 from harness.audit.evidence import PreviousRecord
 from harness.audit.replays import Again, Replay, outcome, unchanged, wanted
 from harness.corpus.dataset import Dataset
+from harness.environment import need_run
 from harness.errors import UsageError
 from harness.folder import Folder
 from harness.progress import Progress
@@ -44,6 +45,7 @@ def replay(
     Raises:
         UsageError: no such finding, it has no witness, or something is not what the record is about.
     """
+    need_run()
     recorded, witness, again = wanted(record, finding_id)
     sealed = _unchanged(record, artifact, folder, dataset)
     options = _as_recorded(record, witness, finding_id, options)
@@ -58,7 +60,7 @@ def replay(
             progress,
             probes=_probes(finding_id, witness, again),
         )
-        (now,) = audit.judge(evidence, [finding_id])
+        (now,) = judge(evidence, [finding_id])
     return outcome(recorded, now)
 
 
@@ -112,7 +114,7 @@ def _probes(finding_id: str, witness: Witness, again: Again) -> list[Probe] | No
         return [
             Probe("swap", int(data["position"]), token=int(token), token_class=ALTERNATIVE) for token in data["tokens"]
         ]
-    ruled = again is Again.RULED and finding_id == "score-before-update"
+    ruled = again is Again.RULED and finding_id in ("score-before-update", "document-boundary")
     return None if again is Again.DRAWN or ruled else []
 
 
@@ -128,4 +130,4 @@ def _unchanged(record: Record, artifact: Path, folder: Folder, dataset: Dataset)
         )
     unchanged(str(folder.path), record.submission.sha256, folder.sha256, "give the judged version with --submission")
     unchanged(f"the data ({record.data.name})", record.data.sha256, dataset.sha256, "choose the judged with --data")
-    return Sealed(artifact.resolve(), sha256, len(content))
+    return Sealed(artifact.resolve(), sha256, len(content), given=record.artifact.given)

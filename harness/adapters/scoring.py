@@ -14,10 +14,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.adapters.options import Device
 from harness.adapters.training import WORKER, WORKER_ENV, Sealed, became, receive, submission_errors
 from harness.errors import SubmissionError
 from harness.folder import Folder
+from harness.record import Device
 from harness.referee.null import NextRows
 from harness.referee.ranks import RankedEvaluation, RankEvaluation, Tape
 from harness.referee.rows import projector

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
+import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -16,16 +19,21 @@ from typing import Any
 import numpy as np
 
 from harness.adapters import weigh
-from harness.adapters.options import Device, Options, played
+from harness.adapters.options import Options, played
+from harness.adapters.sound import sound
 from harness.corpus.dataset import Dataset
 from harness.corpus.shards import Tokens, write_shard
-from harness.errors import SubmissionError
-from harness.files import write_atomically
+from harness.environment import need_run
+from harness.errors import HarnessError, SubmissionError, UsageError
+from harness.files import read, write_atomically
 from harness.folder import Folder
 from harness.progress import Progress
+from harness.record import Device
 from harness.sandbox.box import Box, Exit, Limits
 from harness.sandbox.protocol import Kind, Mark
 from harness.sandbox.wire import Frame, WireClosed, WireError, WireTimeout, text, untext
+from harness.source.training_part import TrainingPart, asked_for, training_part
+from harness.text import prose
 
 WORKER = "harness.kit.worker"
 #: For its processes. OpenMP's threads spin while they wait: with one other busy process a step takes 100 times as long.
@@ -37,6 +45,8 @@ WORKER_ENV = {
     "MALLOC_TOP_PAD_": str(32 << 20),
 }
 _MAX_ARTIFACT = 1 << 30
+#: Names in the folder of a run: the artifact, what is known of it, and the folder of one that is not in its place yet.
+ARTIFACT, SEAL, NEXT = "artifact.bin", "seal.json", "next"
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,8 @@ class Sealed:
         curve: (step, training loss in nats) as reported by the box.
         resumed: True when an earlier run had sealed it.
         peak_bytes: resident memory of the train box at its peak.
+        trained_by: sha256 of the submission's folder as it was when this was trained; "" where that is not known.
+        given: a file that somebody named; what it was made from is not known.
         model: shape of the kit's GPT that was trained, and the windows that it is evaluated with, as the train box
             told them; empty for another model. The null stream is drawn with it, by the kit alone: an untrue shape
             makes a source that is further from the submission's rows, and the finding says how far.
@@ -64,20 +76,52 @@ class Sealed:
     resumed: bool = False
     peak_bytes: int = 0
     model: dict[str, Any] = field(default_factory=dict)
+    trained_by: str = ""
+    given: bool = False
+
+
+@functools.cache
+def _asked_for() -> frozenset[str]:
+    """What the kit may ask a submission for."""
+    return asked_for((weigh.HOUSE / "kit" / name).read_bytes() for name in ("submission.py", "worker.py"))
+
+
+def part_of(folder: Folder) -> TrainingPart:
+    """What training may have read of a submission's files: all of them, but for what only its evaluation uses."""
+    return training_part(folder.contents, _asked_for())
 
 
 def seal_key(folder: Folder, dataset: Dataset, scale: str, seed: int, device: Device = "cpu") -> str:
-    """What an artifact depends on, hashed: submission, data, scale, seed, the kind of device, and the kit's code."""
+    """What an artifact depends on, hashed: what training reads of the submission, data, scale, seed, device, the kit.
+
+    What only the evaluation uses is left out where the source shows that (`part_of`): who changes how a model is scored
+    scores the same artifact again.
+    """
     digest = hashlib.sha256()
-    for part in (folder.sha256, dataset.sha256, scale, str(seed), *(() if device == "cpu" else (device,))):
+    reads = "reads validation" if folder.reads_validation else "no validation"
+    code = part_of(folder).sha256
+    for part in (code, reads, dataset.sha256, scale, str(seed), *(() if device == "cpu" else (device,))):
         digest.update(part.encode() + b"\0")
     for name in weigh.kit_files():
         digest.update((weigh.HOUSE / name).read_bytes())
     return digest.hexdigest()
 
 
-def train(folder: Folder, dataset: Dataset, seed: int, out: Path, options: Options, progress: Progress) -> Sealed:
+def train(
+    folder: Folder,
+    dataset: Dataset,
+    seed: int,
+    out: Path,
+    options: Options,
+    progress: Progress,
+    *,
+    fresh: bool = False,
+    given: Path | None = None,
+) -> Sealed:
     """Train and quantize a submission in a box, or take what an earlier run of the same thing has sealed.
+
+    Where `out` holds another artifact already, which a record there may be about, the new one lies in `out`/next until
+    `promote` puts it in its place, when its run has ended well.
 
     Args:
         folder: the submission.
@@ -87,15 +131,26 @@ def train(folder: Folder, dataset: Dataset, seed: int, out: Path, options: Optio
         out: where the artifact, its seal and the training log go.
         options: scale, box, limits, threads and device.
         progress: told what happens.
+        fresh: train, whatever has been sealed.
+        given: a file to take as the artifact; nothing is trained.
 
     Raises:
+        UsageError: `given` cannot be read, or has another size than an artifact.
         SubmissionError: the submission failed, hung or sent no artifact.
     """
+    need_run()
+    sound(folder)
     key = seal_key(folder, dataset, options.scale, seed, options.device)
-    found = resume(out, key)
+    if given is not None:
+        return _take(given, key, out, progress)
+    found = None if fresh else resume(out, key)
     if found:
-        progress.note(f"taking the artifact that an earlier run sealed ({found.bytes:,} bytes)")
+        changed = found.trained_by not in ("", folder.sha256)
+        since = "; what has changed since is used by the evaluation alone" if changed else ""
+        progress.note(f"taking the artifact that an earlier run sealed ({found.bytes:,} bytes){since}")
         return found
+    if why := part_of(folder).why:
+        progress.note(f"a change of the evaluation will train again: {why}")
     progress.phase("train", f"training {folder.name}, seed {seed}")
     made = train_once(
         folder,
@@ -107,7 +162,7 @@ def train(folder: Folder, dataset: Dataset, seed: int, out: Path, options: Optio
         log=out / "train.log",
     )
     progress.done(f"{made.clocks['loop']:.0f} s, artifact {len(made.container):,} bytes")
-    sealed = _seal(out, key, made)
+    sealed = _seal(_room(out), key, made, folder.sha256)
     return dataclasses.replace(sealed, peak_bytes=made.peak_bytes)
 
 
@@ -242,11 +297,31 @@ def submission_errors(box: Box, log: Path, stage: str) -> Iterator[None]:
 
 
 def receive(box: Box, kind: Kind, deadline: float) -> Frame:
-    """Wait for one frame of a certain kind."""
-    frame = box.wire.recv(timeout=max(0.0, deadline - time.monotonic()))
+    """Wait for one frame of a certain kind.
+
+    Raises:
+        HarnessError: the box ended before it said that it is ready: no code of the submission had run by then.
+        SubmissionError: another frame came.
+    """
+    try:
+        frame = box.wire.recv(timeout=max(0.0, deadline - time.monotonic()))
+    except WireClosed:
+        if kind != Kind.READY:
+            raise
+        why = not_ready(box)
+        if "memory" in why.lower():
+            raise UsageError(f"a box cannot even start within its memory: {why}; --memory raises the limit") from None
+        raise HarnessError(f"a box cannot start here: {why}; `harness doctor` says what is missing") from None
     if frame.kind != kind:
         raise SubmissionError(f"expected {kind.name}, got a frame of kind {frame.kind}")
     return frame
+
+
+def not_ready(box: Box) -> str:
+    """Why a box ended before it was ready: the last line that it printed, where it printed one."""
+    said = became(box, 5.0)
+    printed = [line for line in box.printed().splitlines() if line.strip()]
+    return f"{prose(printed[-1], 300)} ({said})" if printed else said
 
 
 def became(box: Box, patience: float) -> str:
@@ -267,7 +342,8 @@ def describe(exit_: Exit) -> str:
         "RE": f"its process exited with code {exit_.code}",
         "SG": f"its process was killed by signal {exit_.signal}",
         "TO": exit_.message,
-        "ML": "it exceeded its memory limit",
+        "ML": f"it {exit_.message.removeprefix('a memory allocation failed') or 'ran out of memory'} "
+        "(--memory raises this limit)",
         "PL": "it exceeded its limit on processes",
     }
     return words.get(exit_.state, exit_.message or "its process ended")
@@ -289,32 +365,84 @@ def _clocks(started: float, marks: dict[str, float]) -> dict[str, float]:
     }
 
 
-def _seal(out: Path, key: str, made: Made) -> Sealed:
-    path = (out / "artifact.bin").resolve()
-    sha256 = hashlib.sha256(made.container).hexdigest()
-    facts = {"clocks": made.clocks, "curve": made.curve, "model": made.model}
-    seal = {"key": key, "sha256": sha256, "bytes": len(made.container), **facts}
-    write_atomically(path, made.container)
-    write_atomically(out / "seal.json", json.dumps(seal, indent=1).encode())
-    return Sealed(path, sha256, len(made.container), made.clocks, made.curve, model=made.model)
+def _room(out: Path) -> Path:
+    """Where a new artifact goes: beside one that is there."""
+    if not (out / ARTIFACT).exists():
+        return out
+    (out / NEXT).mkdir(exist_ok=True)
+    return out / NEXT
+
+
+def _take(file: Path, key: str, out: Path, progress: Progress) -> Sealed:
+    """A file that somebody named, copied to where a replay will look for it."""
+    if (beside := _resumed(file, file.with_name(SEAL), key)) is not None:
+        progress.note(f"taking {file}, which an earlier run of the same training sealed")
+        beside = dataclasses.replace(beside, given=False)
+    content = read(file.parent, file.name, most=_MAX_ARTIFACT)
+    if not content:
+        raise UsageError(f"{file} is empty; --artifact takes the file that a training sealed")
+    known = beside or Sealed(file, hashlib.sha256(content).hexdigest(), len(content), resumed=True, given=True)
+    here = (out / ARTIFACT).resolve()
+    if file.resolve() == here:
+        return known
+    room = _room(out)
+    facts = {"clocks": known.clocks, "curve": known.curve, "model": known.model, "trained_by": known.trained_by}
+    _write(room, key if beside else "", content, facts)
+    if beside is None:
+        progress.note(f"taking {file} as the artifact; what it was made from is not known")
+    return dataclasses.replace(known, path=(room / ARTIFACT).resolve())
+
+
+def promote(out: Path, sealed: Sealed) -> Sealed:
+    """Put an artifact that `train` has laid beside an older one in its place; `out` is that of `train`."""
+    aside, place = out / NEXT, out / ARTIFACT
+    if sealed.path.parent == aside.resolve():
+        os.replace(aside / ARTIFACT, place)
+        os.replace(aside / SEAL, out / SEAL)
+        sealed = dataclasses.replace(sealed, path=place.resolve())
+    if aside.is_dir():
+        shutil.rmtree(aside, ignore_errors=True)
+    return sealed
+
+
+def _seal(out: Path, key: str, made: Made, by: str) -> Sealed:
+    facts = {"clocks": made.clocks, "curve": made.curve, "model": made.model, "trained_by": by}
+    sha256 = _write(out, key, made.container, facts)
+    path = (out / ARTIFACT).resolve()
+    return Sealed(path, sha256, len(made.container), made.clocks, made.curve, model=made.model, trained_by=by)
+
+
+def _write(out: Path, key: str, content: bytes, facts: dict[str, Any]) -> str:
+    """An artifact and what is known of it; its sha256."""
+    sha256 = hashlib.sha256(content).hexdigest()
+    seal = {"key": key, "sha256": sha256, "bytes": len(content), **facts}
+    write_atomically(out / ARTIFACT, content)
+    write_atomically(out / SEAL, json.dumps(seal, indent=1).encode())
+    return sha256
 
 
 def resume(out: Path, key: str) -> Sealed | None:
     """The artifact that an earlier run sealed, if it is still what it was and belongs to the same thing."""
+    places = (out, out / NEXT)
+    return next((found for at in places if (found := _resumed(at / ARTIFACT, at / SEAL, key)) is not None), None)
+
+
+def _resumed(file: Path, beside: Path, key: str) -> Sealed | None:
     try:
-        seal = json.loads((out / "seal.json").read_bytes())
-        content = (out / "artifact.bin").read_bytes()
+        seal = json.loads(beside.read_bytes())
+        content = file.read_bytes()
     except (OSError, ValueError):
         return None
     if seal.get("key") != key or hashlib.sha256(content).hexdigest() != seal.get("sha256"):
         return None
     curve = [(int(step), float(loss)) for step, loss in seal["curve"]]
     return Sealed(
-        (out / "artifact.bin").resolve(),
+        file.resolve(),
         seal["sha256"],
         len(content),
         seal["clocks"],
         curve,
         resumed=True,
         model=seal.get("model", {}),
+        trained_by=str(seal.get("trained_by", "")),
     )

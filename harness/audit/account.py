@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.audit.evidence import Evidence, finding
+from harness.audit.check import finding
+from harness.audit.evidence import Evidence
 from harness.corpus.shards import split_documents
 from harness.corpus.tokenbytes import SPACE, document_bytes
 from harness.corpus.transformed import marks

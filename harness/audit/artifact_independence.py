@@ -4,13 +4,15 @@ For most adapters the answer is by construction: the train box holds the train s
 no file that it can read holds a passage of the validation text, so nothing that is trained, calibrated or packed there
 depends on them. That is as strong as the box. Where text is at hand, as the stdlib data set is in every Python, the
 check cannot decide; where the submission itself brings it along, it fails. A submission that declares that its training
-reads validation data is trained again with other validation data, and has to seal the same bytes.
+reads validation data is trained again with other validation data, and has to seal the same bytes. Of an artifact that
+was given as a file nobody knows what it was made from.
 """
 
 from __future__ import annotations
 
 from harness.audit import reach
-from harness.audit.evidence import Evidence, Retraining, finding, not_run
+from harness.audit.check import finding, not_run
+from harness.audit.evidence import Evidence, Retraining
 from harness.record import Finding, Status, Value, Witness
 
 CHECK = "artifact-independence"
@@ -30,6 +32,16 @@ def check(evidence: Evidence) -> Finding:
             witness=witness,
             power=reach.power(evidence.at_hand),
             not_covered=reach.NOT_COVERED,
+        )
+    if evidence.given:
+        return finding(
+            evidence,
+            CHECK,
+            Status.INCONCLUSIVE,
+            "the artifact was given as a file, not trained here: what it was made from is not known",
+            metrics=reach.metrics(evidence.at_hand),
+            power=reach.power(evidence.at_hand),
+            not_covered=["what trained the artifact, and on which text", *reach.NOT_COVERED],
         )
     if evidence.retraining is not None:
         return _compared(evidence, evidence.retraining)

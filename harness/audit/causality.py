@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from harness.audit import orders
-from harness.audit.evidence import Evidence, finding, not_run
+from harness.audit.check import finding, not_run
+from harness.audit.evidence import Evidence
 from harness.record import Finding, Status, Value, Witness
 from harness.referee import price
 from harness.referee.comparator import ProbeResult
@@ -234,7 +235,8 @@ def _leak(evidence: Evidence, made: list[ProbeResult], leaking: list[ProbeResult
         else f"this submission answers otherwise where the text is not the true one: with {_other(position, suffix)}, "
         f"{worst.violated:,} predictions that were due before it did not come, {seen}"
     )
-    if evidence.tolerance and not any(result.probe.split for result in leaking):
+    split = {id(result) for result in made if result.probe.split}
+    if evidence.tolerance and split and not any(id(result) in split for result in leaking):
         headline += (
             ", all in evaluations that are never split; once its process is split the submission behaves otherwise"
         )

@@ -13,11 +13,14 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
+from harness.audit.measures import metrics_of
+from harness.audit.replays import typed
 from harness.errors import UsageError
-from harness.record import Finding, Status
+from harness.record import Finding, Status, Value, Witness
 from harness.rules import Ruleset
+from harness.text import meant
 from harness.verdict import Question
 
 E = TypeVar("E")
@@ -34,6 +37,8 @@ class Need(Enum):
     NULL_RUN = "an evaluation of text that is drawn from a known source"
     RECURRING = "where a script counts tokens, runs on text in which phrases recur"
     TURNED = "where losses decide something, evaluations in which one decision comes out the other way"
+    AT_LENGTH = "for a script, an evaluation at the submitted sequence length, and flips there"
+    OTHER_SETTINGS = "where a switch that nobody states is spoken for, the whole audit again with that switch turned"
     RETRAINING = "trainings with other validation text"
     AT_HAND = "a search of what a sandbox can read for the validation text"
     PROOF = "a segment that is encoded, and decoded in a fresh sandbox"
@@ -115,7 +120,11 @@ REGISTRY: dict[str, Check] = {
             "C1",
             "score",
             "Does a prediction depend on a token that it must not know?",
-            sees="a leak of 0.001 nats a token at every position; one at some positions only has to be larger",
+            sees=(
+                "of an adapter at default depth on 35,000 tokens, a leak of 0.0001 nats a token at every position, or"
+                " one of 0.005 at 1 % of the positions; of a script, 0.001 at every position, and one at some only has"
+                " to be larger"
+            ),
             example=(
                 '`x[:, 1:]` added to the hidden state one position to the left: "this submission uses tokens before it'
                 ' predicts them"'
@@ -171,6 +180,7 @@ REGISTRY: dict[str, Check] = {
                 " within reach"
             ),
             example="AdamW on validation tokens before the weights are quantized: other text, other artifact",
+            practices=("chosen_weights",),
         ),
         Check(
             "warm-up",
@@ -199,13 +209,15 @@ REGISTRY: dict[str, Check] = {
             "What does the end of a document do to the next one?",
             sees="any change of the first rows of the next document",
             example='a submission that says `"documents_isolated": true` and slides its windows across document starts',
+            practices=("smear_across_documents",),
         ),
         Check(
             "byte-accounting",
             "metric",
             "score",
             "Do the bytes that the loss is divided by belong to the text that was scored?",
-            sees="one byte in a thousand documents, where the documents are at hand; 1 part in 10,000 from papers",
+            sees="one byte in a thousand documents, where the documents are at hand; 1 part in 10,000 from papers; one "
+            "target of a script that is charged for another token than the stream has there",
             example="a tokenizer's table that counts the leading space twice (#1719): the score is too good",
             practices=("letter_case",),
         ),
@@ -259,6 +271,17 @@ REGISTRY: dict[str, Check] = {
             ),
         ),
         Check(
+            "settings",
+            "C1",
+            "score",
+            "Is the evaluation that was run the one that was submitted, where a switch is stated nowhere?",
+            sees="one switch that is off by default and that README, submission.json or a log speaks for",
+            example=(
+                "a README describes SLOT with 24 steps, SLOT_ENABLED is 0 by default and named nowhere: the audit is"
+                " made with it off and with it on, and where one of the two breaks a rule the score is not decided"
+            ),
+        ),
+        Check(
             "claims",
             "claims",
             "claim",
@@ -267,12 +290,24 @@ REGISTRY: dict[str, Check] = {
             example="a mean of three seeds that is the best of them",
         ),
         Check(
+            "copies",
+            "claims",
+            "claim",
+            "Are code or measurements another submission's?",
+            sees="five measurements of a log, and a fifth of it, or three numbers with eight decimals",
+            example=(
+                "a folder under another name with the script of #1550, byte for byte (#1624): who was first, and what"
+                " differs; where the logs are copied, too, a question"
+            ),
+        ),
+        Check(
             "significance",
             "records",
             "claim",
             "Is the record before beaten by more than chance?",
             sees="what the seeds' spread allows; each finding says it",
             example="three seeds, 0.0004 BPB better than the record before, with a spread of 0.0006",
+            practices=("best_of_runs", "chosen_evaluation"),
         ),
         Check(
             "proof",
@@ -308,7 +343,8 @@ def named(text: str, known: Collection[str]) -> list[str]:
     wanted = [name.strip() for name in text.split(",") if name.strip()]
     unknown = [name for name in wanted if name not in known]
     if unknown or not wanted:
-        raise UsageError(f"no check {', '.join(unknown) or text!r}; known: {', '.join(known)}")
+        hint = meant(unknown[0], known) if unknown else ""
+        raise UsageError(f"no check {', '.join(unknown) or text!r}{hint or ';'} known: {', '.join(known)}")
     return wanted
 
 
@@ -386,3 +422,51 @@ def explained(name: str, ruleset: Ruleset, providers: Mapping[str, Mapping[str, 
         if one.not_covered:
             lines += ["Not covered:", "", *(f"* {what}" for what in one.not_covered), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+class Ruled(Protocol):
+    """Evidence of any kind: it knows the rules to judge by."""
+
+    @property
+    def ruleset(self) -> Ruleset:
+        """Titles, texts and remedies."""
+        ...
+
+
+def finding(
+    evidence: Ruled,
+    check: str,
+    status: Status,
+    headline: str,
+    *,
+    metrics: Mapping[str, Value] | None = None,
+    witness: Witness | None = None,
+    power: Mapping[str, Value] | None = None,
+    not_covered: Sequence[str] = (),
+    figures: Mapping[str, Any] | None = None,
+) -> Finding:
+    """A finding under its check's rule, with the rule's remedy where something is to be mended.
+
+    Metrics and power are values by their ids in measures.toml.
+    """
+    rule = REGISTRY[check].rule
+    text = evidence.ruleset.rule[rule]
+    return Finding(
+        id=check,
+        rule=rule,
+        question=REGISTRY[check].question,
+        title=text.title,
+        status=status,
+        headline=headline,
+        metrics=metrics_of(metrics or {}),
+        witness=typed(witness) if witness else None,
+        power=metrics_of(power or {}),
+        not_covered=list(not_covered),
+        remedy=text.remedy if status in (Status.FAIL, Status.UNRULED, Status.INCONCLUSIVE) else None,
+        figures=dict(figures or {}),
+    )
+
+
+def not_run(evidence: Ruled, check: str, why: str) -> Finding:
+    """The finding of a check that had nothing to look at; it never counts as a pass."""
+    return finding(evidence, check, Status.NOT_RUN, why, not_covered=[why])

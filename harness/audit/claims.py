@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from harness.audit import claimed, clocks, score_before_update, size_limit, statistics
+from harness.audit.check import finding
 from harness.audit.claimed import BPB, BPB_STD, LARGEST, LOSS, LOSS_STD, TOTAL, Quantity, quote
-from harness.audit.evidence import Evidence, finding
+from harness.audit.evidence import Evidence
 from harness.record import Finding, Scalar, Status, Value, Witness
 
 CHECK = "claims"

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from harness.audit.evidence import Evidence, finding
+from harness.audit.check import finding
 from harness.audit.practices import Seen, ruled
 from harness.record import Finding, Status, Witness
+
+if TYPE_CHECKING:
+    from harness.audit.evidence import Evidence  # numpy, which papers do without
 
 #: The practices that the two conventions differ by.
 CALIBRATION, OUTSIDE = "calibration_after_cap", "outside_the_timer"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.audit.evidence import Evidence, finding
+from harness.audit.check import finding
+from harness.audit.evidence import Evidence
 from harness.corpus.overlap import RUN, word_runs
 from harness.corpus.shards import read_shard, split_documents
 from harness.record import Finding, Status, Witness

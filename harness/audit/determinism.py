@@ -10,7 +10,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.audit.evidence import Evidence, Ruled, finding, not_run
+from harness.audit.check import Ruled, finding, not_run
+from harness.audit.evidence import Evidence
 from harness.record import Finding, Status, Value
 from harness.referee.comparator import ROUNDING
 

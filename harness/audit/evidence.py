@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
-from harness.audit.check import REGISTRY
-from harness.audit.measures import metrics_of
-from harness.audit.replays import typed
 from harness.corpus.at_hand import AtHand
 from harness.corpus.dataset import Dataset
-from harness.record import Depth, Finding, SeedScore, Status, Value, Witness
+from harness.record import Depth, SeedScore
 from harness.referee.comparator import ROUNDING, ProbeResult
 from harness.referee.null import Saving
 from harness.referee.trace import Difference, Trace
@@ -183,6 +180,7 @@ class Evidence:
         peak_bytes: resident memory of the boxes at their peaks, by stage.
         proof: what decoding a segment showed; None where no proof was asked for.
         retraining: what training again with other validation data showed; None where training read none.
+        given: the artifact is a file that somebody named; nothing is known of how it was made.
         rows: rows that were asked for in full, of a scorer that claims single probabilities.
         no_row: why none came, where one was asked for.
         ranks: how many processes played the stream together.
@@ -191,6 +189,7 @@ class Evidence:
         chosen: somebody named the nonce, as a replay does; else it was drawn after the artifact was sealed.
         depth: how much was tried, see `options.PLANS`.
         forgets: rows are what they were again some way after a replaced token; False for a scorer that keeps learning.
+        gate: the submission's code names a SmearGate, a mixture of each token with the one before it.
         planned: positions whose own rows a flip was to be compared at, at the least, for a PASS.
         at_hand: how much of the validation text lies where a box can read it; None where nobody looked.
     """
@@ -213,6 +212,7 @@ class Evidence:
     peak_bytes: Mapping[str, int] = field(default_factory=dict)
     proof: ProofResult | None = None
     retraining: Retraining | None = None
+    given: bool = False
     rows: Sequence[WholeRow] = ()
     no_row: str = ""
     ranks: int = 1
@@ -221,6 +221,7 @@ class Evidence:
     chosen: bool = True
     depth: Depth = "standard"
     forgets: bool = True
+    gate: bool = False
     planned: int = 0
     at_hand: AtHand | None = None
 
@@ -241,51 +242,3 @@ class Evidence:
     def flip_tolerance(self) -> float:
         """The same for rows under a flip, which may have been computed in windows of another length."""
         return max(self.tolerance, ROUNDING)
-
-
-class Ruled(Protocol):
-    """Evidence of any kind: it knows the rules to judge by."""
-
-    @property
-    def ruleset(self) -> Ruleset:
-        """Titles, texts and remedies."""
-        ...
-
-
-def finding(
-    evidence: Ruled,
-    check: str,
-    status: Status,
-    headline: str,
-    *,
-    metrics: Mapping[str, Value] | None = None,
-    witness: Witness | None = None,
-    power: Mapping[str, Value] | None = None,
-    not_covered: Sequence[str] = (),
-    figures: Mapping[str, Any] | None = None,
-) -> Finding:
-    """A finding under its check's rule, with the rule's remedy where something is to be mended.
-
-    Metrics and power are values by their ids in measures.toml.
-    """
-    rule = REGISTRY[check].rule
-    text = evidence.ruleset.rule[rule]
-    return Finding(
-        id=check,
-        rule=rule,
-        question=REGISTRY[check].question,
-        title=text.title,
-        status=status,
-        headline=headline,
-        metrics=metrics_of(metrics or {}),
-        witness=typed(witness) if witness else None,
-        power=metrics_of(power or {}),
-        not_covered=list(not_covered),
-        remedy=text.remedy if status in (Status.FAIL, Status.UNRULED, Status.INCONCLUSIVE) else None,
-        figures=dict(figures or {}),
-    )
-
-
-def not_run(evidence: Evidence, check: str, why: str) -> Finding:
-    """The finding of a check that had nothing to look at; it never counts as a pass."""
-    return finding(evidence, check, Status.NOT_RUN, why, not_covered=[why])

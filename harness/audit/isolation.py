@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from harness.audit import reach
-from harness.audit.evidence import Evidence, finding
+from harness.audit.check import finding
+from harness.audit.evidence import Evidence
 from harness.record import Finding, Status, Value, Witness
 
 CHECK = "isolation"

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.audit.evidence import Evidence, finding
+from harness.audit.check import finding
+from harness.audit.evidence import Evidence
 from harness.record import Finding, Status, Value, Witness
 from harness.referee.comparator import ROUNDING
 from harness.referee.null import CERTAIN

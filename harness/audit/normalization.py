@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from harness.audit import kraft
-from harness.audit.evidence import Evidence, finding, not_run
+from harness.audit.check import finding, not_run
+from harness.audit.evidence import Evidence
 from harness.record import Finding, Status, Witness
 from harness.sandbox.protocol import Rows
 

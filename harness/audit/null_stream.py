@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.audit.evidence import Evidence, Ruled, finding, not_run
+from harness.audit.check import Ruled, finding, not_run
+from harness.audit.evidence import Evidence
 from harness.record import Finding, Status, Value, Witness
 from harness.referee.null import CERTAIN, Saving
 

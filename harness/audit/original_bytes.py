@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from harness.audit.account import Account
 from harness.audit.practices import Seen, ruled
+from harness.corpus.lossless import Folded, lost
+from harness.corpus.shards import split_documents
 from harness.corpus.transformed import MARK_BYTES, Kept, bounds, kept, marks
 from harness.record import Finding, Status, Value, Witness
 
@@ -35,11 +37,13 @@ class Compared:
 
     Attributes:
         kept: one for each chosen document.
+        folded: chosen documents, by index, whose text does not come back from their tokens, letter case aside.
         low: int64 [chosen].
         high: int64 [chosen].
     """
 
     kept: list[Kept]
+    folded: dict[int, Folded]
     low: NDArray[np.int64]
     high: NDArray[np.int64]
 
@@ -53,12 +57,41 @@ def compared(account: Account) -> Compared:
     data = account.evidence.dataset
     texts = data.texts or ()
     found, limits = [], []
-    for index, text in zip(account.chosen, account.texts, strict=True):
+    folded: dict[int, Folded] = {}
+    pieces = split_documents(np.asarray(data.validation[: account.evidence.trace.tokens]), data.tokenizer.bos_id)
+    for at, (index, text) in enumerate(zip(account.chosen, account.texts, strict=True)):
         original = texts[index] if index < len(texts) else None
         found.append(Kept.OTHER if original is None else kept(text, original))
         limits.append((0, 0) if original is None else bounds(data.tokenizer, original))
+        if original is not None and found[-1] is Kept.OTHER and not marks(text):
+            tokens = [int(token) for token in pieces[index] if token != data.tokenizer.bos_id]
+            if (one := lost(data.tokenizer.processor, original, tokens, text)) is not None:
+                folded[at] = one
     low, high = np.array(limits, np.int64).reshape(-1, 2).T
-    return Compared(found, low, high)
+    return Compared(found, folded, low, high)
+
+
+def lossy(account: Account, found: Compared) -> Finding | None:
+    """FAIL where documents are lost in their tokens, and not a few by accident; None elsewhere.
+
+    Bytes may be exact all the same, by table or by side-car: they are then those of a text that was not scored.
+    """
+    account.metrics["documents_lost"] = len(found.folded)
+    if len(found.folded) < max(1.0, FOLDED * len(found.kept)):
+        return None
+    at, first = next(iter(found.folded.items()))
+    headline = (
+        f"the text of {len(found.folded):,} of {len(found.kept):,} documents does not come back from their tokens: "
+        "another text has the same, so that the number is no code length"
+    )
+    document = int(account.chosen[at])
+    witness = Witness(
+        kind="bytes",
+        summary=f"document {document} begins {first.document[:60]!r} and comes back as {first.decoded[:60]!r}, which "
+        "has the same tokens",
+        data={"index": document, **first.data},
+    )
+    return account.settle(Status.FAIL, headline, witness)
 
 
 def judge(account: Account) -> Finding:
@@ -66,6 +99,8 @@ def judge(account: Account) -> Finding:
     account.metrics["bytes_of_marks"] = MARK_BYTES * account.marks
     beside = _beside(account)
     found = compared(account)
+    if (gone := lossy(account, found)) is not None:
+        return gone
     same = np.flatnonzero([one is not Kept.OTHER for one in found.kept])
     if account.evidence.dataset.texts is not None:
         account.metrics["documents_other_text"] = len(found.kept) - len(same)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from harness.audit.evidence import Evidence, ProofResult, finding, not_run
+from harness.audit.check import finding, not_run
+from harness.audit.evidence import Evidence, ProofResult
 from harness.record import Finding, Status, Value, Witness
 
 CHECK = "proof"

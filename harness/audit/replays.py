@@ -13,9 +13,10 @@ from typing import Literal
 
 from harness.errors import UsageError
 from harness.record import Finding, Record, Witness
+from harness.text import meant
 
-#: Ways in: a folder with a submission.py, an unmodified script, a folder's papers.
-Door = Literal["adapter", "script", "evidence"]
+#: Ways in: a folder with a submission.py, an unmodified script, a folder's papers, a model or a scorer in a process.
+Door = Literal["adapter", "script", "evidence", "library"]
 
 
 class Again(Enum):
@@ -31,6 +32,7 @@ class Again(Enum):
     TURNED = "that run, and one in which the same decision comes out the other way"
     RULED = "one run; where what a rule is about takes flips that moved nothing, these too"
     PAPERS = "the folder is read again; nothing is run"
+    CALLS = "the same calls, in a process that has the model or the scorer: `Report.replay()`"
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,10 @@ class Kind:
     measured: bool = False
 
 
-_FLIPPED: dict[Door, Again] = {"adapter": Again.FLIP, "script": Again.FLIP}
+_FLIPPED: dict[Door, Again] = {"adapter": Again.FLIP, "script": Again.FLIP, "library": Again.CALLS}
 _RUN: dict[Door, Again] = {"adapter": Again.RUN, "script": Again.RUN}
-_RULED: dict[Door, Again] = {"adapter": Again.RULED, "script": Again.RULED}
+_CALLED: dict[Door, Again] = {"library": Again.CALLS}
+_RULED: dict[Door, Again] = {"adapter": Again.RULED, "script": Again.RULED, **_CALLED}
 _FLIPS = ("causality", "score-before-update", "document-boundary", "artifact-independence")
 
 REGISTRY: dict[str, Kind] = {
@@ -67,6 +70,18 @@ REGISTRY: dict[str, Kind] = {
     "swap": Kind(
         "single tokens were replaced, and what must not move moved", _FLIPPED, _FLIPS, holds={"position": int}
     ),
+    "neighbour": Kind(
+        "another sequence of the same batch was replaced, and rows of this one moved",
+        _CALLED,
+        ("causality",),
+        holds={"position": int},
+    ),
+    "earlier call": Kind(
+        "other text was played in the call before, and rows of this one moved",
+        _CALLED,
+        ("causality",),
+        holds={"position": int},
+    ),
     "rerun": Kind(
         "an update, or a change of state, at this point of the evaluation",
         {"adapter": Again.RUN},
@@ -74,15 +89,23 @@ REGISTRY: dict[str, Kind] = {
     ),
     "positions": Kind(
         "positions that were scored otherwise than once from left to right, or documents in both texts",
-        _RUN,
+        {**_RUN, **_CALLED},
         ("single-pass", "data-split"),
     ),
     "rule": Kind(
         "a practice that the rules forbid; the sentence says what was seen",
         _RULED,
-        ("single-pass", "score-before-update", "warm-up", "size-limit", "train-clock", "eval-clock"),
+        (
+            *("single-pass", "score-before-update", "warm-up", "size-limit", "train-clock", "eval-clock"),
+            "document-boundary",
+        ),
     ),
-    "row": Kind("a row whose probabilities sum to more than 1", _RUN, ("normalization",), holds={"position": int}),
+    "row": Kind(
+        "a row whose probabilities sum to more than 1",
+        {**_RUN, **_CALLED},
+        ("normalization",),
+        holds={"position": int},
+    ),
     "choice": Kind(
         "charges that were chosen by their own losses, or by later ones",
         {"script": Again.TURNED},
@@ -91,19 +114,19 @@ REGISTRY: dict[str, Kind] = {
     ),
     "kraft": Kind(
         "probabilities of several tokens for one position that sum to more than 1",
-        {"adapter": Again.TOKENS},
+        {"adapter": Again.TOKENS, **_CALLED},
         ("normalization",),
         holds={"position": int, "tokens": list, "log_probs": list},
     ),
     "draws": Kind(
         "tokens that were drawn and bet on",
-        {"adapter": Again.DRAWN},
+        {"adapter": Again.DRAWN, **_CALLED},
         ("normalization",),
         holds={"tokens": int, "log_wealth": float},
     ),
     "whole row": Kind(
         "every probability of one row",
-        {"adapter": Again.DRAWN},
+        {"adapter": Again.DRAWN, **_CALLED},
         ("normalization",),
         holds={"length": int, "position": int},
     ),
@@ -115,11 +138,17 @@ REGISTRY: dict[str, Kind] = {
     ),
     "null": Kind(
         "a total below what text from a known source allows",
-        {"adapter": Again.NULL, "script": Again.NULL},
+        {"adapter": Again.NULL, "script": Again.NULL, **_CALLED},
         ("null-stream",),
         holds={"source": str, "seed": int, "tokens": int},
     ),
     "bytes": Kind("bytes counted against bytes on disk or in the text", _RUN, ("byte-accounting", "size-limit")),
+    "targets": Kind(
+        "targets that were charged for other tokens than the stream's",
+        {"script": Again.RUN},
+        ("byte-accounting",),
+        holds={"targets": list, "foreign": list},
+    ),
     "claims": Kind(
         "claims that contradict each other or the measurement",
         {"adapter": Again.RUN},
@@ -201,7 +230,8 @@ def wanted(record: Record, finding_id: str) -> tuple[Finding, Witness, Again]:
     recorded = next((item for item in record.findings if item.id == finding_id), None)
     if recorded is None:
         known = ", ".join(item.id for item in record.findings if item.witness) or "none with a witness"
-        raise UsageError(f"the record has no finding {finding_id!r}; those with a witness: {known}")
+        hint = meant(finding_id, [item.id for item in record.findings]) or ";"
+        raise UsageError(f"the record has no finding {finding_id!r}{hint} those with a witness: {known}")
     if recorded.witness is None:
         raise UsageError(f"{finding_id} is {recorded.status} and has no witness; there is nothing to replay")
     kind = REGISTRY.get(recorded.witness.kind)
@@ -245,10 +275,15 @@ def outcome(recorded: Finding, now: Finding | None) -> Replay:
 
 def table() -> str:
     """The registry as a Markdown table."""
-    doors: dict[Door, str] = {"adapter": "a submission.py", "script": "a script", "evidence": "papers"}
+    doors: dict[Door, str] = {
+        "adapter": "a submission.py",
+        "script": "a script",
+        "evidence": "papers",
+        "library": "a library call",
+    }
     lines = [
         f"| kind | what it shows | checks | always holds | {' | '.join(doors.values())} |",
-        "|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, kind in REGISTRY.items():
         cells = [kind.again[door].name if door in kind.again else "" for door in doors]

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.audit.evidence import Evidence, finding
+from harness.audit.check import finding
+from harness.audit.evidence import Evidence
 from harness.audit.practices import Seen, ruled, status_of
 from harness.record import Finding, Status, Value, Witness
 from harness.referee.comparator import ProbeResult

@@ -2,7 +2,8 @@
 
 Everything is compared in bits per byte, the one unit that does not depend on the tokenizer. A margin in nats per token
 is taken with the submission's own bytes per token, as the contest's authors take it. Both of the contest's bars are
-shown, in both units; the ruleset says which bar, in which unit, decides.
+shown, in both units; the ruleset says which bar, in which unit, decides. Beside its p stands one that holds whenever
+somebody stopped adding seeds (`harness.audit.looks`); it decides nothing, since nobody knows when that was.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from typing import Any
 
 from harness.audit import bars, statistics
 from harness.audit.bars import Result
+from harness.audit.check import finding, not_run
 from harness.audit.claimed import claims_record
-from harness.audit.evidence import Evidence, PreviousRecord, finding, not_run
+from harness.audit.evidence import Evidence, PreviousRecord
+from harness.audit.looks import anytime
 from harness.record import Finding, Scalar, Status, Value, Witness
 
 CHECK = "significance"
@@ -62,6 +65,7 @@ def check(evidence: Evidence) -> Finding:
     metrics |= _told(results)
     needed = decisive.margin + decisive.test.needed(decisive.bar.p_value)
     metrics["smallest_improvement"] = needed
+    metrics["p_any_look"] = anytime(decisive.test.p_value, len(seeds), wanted.min_seeds, wanted.max_seeds)
     figures = {"seeds": _figure(evidence, previous, decisive, mean, before)}
     p, bar = decisive.test.p_value, decisive.bar
     ask = f"an improvement{_over(decisive)} over {previous.name} at p < {bar.p_value:g}"

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from harness.audit import orders, practices
-from harness.audit.evidence import Evidence, finding
+from harness.audit.check import finding
+from harness.audit.evidence import Evidence
 from harness.audit.orders import Scoring
 from harness.record import Finding, Status, Value, Witness
 from harness.rules import Ruleset

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from harness.audit.evidence import Evidence, finding
+from harness.audit.check import finding
+from harness.audit.evidence import Evidence
 from harness.audit.practices import Seen, ruled
 from harness.record import Finding, Status, Witness
 

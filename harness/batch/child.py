@@ -17,6 +17,7 @@ def main() -> None:
     if os.getppid() != parent:
         raise SystemExit(4)  # it died before we asked
     sys.argv[0] = "harness"
+    os.environ["HARNESS_CONFIG"] = "none"  # the batch has read it, and its results are kept by what it passes on
     runpy.run_module("harness", run_name="__main__")
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from harness.batch import repository
@@ -22,18 +23,21 @@ class Item:
         label: as it was listed.
         path: its folder or script; None where there is none.
         problem: why there is none, one line.
+        missing: files of it that a clone lacks, so that it is judged without them.
     """
 
     label: str
     path: Path | None
     problem: str = ""
+    missing: tuple[str, ...] = ()
 
 
-def listed(texts: Sequence[str], sources: Path) -> list[Item]:
+def listed(texts: Sequence[str], sources: Path, tell: Callable[[float], None] = lambda count: None) -> list[Item]:
     """The submissions that `texts` name, in that order, each label once.
 
     A text is a submission's folder or script; a folder of such folders; a pattern (`*`, `?`, `[`) of them;
-    `REPOSITORY@REVISION:PATH` in a git repository on this machine, where the last part of PATH may be a pattern; or a
+    `REPOSITORY@REVISION:PATH` in a git repository on this machine, where the last part of PATH may be a pattern, or
+    REVISION one of refs: then what each of them adds or changes and PATH, as a pattern of whole paths, fits; or a
     text file with one of these a line (blank lines and lines that start with # say nothing).
     What is named one by one and is not there stays in the list, with its problem; of a pattern or a folder of folders
     only what is a submission is taken, links left out: they may lead anywhere.
@@ -41,6 +45,7 @@ def listed(texts: Sequence[str], sources: Path) -> list[Item]:
     Args:
         texts: from the command line.
         sources: where folders of git repositories are written to.
+        tell: told how many are found so far.
 
     Raises:
         UsageError: a list cannot be read, or nothing is listed.
@@ -49,6 +54,7 @@ def listed(texts: Sequence[str], sources: Path) -> list[Item]:
     for text in texts:
         for item in _file(Path(text), sources) if _is_list(Path(text)) else _one(text, sources):
             found.setdefault(item.label, item)
+            tell(len(found))
     if not found:
         raise UsageError(f"nothing to judge in {', '.join(texts)}")
     return list(found.values())
@@ -94,12 +100,35 @@ def _one(text: str, sources: Path) -> Iterator[Item]:
 
 def _revision(text: str, home: Path, revision: str, path: str, sources: Path) -> Iterator[Item]:
     try:
+        if glob.has_magic(revision):
+            yield from _refs(text, home, revision, path, sources)
+            return
         if not glob.has_magic(path.rpartition("/")[2]):
-            yield Item(text, repository.export(home, revision, path, sources))
+            yield item_of(text, home, revision, path, sources)
             return
         for folder in repository.folders(home, revision, path):
             exported = repository.export(home, revision, folder, sources)
-            if is_submission(exported):
-                yield Item(f"{home}@{revision}:{folder}", exported)
+            if is_submission(exported.path):
+                yield Item(f"{home}@{revision}:{folder}", exported.path, missing=exported.missing)
     except UsageError as error:
         yield Item(text, None, str(error))
+
+
+def _refs(text: str, home: Path, pattern: str, path: str, sources: Path) -> Iterator[Item]:
+    found = False
+    for ref, changes in repository.offered(home, pattern):
+        for change in changes.submissions:
+            if fnmatchcase(change.path, path or "*"):
+                found = True
+                yield item_of(f"{home}@{ref}:{change.path}", home, ref, change.path, sources)
+    if not found:
+        yield Item(text, None, "no ref that matches adds or changes a submission that matches")
+
+
+def item_of(label: str, home: Path, revision: str, path: str, sources: Path) -> Item:
+    """One folder or file of a repository at a revision as an item, with its problem where it cannot be had."""
+    try:
+        exported = repository.export(home, revision, path, sources)
+    except UsageError as error:
+        return Item(label, None, str(error))
+    return Item(label, exported.path, missing=exported.missing)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import fcntl
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from harness.batch.items import Item
 from harness.batch.outcome import Outcome, kept, settle, unusable
 from harness.batch.playing import Ended
-from harness.batch.tasks import Settings, Task, task_of
+from harness.batch.tasks import Settings, Task, pull_of, task_of
 from harness.errors import UsageError
+from harness.papers.metadata import read_claims
+from harness.papers.reading import read
 from harness.progress import Progress
+from harness.text import finite, plain
 
 #: Plays tasks and gives them as they end, in any order.
 Engine = Callable[[Sequence[Task]], Iterator[tuple[Task, Ended]]]
@@ -53,10 +58,15 @@ def judge(
         progress.done(f"{len(missing):,} to judge, {len(earlier):,} kept from an earlier batch")
         made = dict(earlier)
         progress.phase("batch", f"judging {len(missing):,}")
+        started = time.monotonic()
         for done, (task, ended) in enumerate(engine(missing), 1):
             outcome = made[task.key] = settle(task, ended, out)
-            progress.note(f"{outcome.outcome} {task.label} ({outcome.seconds:.0f} s)")
-            progress.update(done, len(missing))
+            left = (time.monotonic() - started) / done * (len(missing) - done)
+            told = f"; about {duration(left)} left" if left else ""
+            progress.note(
+                f"{done:,} of {len(missing):,}: {outcome.outcome} {task.label} ({outcome.seconds:.0f} s){told}"
+            )
+            progress.update(done, len(missing), note=told.removeprefix("; "))
         progress.done()
     return list(_rows(items, plans, made))
 
@@ -75,14 +85,40 @@ def _plan(item: Item, settings: Settings, records: Path, seconds: float | None) 
 def _rows(items: Sequence[Item], plans: Sequence[Task | Outcome], made: dict[str, Outcome]) -> Iterator[Outcome]:
     first: dict[str, str] = {}
     for item, plan in zip(items, plans, strict=True):
+        told = {"pull": pull_of(item.label), "missing": item.missing}
         if isinstance(plan, Outcome):
-            yield plan
+            outcome = plan
         elif plan.key in first:
             copy = {"label": item.label, "same_as": first[plan.key], "seconds": 0.0}
-            yield made[plan.key].model_copy(update=copy)
+            outcome = made[plan.key].model_copy(update=copy)
         else:
             first[plan.key] = item.label
-            yield made[plan.key]
+            outcome = made[plan.key]
+        if item.path is not None and (outcome.claimed_bpb is None or outcome.author is None):
+            said = said_by(item.path)
+            told |= {name: said[name] for name in said if getattr(outcome, name) is None}
+        yield outcome.model_copy(update=told)
+
+
+def said_by(path: Path) -> dict[str, Any]:
+    """What a folder's submission.json says of itself: "author" and "claimed_bpb", as far as it can be read."""
+    try:
+        claims = read_claims(read(path if path.is_dir() else path.parent))
+    except UsageError:
+        return {}
+    author = claims.author or claims.github_id
+    return {
+        "author": plain(author, 100) if author else None,
+        "claimed_bpb": finite(claims.val_bpb.value) if claims.val_bpb else None,
+    }
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: "40 s", "12 min", "3 h 05 min"."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 @contextmanager

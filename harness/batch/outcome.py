@@ -41,10 +41,15 @@ class Outcome(BaseModel):
         headline: the sentence of the answer that decided, or the last line that was printed.
         failed: ids of checks with FAIL.
         unruled: ids of checks with UNRULED.
+        reasons: why papers are not in order, ids of `harness.papers.reasons`, worst findings first.
+        waivers: how many waivers count for it.
         kind: "adapter", "script" or "evidence" (linted); None without a record.
         name: what the submission calls itself.
         val_bpb: measured, at the scale of the batch; None for scripts.
-        claimed_bpb: what submission.json says.
+        claimed_bpb: what submission.json says, also where nothing could be judged.
+        author: likewise.
+        pull: the pull request that the label names.
+        missing: files that a clone lacks, so that it was judged without them.
         key: sha256 of what the result depends on, None where nothing could be judged.
         home: folder of the result, relative to the batch's; None likewise.
         same_as: label of an earlier item with the same files, whose result this is.
@@ -63,10 +68,15 @@ class Outcome(BaseModel):
     headline: str = ""
     failed: tuple[str, ...] = ()
     unruled: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    waivers: int = 0
     kind: str | None = None
     name: str | None = None
     val_bpb: Number | None = None
     claimed_bpb: Number | None = None
+    author: str | None = None
+    pull: int | None = None
+    missing: tuple[str, ...] = ()
     key: str | None = None
     home: str | None = None
     same_as: str | None = None
@@ -145,10 +155,13 @@ def _of_record(task: Task, ended: Ended) -> Outcome | None:
         headline=view.decisive(record).sentence,
         failed=_ids(record, Status.FAIL),
         unruled=_ids(record, Status.UNRULED),
+        reasons=view.reasons(record),
+        waivers=record.ruleset.rulings.waivers if record.ruleset.rulings else 0,
         kind=record.submission.kind,
         name=record.submission.name,
         val_bpb=record.score.val_bpb if record.score else None,
         claimed_bpb=view.claimed_bpb(record),
+        author=record.submission.author or record.submission.github_id,
     )
 
 

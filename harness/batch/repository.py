@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
+from harness.changes import Changes, find
 from harness.errors import HarnessError, UsageError
 from harness.git import Repository
 
@@ -45,13 +49,22 @@ def folders(repository: Path, revision: str, path: str) -> list[str]:
     return [f"{parent}/{name}".lstrip("/") for name in names if fnmatchcase(name, pattern)]
 
 
-def export(repository: Path, revision: str, path: str, target: Path) -> Path:
-    """Write the folder or file at `path` below `target`, once for each content and path, and return where it is.
+@dataclass(frozen=True)
+class Exported:
+    """Where a folder or file was written, and what of it is not there because the clone lacks it, as sentences."""
 
-    The folders above it keep their names: `records/track_non_record_16mb` says which rules were meant.
+    path: Path
+    missing: tuple[str, ...] = ()
+
+
+def export(repository: Path, revision: str, path: str, target: Path) -> Exported:
+    """Write the folder or file at `path` below `target`, once for each content and path, and say where it is.
+
+    The folders above it keep their names: `records/track_non_record_16mb` says which rules were meant. A clone may
+    lack blobs (one that was filtered, or a model that was left out): what is there is written without them.
 
     Raises:
-        UsageError: the repository does not hold it.
+        UsageError: the repository does not hold it, or lacks all of its files.
     """
     if ".." in PurePosixPath(path).parts:
         raise UsageError(f"{path}: name a folder of {repository} without '..'")
@@ -63,12 +76,21 @@ def export(repository: Path, revision: str, path: str, target: Path) -> Path:
     if not entries:
         raise UsageError(f"{repository} has no {path or 'files'} at {revision}")
     name = str(PurePosixPath(path)) if PurePosixPath(path).name else repository.resolve().name
+    sizes = opened.sizes([entry.object for entry in entries])
+    missing = tuple(
+        f"{entry.path[len(path) :].lstrip('/') or name} ({f'{entry.size:,} bytes' if entry.size else 'size not known'})"
+        for entry, size in zip(entries, sizes, strict=True)
+        if size is None
+    )
+    entries = [entry for entry, size in zip(entries, sizes, strict=True) if size is not None]
+    if not entries:
+        raise UsageError(f"{repository} lacks all files of {path or 'this revision'} at {revision}; fetch them first")
     inside = [f"{name}/{entry.path[len(path) :].lstrip('/')}".rstrip("/") for entry in entries]
     told = "\n".join(f"{entry.object} {place}" for entry, place in zip(entries, inside, strict=True))
     outer = target / hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()[:16]
     home = outer / name
     if home.exists():
-        return home
+        return Exported(home, missing)
     outer.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=".part-", dir=outer))
     try:
@@ -84,4 +106,30 @@ def export(repository: Path, revision: str, path: str, target: Path) -> Path:
         raise UsageError(str(error)) from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return home
+    return Exported(home, missing)
+
+
+def offered(repository: Path, pattern: str, base: str = "HEAD") -> Iterator[tuple[str, Changes]]:
+    """What each of some refs adds or changes since it departed from a base, as a gate sees it; refs in their order.
+
+    Args:
+        repository: a git repository on this machine.
+        pattern: of refs, such as "refs/pull/*/head".
+        base: revision that they are to be merged into.
+
+    Raises:
+        UsageError: no such base.
+    """
+    opened = Repository(repository)
+    onto = opened.commit(base)
+    for ref in sorted(opened.refs(pattern), key=_by_number):
+        head = opened.commit(ref)
+        try:
+            yield ref, find(opened, opened.merge_base(onto, head), head)
+        except UsageError:
+            continue  # a branch with a history of its own adds nothing to this one
+
+
+def _by_number(ref: str) -> tuple[int, str]:
+    digits = re.search(r"\d+", ref)
+    return (int(digits[0]) if digits else 0, ref)

@@ -29,6 +29,7 @@ _MEANS = {
     4: "the harness or its environment failed",
 }
 _WIDEST = 56  # characters of a label
+_REASONS = 8  # that are printed; batch.json has all
 _REVISION = re.compile(r"@(?:refs/)?([^@:\s]+?)(?:/head)?:")
 _FORMULAS = ("=", "+", "-", "@")
 
@@ -48,6 +49,8 @@ def write(outcomes: Sequence[Outcome], out: Path, facts: Mapping[str, Any]) -> N
         "harness": harness_info().model_dump(mode="json"),
         **facts,
         "counts": dict(sorted(Counter(outcome.outcome for outcome in ordered).items())),
+        "claims": dict(sorted(Counter(outcome.claim for outcome in ordered if outcome.claim).items())),
+        "reasons": dict(_reasons(ordered)),
         "items": [outcome.model_dump(mode="json", exclude={"seconds"}) for outcome in ordered],
         "seconds": {outcome.label: outcome.seconds for outcome in ordered},
     }
@@ -61,7 +64,7 @@ def frame(outcomes: Sequence[Outcome]) -> pd.DataFrame:
     rows = []
     for outcome in outcomes:
         row = outcome.model_dump(mode="json")
-        row |= {"failed": " ".join(outcome.failed), "unruled": " ".join(outcome.unruled)}
+        row |= {name: " ".join(getattr(outcome, name)) for name in ("failed", "unruled", "reasons")}
         row |= {name: _cell(value) for name, value in row.items() if isinstance(value, str)}
         rows.append(row)
     return pd.DataFrame(rows, columns=list(Outcome.model_fields))
@@ -91,14 +94,27 @@ def show(outcomes: Sequence[Outcome], console: Console, out: Path) -> None:
         console = Console(file=console.file, width=200)
     console.print(table)
     counts = Counter(outcome.outcome for outcome in ordered)
-    console.print(f"\n{', '.join(f'{count} {name}' for name, count in counts.items())}; {out / 'batch.json'}",
+    waived = sum(outcome.waivers for outcome in ordered)
+    waivers = f"; {waived} waiver{'s' if waived > 1 else ''}" if waived else ""
+    console.print(f"\n{', '.join(f'{count} {name}' for name, count in counts.items())}{waivers}; {out / 'batch.json'}",
                   soft_wrap=True, highlight=False, markup=False)  # fmt: skip
+    if counted := _reasons(ordered):
+        claims = Counter(outcome.claim for outcome in ordered if outcome.claim)
+        told = ", ".join(f"{count} {name}" for name, count in claims.items())
+        why = ", ".join(f"{count} {name}" for name, count in counted[:_REASONS])
+        console.print(f"claims: {told}; why: {why}", soft_wrap=True, highlight=False, markup=False)
     code = worst(ordered)
     first = ordered[0]
     more = sum(outcome.exit_code == code for outcome in ordered) - 1
     others = f" and {more} more" if more else ""
     where = "" if code == 0 else f": {plain(first.label)}{others}"
     console.print(f"exit code {code}, {_MEANS[code]}{where}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _reasons(outcomes: Sequence[Outcome]) -> list[tuple[str, int]]:
+    """Reasons by how many items have them, the most frequent first."""
+    counted = Counter(reason for outcome in outcomes for reason in outcome.reasons)
+    return sorted(counted.items(), key=lambda pair: (-pair[1], pair[0]))
 
 
 def _why(outcome: Outcome) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,9 @@ from harness.environment import harness_sha256
 from harness.files import read, walk
 from harness.folder import safe_name
 from harness.scripts.opening import is_script
+
+#: The pull request whose head a label names.
+_PULL = re.compile(r"@(?:refs/)?pull/(\d{1,9})/(?:head|merge):")
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,8 @@ def task_of(label: str, path: Path, settings: Settings, records: Path, seconds: 
         verb, words = "audit", settings.scripts
     else:
         verb, words = "run", settings.adapters
+    if (pull := pull_of(label)) is not None:
+        words = (*words, "--pull", str(pull))  # rulings on it count
     identity = dict(settings.identity)
     data = identity.get("data") if verb == "run" else None
     if verb != "run":
@@ -93,6 +99,12 @@ def task_of(label: str, path: Path, settings: Settings, records: Path, seconds: 
     more = (*settings.places, *(settings.data if verb == "run" else ()), *(("--quiet",) if verb != "lint" else ()))
     command = (verb, Task.HERE, "--out", Task.THERE, *words, *more)
     return Task(label, path.absolute(), command, key, home.absolute(), seconds, data)
+
+
+def pull_of(label: str) -> int | None:
+    """The pull request whose head a label names."""
+    found = _PULL.search(label)
+    return int(found[1]) if found else None
 
 
 def files_of(path: Path) -> Iterator[tuple[str, Path]]:

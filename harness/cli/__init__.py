@@ -10,11 +10,14 @@ import os
 import sys
 import tempfile
 import traceback
+from pathlib import Path
 
 import click
 
 from harness import __version__, interrupts
+from harness.cli import config as configuration
 from harness.errors import HarnessError, SubmissionError
+from harness.text import meant
 
 __all__ = ["COMMANDS", "cli", "main"]
 
@@ -25,6 +28,7 @@ COMMANDS = {
     "audit": "Run checks on submissions; their sealed artifacts are taken where a run has left them.",
     "lint": "Check what the folders DIR... claim: submission.json, logs, README and file sizes against each other.",
     "replay": "Reproduce the witness of FINDING from RECORD: only the runs that show it, in fresh boxes.",
+    "check": "Look in a model of your own for tokens that it uses before it predicts them.",
     "hunt": "Search the evaluation of the submission in PATH for the smallest leak, with Hypothesis.",
     "prove": "Compress a segment of the text with the submission in PATH, and decompress it in a fresh box.",
     "unpack": "Decompress the text in ARCHIVE, which `harness prove` has made.",
@@ -32,10 +36,12 @@ COMMANDS = {
     "compare": "Show the records FIRST and SECOND side by side: what differs, and whether one beats the other.",
     "board": "Build the leaderboard from RECORDS: files, or folders with a record.json or with records in them.",
     "batch": "Judge many submissions, each in a process of its own, and sum up, worst first.",
+    "backlog": "Judge what a queue of pull requests adds, and render the queue as a page.",
     "gate": "Judge the submissions that a pull request adds or changes, cheapest stage first.",
+    "init": "Write what a repository needs to be judged: the gate's workflows, or the hook before a commit.",
     "precommit": "Lint the submissions that FILE... belong to; nothing is executed.",
     "attest": "Write an unsigned in-toto Statement over the artifact, record and report in RUN_DIR.",
-    "explain": "Explain checks, and words of the reports.",
+    "explain": "Explain checks, words of the reports, and reasons.",
     "list": "List the submissions under submissions/, and the checks.",
     "new": "Scaffold a working submission under submissions/NAME.",
     "doctor": "Say what this machine can do: sandbox, GPU, optional packages.",
@@ -57,6 +63,15 @@ class _Group(click.Group):
         assert isinstance(found, click.Command)
         return found
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            hint = meant(args[0], self.list_commands(ctx)) or "."
+            raise click.UsageError(f"{error.message.rstrip('.')}{hint}", ctx) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([*COMMANDS.items()])
@@ -68,7 +83,12 @@ class _Group(click.Group):
     epilog="Example: harness run submissions/causal_slot",
 )
 @click.version_option(__version__, prog_name="harness")
-def cli() -> None:
+@click.option(
+    "--config", envvar=configuration.VARIABLE, metavar="FILE",
+    help="Options that are repeated, as TOML; none for none.  [default: the nearest harness.toml, or [tool.harness]]",
+)  # fmt: skip
+@click.pass_context
+def cli(ctx: click.Context, config: str | None) -> None:
     """A referee for language-model compression contests.
 
     Trains, quantizes, scores and audits a submission in a sandbox, and writes a record and an HTML report.
@@ -76,6 +96,22 @@ def cli() -> None:
     Exit codes: 0 pass, 1 a rule is violated, 2 unusable input, 3 incomplete evidence, 4 the harness failed,
     130 interrupted (143 by SIGTERM, 129 by SIGHUP).
     """
+    if ctx.invoked_subcommand in COMMANDS and config != configuration.NONE:
+        _configure(ctx, str(ctx.invoked_subcommand), config)
+
+
+def _configure(ctx: click.Context, name: str, named: str | None) -> None:
+    """Take a file's options as the defaults of the command that is about to run, and say which."""
+    asks = {"--help", "-h"} & set(sys.argv[1:])
+    found = (Path(named), configuration.read(Path(named)) or {}) if named else configuration.find(Path.cwd())
+    command = cli.get_command(ctx, name)
+    if found is None or command is None:
+        return
+    file = Path(os.path.relpath(found[0]))
+    values = configuration.defaults(file, found[1], command, COMMANDS)
+    if values and not asks:
+        click.echo(f"options from {file}: {', '.join(sorted(values))}", err=True)
+    ctx.default_map = {name: values}
 
 
 def main() -> None:

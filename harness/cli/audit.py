@@ -9,12 +9,12 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from harness import audit
 from harness.audit.check import named
+from harness.audit.checks import CHECKS
 from harness.cli.list import all_submissions
 from harness.cli.options import (
-    FILE,
     RUNS,
+    SUBMISSION,
     AuditOptions,
     ChecksOptions,
     DataOptions,
@@ -53,7 +53,7 @@ class ScriptOnlyOptions(SettingsOptions):
 
 
 @click.command("audit")
-@click.argument("paths", nargs=-1, type=FILE)
+@click.argument("paths", nargs=-1, type=SUBMISSION)
 @click.option("--flip-test", is_flag=True, help="Only the flip tests for causal leakage, and their noise floor.")
 @takes(
     output=OutputOptions,
@@ -92,7 +92,9 @@ def command(
     if not unmodified:
         refuse(names_of(ScriptOnlyOptions), "is for scripts; none of PATHS is one")
     elif not adapters:
-        refuse(names_of(DataOptions, AuditOptions), f"is for folders with a submission.py; {unmodified[0]} is a script")
+        shallow = auditing.depth in ("quick", "standard")  # a script's audit has no more than the standard one
+        folders_only = [name for name in names_of(DataOptions, AuditOptions) if not (shallow and name == "depth")]
+        refuse(folders_only, f"is for folders with a submission.py; {unmodified[0]} is a script")
     if unmodified and ranks.ranks > MOST_SCRIPT_RANKS:
         raise click.UsageError(f"--ranks {ranks.ranks}: a script is played by {MOST_SCRIPT_RANKS} processes at most")
     records: list[Record] = []
@@ -110,6 +112,7 @@ def command(
             memory_bytes=box.memory_bytes(ScriptOptions.memory_bytes),
             checks=None if wanted == "all" else known_checks(wanted),
             ranks=ranks.ranks,
+            depth=auditing.depth,
         )
         several = len(chosen) > 1
         records += _audit_scripts(
@@ -128,7 +131,7 @@ def known_checks(text: str) -> tuple[str, ...]:
     Raises:
         UsageError: one is not known, or there is none.
     """
-    return tuple(named(text, sorted({*audit.CHECKS, *script_checks.CHECKS})))
+    return tuple(named(text, sorted({*CHECKS, *script_checks.CHECKS})))
 
 
 def _audit_scripts(

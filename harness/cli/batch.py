@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from harness import audit
+from harness.audit.checks import CHECKS
 from harness.batch import cluster, local, summary
 from harness.batch.items import Item, listed
 from harness.batch.judging import judge
@@ -26,6 +26,7 @@ from harness.cli.options import (
     RanksOptions,
     SeedOptions,
     SettingsOptions,
+    flag,
     names_of,
     refuse,
     takes,
@@ -36,7 +37,7 @@ from harness.progress import Progress
 
 
 @dataclass(frozen=True)
-class _How:
+class How:
     """What was said about how each submission is judged."""
 
     data: DataOptions
@@ -48,17 +49,41 @@ class _How:
     box: BoxOptions
 
 
+@dataclass(frozen=True)
+class PlayingOptions:
+    """Where and how many at a time, of everything that judges many submissions."""
+
+    jobs: int | None = flag(
+        "--jobs", type=click.IntRange(1), metavar="N", help="Submissions at a time.  [default: processors / 2]"
+    )
+    address: str | None = flag(
+        "--ray", is_flag=False, flag_value=cluster.LOCAL, metavar="[ADDRESS]",
+        help="Play on the Ray cluster at ADDRESS; without one, on a Ray of this machine.",
+    )  # fmt: skip
+    cpus: int = flag(
+        "--cpus", type=click.IntRange(1), default=2, show_default=True, help="Ray: processors per submission."
+    )
+    item_timeout: float = flag(
+        "--item-timeout", type=click.FloatRange(0, min_open=True), default=3600.0, show_default=True,
+        metavar="SECONDS", help="Stop a submission's judgement after this long.",
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        if self.address is not None and self.address != cluster.LOCAL and Path(self.address).exists():
+            raise UsageError(f"--ray took {self.address} for an address; write --ray after it, or --ray=ADDRESS")
+
+    def engine(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Ended]]:
+        """Play tasks on the Ray cluster at the address, or in processes of this machine."""
+        if not tasks:
+            return iter(())
+        if self.address is not None:
+            return cluster.play(tasks, address=self.address, cpus=self.cpus, jobs=self.jobs)
+        return local.play(tasks, jobs=self.jobs or max(1, (os.cpu_count() or 2) // 2))
+
+
 @click.command("batch")
 @click.argument("what", nargs=-1, required=True, metavar="LIST|PATH...")
 @click.option("--out", type=FILE, default=Path("runs/batch"), show_default=True, help="Records and summary go here.")
-@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Submissions at a time.  [default: processors / 2]")
-@click.option(
-    "--ray", "address", is_flag=False, flag_value=cluster.LOCAL, metavar="[ADDRESS]",
-    help="Play on the Ray cluster at ADDRESS; without one, on a Ray of this machine.",
-)  # fmt: skip
-@click.option("--cpus", type=click.IntRange(1), default=2, show_default=True, help="Ray: processors per submission.")
-@click.option("--item-timeout", type=float, default=3600.0, show_default=True, metavar="SECONDS",
-              help="Stop a submission's judgement after this long.")  # fmt: skip
 @click.option("--lint", is_flag=True, help="Only what the folders claim (`harness lint`); nothing of theirs is run.")
 @click.option("--fresh", is_flag=True, help="Judge everything again, whatever an earlier batch has left in --out.")
 @takes(
@@ -69,14 +94,11 @@ class _How:
     checks=ChecksOptions,
     judging=JudgingOptions,
     box=BoxOptions,
+    playing=PlayingOptions,
 )
 def command(
     what: tuple[str, ...],
     out: Path,
-    jobs: int | None,
-    address: str | None,
-    cpus: int,
-    item_timeout: float,
     lint: bool,
     fresh: bool,
     data: DataOptions,
@@ -86,6 +108,7 @@ def command(
     checks: ChecksOptions,
     judging: JudgingOptions,
     box: BoxOptions,
+    playing: PlayingOptions,
 ) -> None:
     """Judge many submissions, each in a process of its own, and sum up, worst first.
 
@@ -99,39 +122,31 @@ def command(
     Exit codes: the worst of the items: 1 a rule is violated, 4 the harness failed on one, 2 one is unusable,
     3 undecided, 0 none of these. An INCOMPLETE claim alone is 0, with --fail-on incomplete 3.
     """
-    if address is not None and address != cluster.LOCAL and Path(address).exists():
-        raise UsageError(f"--ray took {address} for an address; write --ray after it, or --ray=ADDRESS")
+    refuse(["submitted", "pull"], "is for one submission; in a batch a revision such as refs/pull/N/head says it")
     out.mkdir(parents=True, exist_ok=True)
-    how = _How(data, training, env, ranks, checks, judging, box)
+    how = How(data, training, env, ranks, checks, judging, box)
     with Progress(quiet=box.quiet) as progress:
-        progress.phase("list")
-        items = listed(what, out / "sources")
-        settings = _lint_settings(how) if lint else _settings(items, progress, how)
-
-        def engine(tasks: Sequence[Task]) -> Iterator[tuple[Task, Ended]]:
-            if not tasks:
-                return iter(())
-            if address is not None:
-                return cluster.play(tasks, address=address, cpus=cpus, jobs=jobs)
-            return local.play(tasks, jobs=jobs or max(1, (os.cpu_count() or 2) // 2))
-
-        outcomes = judge(items, settings, out, engine, progress, seconds=item_timeout, fresh=fresh)
+        progress.phase("list", "submissions")
+        items = listed(what, out / "sources", progress.update)
+        settings = lint_settings(how) if lint else run_settings(items, progress, how)
+        outcomes = judge(items, settings, out, playing.engine, progress, seconds=playing.item_timeout, fresh=fresh)
     summary.write(outcomes, out, {"ruleset": judging.ruleset})
     summary.show(outcomes, Console(), out)
     raise SystemExit(summary.worst(outcomes))
 
 
-def _lint_settings(how: _How) -> Settings:
+def lint_settings(how: How) -> Settings:
     """Options of `harness lint`; those that say how something is run are refused."""
     unused = names_of(DataOptions, SeedOptions, SettingsOptions, RanksOptions, ChecksOptions, BoxOptions)
     refuse([name for name in unused if name != "quiet"], "does not go with --lint, which runs nothing")
-    return Settings(
-        lint=_strict(how), places=("--ruleset", _absolute(how.judging.ruleset)), identity=_identity(how.judging)
-    )
+    return Settings(lint=_strict(how), places=_rules(how.judging), identity=_identity(how.judging))
 
 
-def _settings(items: Sequence[Item], progress: Progress, how: _How) -> Settings:
-    """Options as arguments for the items' commands; what is wrong with them is said once, before anything runs."""
+def run_settings(items: Sequence[Item], progress: Progress, how: How, *more: str) -> Settings:
+    """Options as arguments for the items' commands; what is wrong with them is said once, before anything runs.
+
+    `more` are further arguments that both commands take.
+    """
     identity = _identity(how.judging)
     of_adapters = any(item.path is not None and is_adapter(item.path) for item in items)
     of_scripts = any(item.path is not None and not is_adapter(item.path) for item in items)
@@ -141,7 +156,7 @@ def _settings(items: Sequence[Item], progress: Progress, how: _How) -> Settings:
         refuse(names_of(SettingsOptions), "is for scripts; none is listed")
     elif how.ranks.ranks > MOST_SCRIPT_RANKS:
         raise UsageError(f"--ranks {how.ranks.ranks}: a script is played by {MOST_SCRIPT_RANKS} processes at most")
-    shared = [*_strict(how), "--sandbox", how.box.sandbox, "--ranks", str(how.ranks.ranks)]
+    shared = [*more, *_strict(how), "--sandbox", how.box.sandbox, "--ranks", str(how.ranks.ranks)]
     if how.box.memory is not None:
         shared += ["--memory", str(how.box.memory)]
     if how.box.timeout is not None:
@@ -150,7 +165,7 @@ def _settings(items: Sequence[Item], progress: Progress, how: _How) -> Settings:
     adapters = [*shared, "--scale", how.training.scale, "--seed", str(how.training.seed)]
     if how.checks.checks != "all":
         wanted = known_checks(how.checks.checks)
-        adapters += ["--checks", ",".join(name for name in wanted if name in audit.CHECKS)]
+        adapters += ["--checks", ",".join(name for name in wanted if name in CHECKS)]
         scripts += ["--checks", ",".join(wanted)]
     if of_adapters:  # prepared once, not in every item
         identity["data"] = how.data.prepare(progress).sha256
@@ -158,17 +173,24 @@ def _settings(items: Sequence[Item], progress: Progress, how: _How) -> Settings:
     return Settings(
         tuple(adapters),
         tuple(scripts),
-        places=("--ruleset", _absolute(how.judging.ruleset)),
+        places=_rules(how.judging),
         data=("--data", _absolute(how.data.data), *(() if cache is None else ("--cache", str(cache.absolute())))),
         identity=identity,
     )
 
 
+def _rules(judging: JudgingOptions) -> tuple[str, ...]:
+    """Where rules and rulings are, as arguments."""
+    files = (word for path in judging.rulings for word in ("--rulings", _absolute(str(path))))
+    return ("--ruleset", _absolute(judging.ruleset), *files)
+
+
 def _identity(judging: JudgingOptions) -> dict[str, str]:
-    return {"ruleset": judging.load().sha256}
+    loaded = judging.load()
+    return {"ruleset": loaded.sha256, "rulings": loaded.rulings_sha256}
 
 
-def _strict(how: _How) -> tuple[str, ...]:
+def _strict(how: How) -> tuple[str, ...]:
     words = ("--strict",) if how.judging.strict else ()
     return (*words, "--fail-on", how.judging.fail_on) if how.judging.fail_on else words
 

@@ -13,8 +13,9 @@ from harness.cli.options import FILE, RUNS
 from harness.errors import UsageError
 from harness.files import write_atomically
 from harness.record import Record
-from harness.report import board
+from harness.report import board, view
 from harness.report.board import Entry
+from harness.text import plain
 
 #: Where a checkout keeps the records of its reports.
 KEPT = Path("reports/records")
@@ -35,6 +36,9 @@ def command(records: tuple[Path, ...], out: Path, csv: Path | None) -> None:
     if csv is not None:
         write_atomically(csv, board.to_csv(entries).encode())
     click.echo(f"{out}: {len(entries)} {'record' if len(entries) == 1 else 'records'}")
+    for path, entry in zip(paths, entries, strict=True):
+        for doubt in view.doubts(entry.record):
+            click.echo(f"warning: {plain(path, 400)} has no rank: {doubt}", err=True)
 
 
 def find(places: Sequence[Path]) -> list[Path]:

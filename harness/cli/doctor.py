@@ -6,12 +6,18 @@ import importlib.util
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 
+from harness.errors import SandboxError
 from harness.sandbox.probe import available
+
+#: Seconds by the clock that a box may take to load everything, on the busiest machine.
+_PATIENCE = 300.0
 
 _EXTRAS = {
     "flash_attn": "the [cuda] extra: faster attention on GPUs",
@@ -44,12 +50,39 @@ def examine() -> Iterator[Line]:
         yield Line(f"sandbox: {level.name}", level in working, level.note)
     best = working[0].name if working else "none works; --no-sandbox runs without isolation"
     yield Line("sandbox in use", bool(working), best, needed=True)
+    lacking = [name for name in ("torch", "safetensors") if importlib.util.find_spec(name) is None]
+    if lacking:
+        yield Line("running", False, f"needs {' and '.join(lacking)}: pip install 'golf-harness[run]'", needed=True)
+    elif working:
+        yield ready()
     yield _gpu()
     for module, what in _EXTRAS.items():
         yield Line(module, importlib.util.find_spec(module) is not None, what)
 
 
+def ready() -> Line:
+    """Whether a box, in which nothing of this process's surroundings is left, can load what submissions run on."""
+    from harness.adapters.training import WORKER, not_ready
+    from harness.sandbox.box import Box, Limits
+    from harness.sandbox.protocol import Kind
+    from harness.sandbox.wire import WireError
+
+    name = "python in the box"
+    with tempfile.TemporaryDirectory(prefix="golf-doctor-") as scratch:
+        try:
+            with Box(WORKER, read=(), limits=Limits(), log=Path(scratch, "log")) as box:
+                try:
+                    good = box.wire.recv(timeout=_PATIENCE).kind == Kind.READY
+                except WireError:
+                    return Line(name, False, f"{sys.executable}: {not_ready(box)}", needed=True)
+        except SandboxError as error:
+            return Line(name, False, str(error), needed=True)
+    return Line(name, good, "loads numpy, torch and the kit", needed=True)
+
+
 def _gpu() -> Line:
+    if importlib.util.find_spec("torch") is None:
+        return Line("GPU", False, "not looked for without torch")
     import torch
 
     if not torch.cuda.is_available():

@@ -8,8 +8,8 @@ import click
 
 from harness.adapters.hunt import CHECKS, hunt
 from harness.adapters.options import Options
-from harness.adapters.training import train
-from harness.cli.options import FILE, RUNS, DataOptions, OwnBoxOptions, RulesetOptions, SeedOptions, takes
+from harness.adapters.training import promote, train
+from harness.cli.options import FILE, RUNS, SUBMISSION, DataOptions, OwnBoxOptions, RulesetOptions, SeedOptions, takes
 from harness.folder import open_folder, safe_name
 from harness.progress import Progress
 from harness.record import exit_code_of
@@ -21,7 +21,7 @@ _PATIENCE = 3600.0
 
 
 @click.command("hunt")
-@click.argument("path", type=FILE)
+@click.argument("path", type=SUBMISSION)
 @click.option("--check", type=click.Choice(CHECKS), default=CHECKS[0], show_default=True, help="What to hunt for.")
 @click.option("--examples", type=int, default=200, show_default=True, metavar="N", help="Flips before giving up.")
 @click.option("--out", type=FILE, metavar="DIR", help="Where the record goes.  [default: runs/NAME/hunt]")
@@ -62,6 +62,7 @@ def command(
         seal_in.mkdir(parents=True, exist_ok=True)
         sealed = train(folder, prepared, seed, seal_in, options, progress)
         hunted = hunt(folder, prepared, sealed, seed, target, options, progress, examples=examples)
+        promote(seal_in, sealed)
     click.echo(f"{hunted.status}: {hunted.headline}")
     if hunted.record:
         witness = hunted.record.findings[0].witness

@@ -12,7 +12,8 @@ from harness.cli.options import SUBMISSIONS
 @click.argument("name")
 @click.option("--author", default="Your Name", show_default=True, help="For its submission.json.")
 @click.option("--github-id", default="your-github-id", show_default=True, help="Likewise.")
-def command(name: str, author: str, github_id: str) -> None:
+@click.option("--from", "source", metavar="EXAMPLE", help="Begin with a submission that ships with the harness.")
+def command(name: str, author: str, github_id: str, source: str | None) -> None:
     """Scaffold a working submission under submissions/NAME."""
-    path = scaffold(SUBMISSIONS, name, author=author, github_id=github_id)
+    path = scaffold(SUBMISSIONS, name, author=author, github_id=github_id, source=source)
     click.echo(f"{path.as_posix()} is ready; try: harness run {path.as_posix()}")

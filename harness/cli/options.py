@@ -7,25 +7,45 @@ turned into (limits, rules, data) is a method of it.
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import functools
 import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 from click.core import ParameterSource
 
 from harness import rules
-from harness.adapters.options import Device, NullSource, Options
-from harness.corpus import dataset as corpus
+from harness.adapters.scaffold import example
+from harness.corpus import commons
 from harness.progress import Progress
-from harness.record import Depth, Record
-from harness.sandbox.box import Sandbox
+from harness.record import Depth, Device, NullSource, Record
+from harness.rules import rulings
+from harness.sandbox.outcome import Limits, Sandbox
+
+if TYPE_CHECKING:
+    from harness.corpus.dataset import Dataset  # numpy, which most commands do without
 
 FILE = click.Path(path_type=Path)
+
+
+class _Submission(click.Path):
+    """A folder or script; `example:NAME` is a submission that ships with the harness."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and value.startswith(_EXAMPLE):
+            return example(value.removeprefix(_EXAMPLE))
+        return super().convert(value, param, ctx)
+
+
+_EXAMPLE = "example:"
+SUBMISSION = _Submission(path_type=Path)
 #: Where records go that nobody named a place for.
 RUNS = Path("runs")
 #: Where a checkout keeps its submissions.
@@ -109,7 +129,7 @@ class BoxOptions(SandboxOptions):
         help="Memory of a box.  [default: 4.0; of a script's: 3.0]",
     )  # fmt: skip
 
-    def memory_bytes(self, default: int = Options.memory_bytes) -> int:
+    def memory_bytes(self, default: int = Limits.memory_bytes) -> int:
         """Bytes of memory, `default` where nothing was said."""
         return default if self.memory is None else int(self.memory * (1 << 30))
 
@@ -133,7 +153,7 @@ class DataOptions:
     """What adapters are trained and scored on, and where it is kept once prepared."""
 
     data: str = flag(
-        "--data", default=corpus.DEFAULT, show_default=True, metavar="SPEC",
+        "--data", default=commons.NAME, show_default=True, metavar="SPEC",
         help="Text to train and score on: commons, stdlib, a folder in the contest's layout, a .jsonl file, or "
         "fineweb:sp1024[@SHARDS].",
     )  # fmt: skip
@@ -142,14 +162,16 @@ class DataOptions:
         help="Where prepared data is kept.  [default: ~/.cache/golf-harness]",
     )  # fmt: skip
 
-    def prepare(self, progress: Progress) -> corpus.Dataset:
+    def prepare(self, progress: Progress) -> Dataset:
         """The data, prepared or taken from the cache.
 
         Raises:
             UsageError: they are not there or not usable.
         """
+        from harness.corpus.dataset import default_cache, prepare
+
         progress.phase("data", f"preparing {self.data}")
-        prepared = corpus.prepare(self.data, cache=self.cache or corpus.default_cache(), notify=progress.note)
+        prepared = prepare(self.data, cache=self.cache or default_cache(), notify=progress.note)
         progress.done(f"{prepared.train_tokens:,} training and {len(prepared.validation):,} validation tokens")
         return prepared
 
@@ -189,7 +211,35 @@ class RulesetOptions:
 
 
 @dataclass(frozen=True)
-class JudgingOptions(RulesetOptions):
+class RulingsOptions(RulesetOptions):
+    """By which rules and rulings, and what is said of the submission that these may be about."""
+
+    rulings: tuple[Path, ...] = flag(
+        "--rulings", default=(), type=FILE, multiple=True, metavar="FILE",
+        help="Rulings of your own beside the shipped ones; repeat it. See docs/rulings.md.",
+    )  # fmt: skip
+    submitted: datetime.datetime | None = flag(
+        "--submitted", type=click.DateTime(["%Y-%m-%d"]), metavar="YYYY-MM-DD",
+        help="Day of the submission, from which rulings count.  [default: as its files say]",
+    )  # fmt: skip
+    pull: int | None = flag(
+        "--pull", type=click.IntRange(1), metavar="N",
+        help="Pull request that the submission is: rulings on it and waivers for it count.",
+    )  # fmt: skip
+
+    def load(self) -> rules.Ruleset:
+        """The rules with the rulings, for the submission as it was described.
+
+        Raises:
+            UsageError: there are no rules of this name, or a file is not usable.
+        """
+        loaded = rules.load(self.ruleset, self.rulings)
+        date, said = (self.submitted.date(), "the command line") if self.submitted else (None, "")
+        return loaded.of(rulings.Submitted(date=date, said=said, pull=self.pull))
+
+
+@dataclass(frozen=True)
+class JudgingOptions(RulingsOptions):
     """By which rules, and how strictly."""
 
     strict: bool = flag("--strict", default=False, is_flag=True, help="Count UNRULED as a violation (exit code 1).")
@@ -222,7 +272,7 @@ class ChecksOptions:
 
 @dataclass(frozen=True)
 class AuditOptions(ScaleOptions):
-    """How a folder with a submission.py is trained and audited; a script has no use for any of these."""
+    """How a folder with a submission.py is trained and audited; a script has a use for `depth` alone."""
 
     seeds: tuple[int, ...] = flag(
         "--seed", default=(1,), show_default=True, type=int, multiple=True,
@@ -235,6 +285,10 @@ class AuditOptions(ScaleOptions):
     fresh: bool = flag(
         "--fresh", default=False, is_flag=True, help="Train again, even where a sealed artifact could be taken."
     )
+    artifact: Path | None = flag(
+        "--artifact", type=FILE, metavar="FILE",
+        help="Score this artifact instead of training one; records go to runs/NAME/given.",
+    )  # fmt: skip
     previous: Path | None = flag(
         "--previous", type=FILE, metavar="RECORD", help="The record to beat: significance is judged against its seeds."
     )
@@ -244,7 +298,8 @@ class AuditOptions(ScaleOptions):
     )  # fmt: skip
     depth: Depth = flag(
         "--depth", default="standard", show_default=True, type=click.Choice(get_args(Depth)),
-        help="How much to try: replaced tokens whose own rows are compared, 24, 300 or 1,500; see docs/checks.md.",
+        help="How much to try: replaced tokens whose own rows are compared, 24, 300 or 1,500; see docs/checks.md. Of a "
+        "script, quick leaves the pass at the submitted sequence length out.",
     )  # fmt: skip
     audit_seed: int | None = flag(
         "--audit-seed", type=click.IntRange(min=0, max=2**63 - 1), metavar="N",
@@ -283,6 +338,6 @@ class OutputOptions:
     as_json: bool = flag("--json", default=False, is_flag=True, help="Print the records as JSON on stdout.")
 
     def print_json(self, records: Sequence[Record]) -> None:
-        """Print one record as an object, several as a list."""
-        bodies = [record.model_dump(mode="json", by_alias=True) for record in records]
-        click.echo(json.dumps(bodies[0] if len(bodies) == 1 else bodies, indent=2, allow_nan=False))
+        """Print a list of records, however many there are."""
+        bodies = [json.loads(record.to_json()) for record in records]
+        click.echo(json.dumps(bodies, indent=2, allow_nan=False))

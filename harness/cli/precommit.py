@@ -9,9 +9,9 @@ from rich.console import Console
 
 from harness.cli.options import FILE, RulesetOptions, takes
 from harness.folder import is_adapter, open_folder
-from harness.gate.paths import submission_of
 from harness.papers import table
 from harness.papers.linting import lint_all
+from harness.paths import submission_of
 from harness.record import Status
 
 

@@ -8,9 +8,9 @@ import click
 
 from harness.adapters.options import Options
 from harness.adapters.proof import prove
-from harness.adapters.training import train
+from harness.adapters.training import promote, train
 from harness.audit.proof import conclude
-from harness.cli.options import FILE, RUNS, DataOptions, OwnBoxOptions, SeedOptions, takes
+from harness.cli.options import FILE, RUNS, SUBMISSION, DataOptions, OwnBoxOptions, SeedOptions, takes
 from harness.files import write_atomically
 from harness.folder import open_folder, safe_name
 from harness.progress import Progress
@@ -18,7 +18,7 @@ from harness.record import exit_code_of
 
 
 @click.command("prove")
-@click.argument("path", type=FILE)
+@click.argument("path", type=SUBMISSION)
 @click.option("--tokens", type=int, default=512, show_default=True, help="Length of the segment; each costs a batch.")
 @click.option(
     "--begin", type=click.IntRange(min=0), default=0, show_default=True,
@@ -54,6 +54,7 @@ def command(
         home.mkdir(parents=True, exist_ok=True)
         sealed = train(folder, prepared, training.seed, home, options, progress)
         archive, result = prove(folder, prepared, sealed, training.seed, options, progress, tokens=tokens, begin=begin)
+        sealed = promote(home, sealed)
     status, headline = conclude(result)
     target.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(target, archive.to_bytes())

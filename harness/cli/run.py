@@ -9,13 +9,14 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from harness import audit
 from harness.adapters.collect import run as run_pipeline
 from harness.adapters.options import Options
+from harness.adapters.sound import sound
+from harness.audit.checks import select
 from harness.audit.evidence import PreviousRecord
 from harness.cli.options import (
-    FILE,
     RUNS,
+    SUBMISSION,
     AuditOptions,
     ChecksOptions,
     DataOptions,
@@ -25,6 +26,7 @@ from harness.cli.options import (
     RanksOptions,
     takes,
 )
+from harness.environment import need_run
 from harness.folder import Folder, open_folder, safe_name
 from harness.progress import Progress
 from harness.record import Record
@@ -50,7 +52,7 @@ class How:
         """
         return Options(
             scale=self.auditing.scale,
-            checks=audit.select(checks),
+            checks=select(checks),
             ruleset=self.judging.load(),
             sandbox=self.box.level,
             strict=self.judging.strict,
@@ -68,7 +70,7 @@ class How:
 
 
 @click.command("run")
-@click.argument("path", type=FILE)
+@click.argument("path", type=SUBMISSION)
 @takes(
     output=OutputOptions,
     ranks=RanksOptions,
@@ -90,7 +92,8 @@ def command(
 ) -> None:
     """Train, quantize, seal, score and audit the submission in the folder PATH.
 
-    Record and report go to runs/NAME, unless --out says otherwise.
+    PATH may be example:NAME, a submission that ships with the harness (`harness list` shows them). Record and report
+    go to runs/NAME, unless --out says otherwise.
     """
     records = run_adapters([path], How(data, auditing, ranks, judging, box, output), checks.checks)
     if output.as_json:
@@ -111,6 +114,11 @@ def run_adapters(paths: Sequence[Path], how: How, checks: str, *, below: str = "
         HarnessError: as the pipeline does.
     """
     folders = [open_folder(path) for path in paths]
+    if how.auditing.artifact is not None and (len(folders) > 1 or len(how.auditing.seeds) > 1 or how.auditing.fresh):
+        raise click.UsageError("--artifact is one file for one submission and one seed, and nothing is trained")
+    for folder in folders:
+        sound(folder)
+    need_run()
     options = how.options(checks)
     records = []
     console = Console(stderr=how.output.as_json)
@@ -121,10 +129,13 @@ def run_adapters(paths: Sequence[Path], how: How, checks: str, *, below: str = "
             options = dataclasses.replace(options, earlier=())
             for seed in seeds:
                 home = _target(how.output.out, folder, seed, several=len(folders) > 1, seeds=len(seeds))
+                if how.auditing.artifact is not None and how.output.out is None:
+                    home = home / "given"  # beside what this folder has trained, not in its place
                 target = home / below
-                if how.auditing.fresh:
-                    (home / "seal.json").unlink(missing_ok=True)
-                record = run_pipeline(folder, prepared, seed, target, options, progress, seal_in=home)
+                record = run_pipeline(
+                    folder, prepared, seed, target, options, progress,
+                    seal_in=home, fresh=how.auditing.fresh, artifact=how.auditing.artifact,
+                )  # fmt: skip
                 records.append(record)
                 if record.score:  # the next seed's record judges significance over all seeds so far
                     options = dataclasses.replace(options, earlier=tuple(record.score.per_seed))

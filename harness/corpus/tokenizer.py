@@ -15,13 +15,16 @@ import numpy as np
 from harness.corpus.shards import Tokens
 from harness.errors import UsageError
 
+#: The normalisation of the contest's tokenizers.
+RULE = "nmt_nfkc"
+
 #: Options of the contest's data/download_hf_docs_and_tokenize.py.
 TRAINING_OPTIONS: dict[str, Any] = {
     "model_type": "bpe",
     "character_coverage": 0.999,
     "byte_fallback": True,
     "split_digits": True,
-    "normalization_rule_name": "nmt_nfkc",
+    "normalization_rule_name": RULE,
     "add_dummy_prefix": False,
     "pad_id": 0,
     "bos_id": 1,
@@ -50,7 +53,7 @@ class Tokenizer:
     @cached_property
     def processor(self) -> Any:
         """The `sentencepiece.SentencePieceProcessor`, loaded on first use."""
-        return _processor(self.path, self.path.read_bytes())
+        return processor_of(self.path, self.path.read_bytes())
 
     def encode(self, text: str) -> Tokens:
         """The text's tokens without BOS: uint16, shape [n]."""
@@ -99,7 +102,12 @@ def round_trip(tokenizer: Tokenizer, documents: Sequence[str]) -> RoundTrip:
     )
 
 
-def _processor(path: Path, model: bytes) -> Any:
+def processor_of(path: Path, model: bytes) -> Any:
+    """The `sentencepiece.SentencePieceProcessor` of a model's bytes; `path` is for the message alone.
+
+    Raises:
+        UsageError: they are no SentencePiece model.
+    """
     import sentencepiece
 
     try:
@@ -122,7 +130,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
         model = path.read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read the tokenizer {path}: {error.strerror}") from None
-    processor = _processor(path, model)
+    processor = processor_of(path, model)
     vocab_size, bos_id = int(processor.vocab_size()), int(processor.bos_id())
     if bos_id < 0:
         raise UsageError(f"{path} has no BOS token; every document must start with one")

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.gate.conform import problem
-from harness.gate.paths import is_judge
 from harness.gate.summary import COMMENT_LIMIT, code, render
+from harness.paths import is_judge
 
 MARKER = "<!-- golf-harness:gate -->"
 ARTIFACT = "gate-summary"

@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from harness.changes import Change, Changes, find
 from harness.errors import HarnessError, SubmissionError, UsageError
 from harness.files import sha256, write_atomically
 from harness.folder import safe_name
 from harness.gate import stages
-from harness.gate.changes import Change, Changes, find
 from harness.gate.export import Exported, export
 from harness.gate.keys import described, differs_from
 from harness.gate.result import (

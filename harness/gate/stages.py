@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from harness import audit, rules
+from harness import rules
 from harness.adapters import collect
 from harness.adapters.options import Options
 from harness.adapters.training import resume as resume_seal
 from harness.adapters.training import seal_key
 from harness.audit.check import Need, within
+from harness.audit.checks import CHECKS, select
 from harness.corpus.dataset import DEFAULT, Dataset
 from harness.environment import harness_sha256
 from harness.errors import UsageError
@@ -43,11 +44,11 @@ Source = Literal["run", "resumed", "cache"]
 
 #: What one evaluation shows; where single probabilities are claimed, with the runs that ask for more of them.
 QUICK = (Need.CLAIMS,)
-SMOKE = tuple(within(QUICK, audit.CHECKS))
+SMOKE = tuple(within(QUICK, CHECKS))
 #: Of a script, without what the papers' stage has judged already.
 SCRIPT_SMOKE = tuple(name for name in within(QUICK, judging.CHECKS) if name not in linting.CHECKS)
 _SMOKE: dict[Kind, Sequence[str]] = {"adapter": SMOKE, "script": SCRIPT_SMOKE}
-_ALL: dict[Kind, Sequence[str]] = {"adapter": audit.select("all"), "script": tuple(judging.CHECKS)}
+_ALL: dict[Kind, Sequence[str]] = {"adapter": select("all"), "script": tuple(judging.CHECKS)}
 SEED = 1
 _MAX_SOURCE = 8 << 20
 
@@ -126,7 +127,7 @@ def static(path: Path, kind: Kind) -> str:
         if parse(script.source) is None:
             raise UsageError(f"{script.entry} is not Python that can be read here")
         layers = f", {len(script.unwrapped.layers)} wrappers opened" if script.unwrapped.layers else ""
-        return f"{script.entry} reads as Python{layers}"
+        return f"{script.entry} reads as Python{layers}" + (f"; {script.unseen}" if script.unseen else "")
     folder = open_folder(path)
     sources = [name for name in folder.code if name.endswith(".py")]
     for name in sources:
@@ -217,7 +218,7 @@ def _adapter(
     folder: Folder, dataset: Dataset, settings: Settings, home: Path, stage: str, progress: Progress
 ) -> Record:
     options = Options(
-        checks=SMOKE if stage == "smoke" else audit.select("all"),
+        checks=SMOKE if stage == "smoke" else select("all"),
         ruleset=settings.ruleset,
         sandbox=settings.sandbox,
         timeout=settings.timeout,

@@ -161,6 +161,7 @@ class Stream:
         """Commit one row [V] for each of `positions` (int64 [n], 1 .. tokens-1); a commit is final."""
         self._flush()
         self._tell_state()
+        _floating(rows, "rows")
         where = positions.detach().to("cpu", torch.int64).numpy()
         values = rows.detach().to("cpu", torch.float32).contiguous().numpy()
         code = Rows.LOGITS if kind == "logits" else Rows.LOG_PROBS
@@ -178,6 +179,7 @@ class Stream:
         """
         self._flush()
         self._tell_state()
+        _floating(log_probs, "log_probs")
         where = positions.detach().to("cpu", torch.int64).numpy()
         values = log_probs.detach().to("cpu", torch.float32).reshape(-1, 1).contiguous().numpy()
         self._wire.send(Kind.COMMIT, where, values, np.array([Rows.REALISED], np.uint8))
@@ -259,6 +261,12 @@ class Stream:
         digests = self._watch.take_state()
         if digests is not None:
             self._wire.hold(Kind.STATE, np.array(digests, np.int64))
+
+
+def _floating(rows: Tensor, what: str) -> None:
+    if not rows.is_floating_point():
+        kind = str(rows.dtype).removeprefix("torch.")
+        raise TypeError(f"{what} are {kind}; a commit takes floating-point numbers, such as the model's logits")
 
 
 def _batched(layout: Iterator[Window], size: int) -> Iterator[tuple[Window, ...]]:

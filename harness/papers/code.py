@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from harness.audit.wrapped import wrap
 from harness.papers.reading import Paper, Papers
-from harness.source.unwrap import parse, unwrap
+from harness.papers.sources import tree_of
+from harness.source.unwrap import parse
 
 _MOST_BYTES = 2_000_000
 #: A stub makes fewer calls than this, and a file's name has fewer letters.
@@ -31,6 +32,7 @@ class Code:
         executes: files that the script runs by `exec` or as a program, a stub's way.
         packed: the script unpacks itself, so its shipped bytes are compressed already.
         sha256: of the script's bytes.
+        tree: the syntax tree of the script as it is, packed or not; None where it has none.
     """
 
     script: Paper | None
@@ -38,6 +40,7 @@ class Code:
     executes: tuple[Paper, ...] = ()
     packed: bool = False
     sha256: str = ""
+    tree: ast.Module | None = field(default=None, repr=False, compare=False)
 
     @property
     def shipped(self) -> int | None:
@@ -54,8 +57,9 @@ class Code:
     @cached_property
     def same(self) -> str:
         """Digest of the unpacked syntax tree without docstrings, so that comments and layout do not count; or ""."""
-        tree = _parse(self.script) if self.script else None
-        return _normalised(tree) if tree is not None else ""
+        read = tree_of(self.script.content) if self.script else None
+        tree = parse(read[0]) if read else None  # a tree of its own, because it is changed
+        return normalised(tree) if tree is not None else ""
 
     @cached_property
     def wrapped(self) -> int | None:
@@ -85,7 +89,7 @@ def read_code(papers: Papers) -> Code:
         for paper in needed[1:9]:
             if paper.name.endswith(".py") and (inner := _parse(paper)) is not None:
                 needed += [one for one in _named(inner, papers) if one not in needed]
-    return Code(script, tuple(needed), tuple(executes), packed, script.sha256)
+    return Code(script, tuple(needed), tuple(executes), packed, script.sha256, outer)
 
 
 def _only(papers: Papers) -> Paper | None:
@@ -98,7 +102,8 @@ def _parse(paper: Paper, *, unpack: bool = True) -> ast.Module | None:
     """The syntax tree of a file, of its innermost text where it unpacks itself; None where it has none."""
     if paper.size > _MOST_BYTES:
         return None
-    return parse(unwrap(paper.content).source if unpack else paper.content)
+    read = tree_of(paper.content, unpack=unpack)
+    return read[1] if read else None
 
 
 def _named(tree: ast.Module, papers: Papers) -> list[Paper]:
@@ -146,7 +151,7 @@ def _is_packed(tree: ast.Module | None) -> bool:
     return long and any(isinstance(node, ast.Call) and _call_name(node) == "exec" for node in ast.walk(tree))
 
 
-def _normalised(tree: ast.Module) -> str:
+def normalised(tree: ast.Module) -> str:
     """Digest of the syntax tree, docstrings left out."""
     for node in ast.walk(tree):
         body = getattr(node, "body", None)

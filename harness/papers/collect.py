@@ -9,12 +9,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from harness.audit.evidence import finding as make
+from harness.audit.check import finding as make
+from harness.audit.measures import metrics_of
 from harness.papers.code import Code, read_code
 from harness.papers.headline import Headline, find
 from harness.papers.logs import Run, read_logs
 from harness.papers.metadata import Claims, read_claims
+from harness.papers.near import Neighbours
 from harness.papers.reading import Number, Papers, Quote, read
+from harness.papers.reasons import Reason, ids
+from harness.papers.sources import Source, programs
 from harness.record import Finding, Scalar, Status, Value, Witness
 from harness.rules import Ruleset
 
@@ -27,9 +31,11 @@ class Case:
     """One folder, read.
 
     Attributes:
+        ruleset: the rules to judge by, with the rulings that count for this submission.
         record: it claims a record on the ten-minute track; elsewhere the clocks do not bind.
         copies: other folders with the same code, with what is the same ("bytes", "syntax").
         previous: BPB by seed of the record that this one has to beat, and its name.
+        neighbours: what other submissions it comes near; None where it was held against none.
     """
 
     papers: Papers
@@ -41,6 +47,7 @@ class Case:
     record: bool
     copies: Mapping[str, str] = field(default_factory=dict)
     previous: tuple[str, Sequence[float]] | None = None
+    neighbours: Neighbours | None = None
 
     @cached_property
     def carried(self) -> list[Run]:
@@ -51,6 +58,11 @@ class Case:
             return runs
         more = [one for one in self.runs if one.seed and one.seed.value in seeds and one not in runs]
         return [*runs, *more]
+
+    @cached_property
+    def sources(self) -> list[Source]:
+        """The programs of the folder, unpacked: the script first, and what it needs."""
+        return programs(self.papers, self.code.needed)
 
 
 def open_case(folder: Path, ruleset: Ruleset) -> Case:
@@ -63,7 +75,8 @@ def open_case(folder: Path, ruleset: Ruleset) -> Case:
     claims = read_claims(papers)
     runs = read_logs(papers.logs)
     carried = find(claims, runs)
-    return Case(papers, claims, runs, carried, read_code(papers), ruleset, _claims_record(folder, claims))
+    rules = ruleset.judging(claims.date, folder.resolve().name)
+    return Case(papers, claims, runs, carried, read_code(papers), rules, _claims_record(folder, claims))
 
 
 def same_code(cases: Sequence[Case]) -> list[dict[str, str]]:
@@ -101,13 +114,21 @@ def finding(
     status: Status,
     headline: str,
     *,
+    reasons: Reason | Sequence[Reason] = (),
     quotes: Sequence[Quote | Number | None] = (),
     metrics: Mapping[str, Value] | None = None,
     power: Mapping[str, Value] | None = None,
     data: Mapping[str, Any] | None = None,
     not_covered: Sequence[str] = (),
 ) -> Finding:
-    """A finding with its quotations; a FAIL gets them, and the arithmetic in `data`, as its witness."""
+    """A finding with its quotations; a FAIL gets them, and the arithmetic in `data`, as its witness.
+
+    Raises:
+        ValueError: something is not in order, and no reason is named.
+    """
+    named = ids(reasons)
+    if status in (Status.FAIL, Status.INCONCLUSIVE, Status.NOT_RUN) and not named:
+        raise ValueError(f"{check}: {status} without a reason: {headline}")
     told = [one.quote if isinstance(one, Number) else one for one in quotes if one is not None]
     told = list(dict.fromkeys(told))[:_MOST_QUOTES]
     lines: list[Scalar] = [str(one) for one in told]
@@ -117,6 +138,14 @@ def finding(
         witness = Witness(kind="evidence", summary=headline, data={**(data or {}), "quotes": shown})
     return make(
         case, check, status, headline,
-        metrics={**(metrics or {}), **({"evidence": lines} if lines else {})},
+        metrics={**(metrics or {}), **({"reasons": named} if named else {}), **({"evidence": lines} if lines else {})},
         witness=witness, power=power, not_covered=not_covered,
     )  # fmt: skip
+
+
+def reasoned(found: Finding, *reasons: Reason) -> Finding:
+    """The finding with further reasons."""
+    before: list[Scalar] = list(found.value("reasons") or [])
+    more: list[Scalar] = [one for one in ids(reasons) if one not in before]
+    kept = [one for one in found.metrics if one.id != "reasons"]
+    return found.model_copy(update={"metrics": [*metrics_of({"reasons": [*before, *more]}), *kept]})

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from harness.papers import known
 from harness.papers.collect import Case, finding
 from harness.papers.reading import Number, Quote
+from harness.papers.reasons import Reason
 from harness.record import Finding, Status
 
 CHECK = "data-split"
@@ -53,9 +54,19 @@ def check(case: Case) -> Finding:
         )
         quotes += adapted[0].marks[_PRE_QUANT]
     if marks:
-        return finding(case, CHECK, Status.INCONCLUSIVE, "; ".join(marks), quotes=quotes, not_covered=NOT_COVERED)
+        return finding(
+            case,
+            CHECK,
+            Status.INCONCLUSIVE,
+            "; ".join(marks),
+            reasons=Reason.OVERLAP_MARK,
+            quotes=quotes,
+            not_covered=NOT_COVERED,
+        )
     if not runs:
-        return finding(case, CHECK, Status.NOT_RUN, "there is no log to look at", not_covered=NOT_COVERED)
+        return finding(
+            case, CHECK, Status.NOT_RUN, "there is no log to look at", reasons=Reason.NO_LOG, not_covered=NOT_COVERED
+        )
     headline = f"none of four known marks of an overlap stands in {len(runs)} logs; nothing more is shown"
     power = {"marks_looked_for": 4}
     return finding(case, CHECK, Status.PASS, headline, power=power, not_covered=NOT_COVERED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ from typing import Any
 from harness.audit import check, recording
 from harness.audit.check import Provider
 from harness.audit.recording import Terms
-from harness.papers import byte_accounting, claims, clocks, data_split, significance, size_limit
-from harness.papers.collect import Case, open_case, same_code
+from harness.papers import byte_accounting, claims, clocks, copies, data_split, significance, size_limit
+from harness.papers.collect import Case, open_case, reasoned, same_code
 from harness.papers.metadata import Claims
+from harness.papers.near import Neighbours
+from harness.papers.reasons import Reason
 from harness.record import DataInfo, Finding, Record, Status, SubmissionInfo
 from harness.rules import Ruleset
 from harness.verdict import Decision, decide, in_papers
@@ -29,6 +31,7 @@ CHECKS: dict[str, Provider[Case]] = {
     "eval-clock": Provider(clocks.check_eval),
     "data-split": Provider(data_split.check),
     "significance": Provider(significance.check),
+    "copies": Provider(copies.check),
 }
 
 
@@ -84,23 +87,33 @@ def lint(
 
 def judge(case: Case) -> Linted:
     """All checks on what was read. One that breaks is an ERROR, and the others go on."""
-    findings = [_of_papers(found) for found in check.judge(case, list(CHECKS), CHECKS)]
+    findings = [_of_papers(found, case) for found in check.judge(case, list(CHECKS), CHECKS)]
     return Linted(case.papers.path, case.claims, findings, facts_of(case), case)
 
 
 def lint_all(
-    folders: Sequence[Path], ruleset: Ruleset, *, previous: tuple[str, Sequence[float]] | None = None
+    folders: Sequence[Path],
+    ruleset: Ruleset,
+    *,
+    previous: tuple[str, Sequence[float]] | None = None,
+    against: Callable[[Case], Neighbours] | None = None,
 ) -> list[Linted]:
     """Several folders, and which of them have the same code.
+
+    Args:
+        folders: the folders.
+        ruleset: the rules to judge by.
+        previous: name and BPB by seed of the record that each would have to beat.
+        against: holds a folder against a backlog; None where there is none.
 
     Raises:
         UsageError: there is no such folder, or it is empty.
     """
     cases = [open_case(folder, ruleset) for folder in folders]
-    copies = same_code(cases)
+    same = same_code(cases)
     return [
-        judge(dataclasses.replace(case, copies=of_case, previous=previous))
-        for case, of_case in zip(cases, copies, strict=True)
+        judge(dataclasses.replace(case, copies=of_case, previous=previous, neighbours=against and against(case)))
+        for case, of_case in zip(cases, same, strict=True)
     ]
 
 
@@ -125,7 +138,7 @@ def record_of(linted: Linted, ruleset: Ruleset, *, strict: bool = False, fail_on
             settings=linted.facts,
         ),
         linted.findings,
-        Terms(ruleset, strict, fail_on_incomplete),
+        Terms(ruleset.judging(claimed.date, linted.path.resolve().name), strict, fail_on_incomplete),
         DataInfo(
             name="not opened; token counts are those of the logs",
             sha256=_NOTHING,
@@ -172,6 +185,21 @@ def facts_of(case: Case) -> dict[str, Any]:
     }
 
 
-def _of_papers(found: Finding) -> Finding:
-    """The question that a finding from papers belongs to: what they do not show is missing evidence of the claim."""
+def _draft(case: Case) -> bool:
+    """A submission.json that can be read and claims no score, in a folder in which no log has one: work in progress."""
+    claims = case.claims
+    claimed = claims.val_bpb or any(one.val_bpb for one in claims.per_seed)
+    return claims.file is not None and claims.problem is None and not claimed and case.headline.how == "none"
+
+
+def _of_papers(found: Finding, case: Case) -> Finding:
+    """The question that a finding from papers belongs to: what they do not show is missing evidence of the claim.
+
+    Of a claim that is not made nothing is missing.
+    """
+    if _draft(case) and found.status in (Status.INCONCLUSIVE, Status.NOT_RUN):
+        said = "nothing is claimed" if found.id == "claims" else f"nothing is claimed; {found.headline}"
+        return reasoned(found, Reason.NO_SCORE_CLAIMED).model_copy(
+            update={"status": Status.NOT_APPLICABLE, "headline": said, "remedy": None}
+        )
     return found.model_copy(update={"question": in_papers(found.question, found.status)})

@@ -18,8 +18,9 @@ from harness.papers.reading import Number, Paper, Quote
 #: What launchers and loggers put in front of a line: rank tags, timestamps, levels.
 PREFIX = re.compile(
     r"^\s*(?:(?:\[(?:default|rank|gpu|train|modal|\d)[^\]]{0,40}\]:?"
-    r"|\d{4}-\d\d-\d\d[T ][0-9:.,]{5,15}Z?(?:\s*-\s*INFO\s*-)?"
-    r"|\[\d{4}-\d\d-\d\d[T ][^\]]{5,20}\]|\[\d\d:\d\d:\d\d\]|\d{10}(?:\.\d+)?(?=\s)|(?:rank|Rank) ?\d+:)\s*)+"
+    r"|\d{4}-\d\d-\d\d[T ][0-9:.,]{5,15}Z?(?:\s*-\s*INFO\s*-|\s++INFO(?=\s))?"
+    r"|\[\d{4}-\d\d-\d\d[T ][^\]]{5,20}\]|\[\d\d:\d\d:\d\d\]|\d{10}(?:\.\d+)?(?=\s)|(?:rank|Rank) ?\d+:"
+    r"|\[INFO\]:?|INFO:(?:root:|__main__:)?|INFO(?=\s+-)\s+-)\s*)+"
 )
 _NUM = r"[+-]?\d++(?:\.\d++)?+(?:[eE][+-]?\d++)?+"
 

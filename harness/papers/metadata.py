@@ -23,7 +23,7 @@ _BPB = (
     *claimed.BPB,
     *("val_bpb_3seed_mean", "val_bpb_mean_3seed", "val_bpb_exact", "bpb", "final_val_bpb", "post_ttt_val_bpb"),
     *("ttt_val_bpb", "ttt_bpb", "legal_ttt_bpb", "sliding_val_bpb", "sliding_window_bpb", "sliding_bpb"),
-    *("bpb_mean", "mean"),
+    *("val_bpb_ttt", "val_bpb_sliding", "validation_bpb", "bpb_mean", "mean"),
 )
 _LOSS = (*claimed.LOSS, "ttt_val_loss", "final_val_loss")
 _STD = (*claimed.BPB_STD, "val_bpb_3seed_std", "bpb_std", "std")

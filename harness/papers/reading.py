@@ -14,6 +14,7 @@ from pathlib import Path
 
 from harness.errors import UsageError
 from harness.files import start, walk
+from harness.folder import near
 from harness.source import submission_json
 from harness.text import clean
 
@@ -138,7 +139,7 @@ def read(path: Path) -> Papers:
         UsageError: there is no such folder, it holds no file, or something that is no regular file.
     """
     if not path.exists():
-        raise UsageError(f"no folder {path}")
+        raise UsageError(f"no folder {path}{near(path)}")
     if not path.is_dir():
         raise UsageError(f"{path} is a file; give the folder that holds submission.json, the logs and train_gpt.py")
     found = [Paper(one.name, one.size, path) for one in walk(path)[:MOST_FILES]]

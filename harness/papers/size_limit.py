@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from harness.audit.practices import Seen, ruled
+from harness.papers import timers
 from harness.papers.collect import Case, finding, if_claimed
 from harness.papers.logs import Run
 from harness.papers.reading import Number, Quote
+from harness.papers.reasons import Reason
 from harness.record import Finding, Scalar, Status, Value
 
 CHECK = "size-limit"
@@ -49,6 +51,21 @@ def check(case: Case) -> Finding:
     over = {name: value for name, value in totals.items() if value > limit}
     quotes: list[Quote | Number | None] = [worst.total.bytes, model, claimed.number if claimed else None]
     told = "; ".join(f"{value:,} {name}" for name, value in totals.items())
+    words = timers.words(case, "size")
+    denied = [one for one in words if not one.kept]
+    if not over and denied and _binds(case):
+        headline = f"at most {max(totals.values()):,} bytes of {limit:,} by every count{timers.told(words, None)}"
+        quotes += [one.at for one in denied]
+        return finding(
+            case,
+            CHECK,
+            Status.INCONCLUSIVE,
+            headline,
+            reasons=Reason.AUTHOR_SAYS_OVER,
+            quotes=quotes,
+            metrics=metrics,
+            not_covered=NOT_COVERED,
+        )
     if not over:
         headline = f"at most {max(totals.values()):,} bytes of {limit:,} by every count"
         return finding(
@@ -59,12 +76,25 @@ def check(case: Case) -> Finding:
     # A minifier may halve what the wrapper that is built here weighs, and is not run here.
     least = (int(model.value) if model else 0) + (case.code.wrapped or 0) // 2
     shipped = case.ruleset.limits.size_convention == "shipped"
-    if min(counted) > limit and (shipped or least > limit):
-        headline = f"over the limit of {limit:,} bytes by every count: {told}"
+    # A wrapper that might be made is no defence where the author's own number is over, and what is shipped is, too.
+    said_over = claimed is not None and min(int(claimed.value), int(worst.total.bytes.value)) > limit
+    admitted = said_over and totals.get(_SHIPPED, 0) > limit
+    if admitted or (min(counted) > limit and (shipped or least > limit)):
+        counts = "by every count" if len(over) == len(totals) else "by every count of the run"
+        every = "by the log, by submission.json and as it is shipped" if admitted else counts
+        headline = f"over the limit of {limit:,} bytes {every}: {told}{timers.told(words, 'the count is over')}"
         status = if_claimed(case, Status.FAIL if _binds(case) else Status.INCONCLUSIVE)
         data = {"limit": limit, "totals": totals}
         return finding(
-            case, CHECK, status, headline, quotes=quotes, metrics=metrics, data=data, not_covered=NOT_COVERED
+            case,
+            CHECK,
+            status,
+            headline,
+            reasons=Reason.OVER_THE_LIMIT,
+            quotes=quotes,
+            metrics=metrics,
+            data=data,
+            not_covered=NOT_COVERED,
         )
     fitting = "; ".join(f"{value:,} {name}" for name, value in totals.items() if value <= limit)
     headline = f"{'; '.join(f'{value:,} {name}' for name, value in over.items())}: over {limit:,}; "
@@ -74,7 +104,14 @@ def check(case: Case) -> Finding:
         practice = "byte_convention" if _all_fit(case, model, limit) else "files_not_counted"
         status, headline, _ = ruled(case.ruleset, [Seen(practice, headline)])
     return finding(
-        case, CHECK, if_claimed(case, status), headline, quotes=quotes, metrics=metrics, not_covered=NOT_COVERED
+        case,
+        CHECK,
+        if_claimed(case, status),
+        headline,
+        reasons=Reason.OVER_THE_LIMIT,
+        quotes=quotes,
+        metrics=metrics,
+        not_covered=NOT_COVERED,
     )
 
 
@@ -108,7 +145,10 @@ def _claimed_only(case: Case, limit: int) -> Finding:
     claimed = case.claims.bytes_total
     if claimed is None:
         why = "neither a log nor submission.json tells the bytes"
-        return finding(case, CHECK, Status.NOT_RUN, why, not_covered=NOT_COVERED)
+        return finding(case, CHECK, Status.NOT_RUN, why, reasons=Reason.BYTES_NOT_SHOWN, not_covered=NOT_COVERED)
     over = "over the limit of" if claimed.value > limit else "of"
+    reasons = [Reason.BYTES_NOT_ADDED_UP, *([Reason.OVER_THE_LIMIT] if claimed.value > limit else [])]
     headline = f"{claimed.value:,.0f} bytes are claimed, {over} {limit:,}, and no log of the claimed run adds them up"
-    return finding(case, CHECK, Status.INCONCLUSIVE, headline, quotes=[claimed.number], not_covered=NOT_COVERED)
+    return finding(
+        case, CHECK, Status.INCONCLUSIVE, headline, reasons=reasons, quotes=[claimed.number], not_covered=NOT_COVERED
+    )

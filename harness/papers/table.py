@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.papers.linting import Linted
-from harness.record import SEVERITY, Finding, Status
+from harness.record import SEVERITY, Finding, Record, Status
 from harness.report import view
 from harness.text import clean
 from harness.verdict import VIOLATED
@@ -27,8 +27,14 @@ _TONES = {"bad": "bold red", "open": "bold yellow", "good": "green", "mute": "di
 _MOST_LINES = 3
 
 
-def show(linted: Linted, console: Console) -> None:
-    """One folder: its claim, the three answers, a row for each finding, worst first, with the lines it quotes."""
+def show(linted: Linted, console: Console, record: Record | None = None) -> None:
+    """One folder: its claim, the three answers, a row for each finding, worst first, with the lines it quotes.
+
+    Args:
+        linted: the folder.
+        console: where to.
+        record: of it, for the rulings that counted.
+    """
     claims, headline = linted.claims, linted.case.headline
     console.print(Text(clean(linted.path.resolve().name, 120), "bold"), soft_wrap=True)
     claim = f"{claims.val_bpb.value:g} BPB" if claims.val_bpb else "no score"
@@ -41,6 +47,8 @@ def show(linted: Linted, console: Console) -> None:
     }[headline.how]
     kind = "a record" if linted.case.record else "no record"
     console.print(Text(f"claims {claim} ({logs}), {kind}; {clean(claims.author or 'author unknown', 60)}"))
+    for ruling in view.rulings(record) if record is not None else ():
+        console.print(Text.assemble(("ruling  ", "bold yellow"), f": {clean(ruling, 1500)}"))
     for question, answer in linted.decision.answers.items():
         look = view.look_of(answer.answer)
         style = _TONES[look.tone]

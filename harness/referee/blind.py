@@ -35,7 +35,7 @@ class Lie:
 
     Attributes:
         probes: swaps, then at most one suffix, by position.
-        tokens: uint16 [N], the stream that is played.
+        tokens: [N], the stream that is played, of the same type as the real one.
     """
 
     probes: tuple[Probe, ...]
@@ -43,8 +43,8 @@ class Lie:
 
     @classmethod
     def of(cls, probes: list[Probe], tokens: Tokens, bos: int, replaced: NDArray[np.bool_] | None = None) -> Lie:
-        """The stream (uint16 [N]) with these probes applied; `replaced` as in `Perturbed`."""
-        played = np.array(tokens, np.uint16)
+        """The stream [N] with these probes applied; `replaced` as in `Perturbed`."""
+        played = np.array(tokens)
         for probe in probes:
             if probe.kind == "swap":
                 for position, token in probe.swaps:

@@ -21,6 +21,9 @@ ROUNDING = 1e-5
 #: starts a document, so a leak of this size there is worth a fiftieth of a record's margin.
 SHAPES = 0.05
 
+#: Nats: a change below this may be rounding behind layers in bfloat16 (0.03 was seen); arithmetic in float64 tells.
+SMALL = 0.1
+
 #: Changed rows kept per probe: the largest changes, where there are more.
 KEPT_CHANGES = 400
 

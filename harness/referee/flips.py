@@ -25,7 +25,7 @@ from harness.errors import SubmissionError
 from harness.referee.comparator import Comparator, ProbeResult
 from harness.referee.session import CannotSplit, Evaluation
 from harness.referee.sinks import Ints
-from harness.referee.source import ALTERNATIVE, DOCUMENT_END, Beyond, Perturbed, Probe, Source
+from harness.referee.source import ALTERNATIVE, BEFORE_END, DOCUMENT_END, Beyond, Perturbed, Probe, Source
 from harness.referee.trace import Trace
 from harness.sandbox.wire import Wire
 
@@ -43,6 +43,8 @@ def _probe(clone: Evaluation, sink: Comparator, result: ProbeResult, ranges: Int
 
 
 def _purpose(probe: Probe) -> str:
+    if probe.token_class == BEFORE_END:
+        return DOCUMENT_END
     return probe.token_class if probe.token_class in (ALTERNATIVE, DOCUMENT_END) else "flip"
 
 

@@ -123,7 +123,12 @@ def fill(layout: Layout, begins: Ints, sample: Sampler, source: str) -> NullStre
         tokens[here[kept]] = before[kept]
         log_p[here[kept]] = np.where(given >= 0, 0.0, chance)[kept]
         at = at + 1
-    return NullStream(source, tokens.astype(np.uint16), log_p, layout.fixed >= 0)
+    return NullStream(source, _narrow(tokens), log_p, layout.fixed >= 0)
+
+
+def _narrow(tokens: Ints) -> Tokens:
+    """In 16 bits, as streams are held, where every id fits into them; else as it is."""
+    return tokens.astype(np.uint16) if tokens.max(initial=0) < 1 << 16 else tokens  # type: ignore[return-value]
 
 
 def from_model(next_rows: NextRows, layout: Layout, begins: Ints, rng: np.random.Generator) -> NullStream:
@@ -176,7 +181,7 @@ def permutations(layout: Layout, vocab_size: int, rng: np.random.Generator) -> N
     left = np.tile(np.arange(len(ids), 0, -1), blocks)[: drawn.sum()]
     tokens[drawn] = np.concatenate([rng.permutation(ids) for _ in range(blocks)])[: drawn.sum()]
     log_p[drawn] = -np.log(left)
-    return NullStream("uniform permutations of token ids", tokens.astype(np.uint16), log_p, ~drawn)
+    return NullStream("uniform permutations of token ids", _narrow(tokens), log_p, ~drawn)
 
 
 class Bigram:

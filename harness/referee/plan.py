@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from harness.corpus.tokenbytes import ByteTable
 from harness.corpus.tokenizer import Tokenizer
 from harness.referee.null import Bigram
-from harness.referee.source import ALTERNATIVE, DOCUMENT_END, Probe, Tokens
+from harness.referee.source import ALTERNATIVE, BEFORE_END, DOCUMENT_END, Probe, Tokens
 from harness.referee.trace import Commit, Read, Trace, Update
 
 Ints = NDArray[np.int64]
@@ -119,7 +119,7 @@ def plan(
     first = int(rng.integers(len(names)))
     for index, position in enumerate(positions):
         name, _ = _other(tokens, position, plain, names[(first + index) % len(names) :] + names, rng)
-        if shift := _shift(tokens, position, rng, plain[name]):
+        if shift := rotation(tokens, position, rng, plain[name]):
             probes.append(Probe("suffix", position, shift=shift))
     if bos and trace.in_order:  # else the order depends on where documents begin, and such a swap accuses nobody
         begins = [int(t) for t in np.flatnonzero(np.isin(tokens, list(bos))) if 1 < t < last and trace.order[t] >= 0]
@@ -151,7 +151,7 @@ def sampled(trace: Trace, tokens: Tokens, *, seed: int, count: int, bos: int = -
     """Suffixes at one position of each of `count` equal parts of the stream: what a leak is priced from."""
     rng = np.random.default_rng([seed, 0x9A1C])
     positions = [t for t in stratified(trace, count, rng) if tokens[t] != bos]
-    shifts = [(t, _shift(tokens, t, rng)) for t in positions]
+    shifts = [(t, rotation(tokens, t, rng)) for t in positions]
     return [Probe("suffix", t, shift=shift, sampled=True) for t, shift in shifts if shift]
 
 
@@ -275,8 +275,24 @@ def alternatives(
     return probes
 
 
-def boundaries(trace: Trace, tokens: Tokens, classes: Mapping[str, Ints], *, seed: int, count: int = 4) -> list[Probe]:
-    """Swaps of the last token of some documents, by another of the frequent ones."""
+#: How far before a document's last token another one is replaced to be held against it: within any context, and more
+#: than a gate that looks one token back reaches through some layers.
+BEFORE = 8
+
+
+def boundaries(
+    trace: Trace, tokens: Tokens, classes: Mapping[str, Ints], *, seed: int, count: int = 4, before: bool = False
+) -> list[Probe]:
+    """Swaps of the last token of some documents, by another of the frequent ones.
+
+    Args:
+        trace: the unperturbed run.
+        tokens: the stream, uint16.
+        classes: token ids by class.
+        seed: of the choice.
+        count: how many documents.
+        before: also swap a token some way before each, where the document has one.
+    """
     rng = np.random.default_rng([seed, 0xB05])
     (bos,) = classes[DOCUMENT_START]
     starts = np.flatnonzero(tokens == bos)
@@ -287,7 +303,13 @@ def boundaries(trace: Trace, tokens: Tokens, classes: Mapping[str, Ints], *, see
         if len(others):
             token = int(others[int(rng.integers(len(others)))])
             probes.append(Probe("swap", position, token=token, token_class=DOCUMENT_END))
-    return probes
+        earlier = position - BEFORE
+        others = classes["frequent"][classes["frequent"] != int(tokens[earlier])]
+        inside = earlier > 0 and trace.order[earlier] >= 0 and not (tokens[earlier : position + 1] == bos).any()
+        if before and inside and len(others):
+            token = int(others[int(rng.integers(len(others)))])
+            probes.append(Probe("swap", earlier, token=token, token_class=BEFORE_END))
+    return sorted(probes, key=lambda probe: probe.position)
 
 
 def stratified(trace: Trace, count: int, rng: np.random.Generator) -> list[int]:
@@ -306,7 +328,7 @@ def _spread(events: list[E], count: int, rng: np.random.Generator) -> list[E]:
     return [events[i] for i in sorted([0, len(events) - 1, *(int(i) for i in between)])]
 
 
-def _shift(tokens: Tokens, position: int, rng: np.random.Generator, members: Ints | None = None) -> int:
+def rotation(tokens: Tokens, position: int, rng: np.random.Generator, members: Ints | None = None) -> int:
     """A rotation of the stream that changes the token at `position`; 0 if there is none (all tokens equal).
 
     It brings one of `members` there, where the stream has one that is another token.

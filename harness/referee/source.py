@@ -16,6 +16,8 @@ ALTERNATIVE = "alternative"
 
 #: Class of a token that is swapped in for the last one of a document, see `plan.boundaries`.
 DOCUMENT_END = "document end"
+#: Class of a token that is swapped in some way before the last one, to be held against that.
+BEFORE_END = "before a document's end"
 
 
 class Source(Protocol):
@@ -39,7 +41,7 @@ class Real:
 
     def read(self, start: int, stop: int) -> Tokens:
         """See `Source.read`."""
-        return self.tokens[start:stop].astype(np.uint16)
+        return np.array(self.tokens[start:stop])
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class Probe:
     @property
     def needed(self) -> bool:
         """The probe measures something, and is made even where others have shown a leak."""
-        return self.sampled or self.urgent or self.token_class in (ALTERNATIVE, DOCUMENT_END)
+        return self.sampled or self.urgent or self.token_class in (ALTERNATIVE, DOCUMENT_END, BEFORE_END)
 
 
 class Perturbed:
@@ -109,7 +111,7 @@ class Perturbed:
 
     def read(self, start: int, stop: int) -> Tokens:
         """See `Source.read`."""
-        out = self._tokens[start:stop].astype(np.uint16)
+        out = np.array(self._tokens[start:stop])
         probe = self._probe
         if stop <= probe.position:
             return out

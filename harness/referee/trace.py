@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import bisect
+import io
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -213,9 +213,11 @@ class Trace:
         """Note that the box reported optimizer steps or backward passes."""
         self.events.append(Update(steps, backwards, self._sequence, self._pending))
 
-    def save(self, path: Path) -> None:
-        """Write the per-position arrays as an uncompressed npz (float64 NLL in nats, int64 order)."""
-        np.savez(path, nll=self.nll, excess=self.excess, order=self.order)
+    def to_bytes(self) -> bytes:
+        """The per-position arrays as an uncompressed npz file (float64 NLL in nats, int64 order)."""
+        buffer = io.BytesIO()
+        np.savez(buffer, nll=self.nll, excess=self.excess, order=self.order)
+        return buffer.getvalue()
 
 
 def first_of(positions: NDArray[np.int64]) -> NDArray[np.bool_]:

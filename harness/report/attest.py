@@ -53,7 +53,7 @@ def statement(run: Path) -> dict[str, Any]:
             },
             "scale": record.scale,
             "seeds": record.seeds,
-            "ruleset": record.ruleset.model_dump(exclude={"texts"}),
+            "ruleset": record.ruleset.model_dump(exclude={"texts": True, "rulings": {"texts"}}, exclude_none=True),
             "harness": record.harness.model_dump(),
             "environment": {name: value for name, value in record.environment.items() if name != PLACES},
         },

@@ -172,10 +172,16 @@ def _sentence(left: Record, right: Record) -> str:
     return f"The {which} scores {abs(gap):.4f} BPB lower ({said}){but}."
 
 
+def _rulings(record: Record) -> str:
+    return record.ruleset.rulings.sha256 if record.ruleset.rulings else ""
+
+
 def _doubts(left: Record, right: Record) -> list[str]:
     found = [f"{name}: {doubt}" for name, one in (("first", left), ("second", right)) for doubt in view.doubts(one)]
     if left.ruleset.sha256 != right.ruleset.sha256:
         found.append("The two were judged by different rulesets.")
+    elif _rulings(left) != _rulings(right):
+        found.append("The two were judged by different rulings.")
     if left.harness.version != right.harness.version:
         found.append("The two were judged by different versions of the harness.")
     return found

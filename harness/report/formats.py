@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.files import write_atomically
+from harness.files import replace_together, write_atomically
 from harness.record import Record
 from harness.report import badge, html, junit, markdown, sarif
 
@@ -57,14 +57,22 @@ def write(name: str, record: Record, path: Path) -> None:
     write_atomically(path, render(name, record).encode())
 
 
-def save(record: Record, folder: Path) -> None:
-    """The record and its report, as every command leaves them in the folder of a run.
+def save(record: Record, folder: Path, beside: Mapping[str, bytes] | None = None) -> None:
+    """The record and its report, as every command leaves them in the folder of a run, and what belongs to them.
+
+    All are made before any is written: what breaks until then leaves an earlier run's files as they are.
+
+    Args:
+        record: of the run that has ended.
+        folder: of the run.
+        beside: further files of the run, by name.
 
     Raises:
         HarnessError: a file cannot be written, or no page could show the record.
     """
-    write_atomically(folder / "record.json", record.to_json().encode())
-    write("html", record, folder / VIEWS["html"].file)
+    page = render("html", record).encode()
+    made = {**(beside or {}), VIEWS["html"].file: page, "record.json": record.to_json().encode()}
+    replace_together(folder, made)
 
 
 def _rules(record: Record) -> dict[str, str]:

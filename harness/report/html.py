@@ -76,6 +76,7 @@ def _page(record: Record, sections: Sequence[Section], budget: Budget, most: int
         outcome=view.outcome_sentence(record),
         tally=view.tally(record),
         doubts=view.doubts(record),
+        rulings=view.rulings(record),
         sections=sections,
         claim=view.claimed_bpb(record),
         honest=view.honest_bpb(record),

@@ -88,7 +88,8 @@ def _evidence(record: Record, finding: Finding) -> list[str]:
     lines = [f"{view.called(one)}: {_flat(one.value)}" for one in finding.metrics[:30]]
     if finding.witness:
         lines.append(f"witness: {prose(finding.witness.summary)}")
-        lines.append(f"replay: {view.replay(record, finding)}")
+        if command := view.replay(record, finding):
+            lines.append(f"replay: {command}")
     lines += [f"not covered: {prose(item, 300)}" for item in finding.not_covered[:10]]
     return [*lines, f"what to do: {prose(finding.remedy)}"] if finding.remedy else lines
 

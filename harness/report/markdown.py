@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from harness.record import Finding, Record, Status
 from harness.report import view
+from harness.report.places import places
 from harness.text import bpb, brief, clean, number, prose
 
 #: What GitHub takes as a step's summary, in bytes.
@@ -19,6 +20,9 @@ MAX_BYTES = 1 << 20
 
 #: Findings that get a row, and findings that get a section, tried in turn until the text is small enough.
 _BUDGETS = ((400, 40), (400, 5), (400, 0), (100, 0))
+
+#: Lines of a file that are quoted for one finding.
+_PLACES = 6
 
 _SYMBOLS = {"bad": "❌", "open": "⚠️", "good": "✅", "mute": "➖"}
 
@@ -28,6 +32,11 @@ _AT_START = re.compile(r"^(\d*)([-+=.:])")
 
 #: After these an autolink, a mention or a reference to an issue would begin; a zero-width space keeps it from doing so.
 _TRIGGER = re.compile(r"(@|#|:(?=//)|\bwww(?=\.)|\bGH(?=-)|\bmailto(?=:)|\bxmpp(?=:))", re.IGNORECASE)
+
+
+def _place(file: str, line: int, said: str) -> str:
+    """`train_gpt.py:812` and what stands there, as an item of a list."""
+    return f"- {code(f'{file}:{line}', 240)}" + (f" {code(said)}" if said else "")
 
 
 def escape(text: object, limit: int = 1200) -> str:
@@ -70,6 +79,7 @@ def _render(record: Record, rows: int, sections: int) -> str:
         _answers(record),
         view.outcome_sentence(record),
         *(f"⚠️ {escape(doubt)}" for doubt in view.doubts(record)),
+        *(f"⚖️ {escape(ruling, 1500)}" for ruling in view.rulings(record)),
         _facts(record),
         _table(findings[:rows], len(findings)),
     ]
@@ -127,6 +137,10 @@ def _section(record: Record, finding: Finding) -> str:
     lines = [f"### {_SYMBOLS[look.tone]} {code(brief(finding.id, 60))}", escape(finding.headline)]
     if witness := finding.witness:
         lines.append("Witness: " + escape(witness.summary))
+        if quoted := places(finding):
+            lines.append("\n".join(_place(*one) for one in quoted[:_PLACES]))
+            if len(quoted) > _PLACES:
+                lines.append(f"and {len(quoted) - _PLACES} more places in record.json")
         if "old_text" in witness.data or "new_text" in witness.data:
             old, new = (code(brief(witness.data.get(name, ""), 60)) for name in ("old_text", "new_text"))
             before = code(str(witness.data.get("context_before", ""))[-80:], 80)

@@ -9,30 +9,27 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
 from harness.record import Finding, Record, Status
 from harness.report import view
+from harness.report.places import places
 from harness.text import brief, clean, prose
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
-#: Places of one finding that are reported; GitHub shows 5,000 results of a run.
-_PLACES = 50
-
 _LEVELS = {Status.FAIL: "error", Status.UNRULED: "warning", Status.INCONCLUSIVE: "warning"}
-
-#: A place as the recorder writes it: "train_gpt.py:812 eval_val < main:1207".
-_PLACE = re.compile(r"^(?P<file>[^\s:]{1,200}):(?P<line>[1-9]\d{0,6})(\s|$)")
 
 
 def render(record: Record) -> str:
     """The SARIF log as JSON: one run, one rule for each check that has a result."""
     found = [
-        (finding, file, line, said) for finding in view.worst_first(record) for file, line, said in _places(finding)
+        (finding, file, line, said)
+        for finding in view.worst_first(record)
+        if finding.status in _LEVELS
+        for file, line, said in places(finding)
     ]
     rules = list(dict.fromkeys(finding.id for finding, *_ in found))
     by_id = {finding.id: finding for finding, *_ in reversed(found)}
@@ -96,33 +93,6 @@ def _result(record: Record, finding: Finding, index: int, file: str, line: int, 
         "partialFingerprints": {"place/v1": mark[:32]},
         "properties": {"replay": view.replay(record, finding)},
     }
-
-
-def _places(finding: Finding) -> list[tuple[str, int, str]]:
-    """(file, line, what stands there) of a finding that is not a pass, each once."""
-    if finding.status not in _LEVELS or finding.witness is None:
-        return []
-    return list(dict.fromkeys(_walk(finding.witness.data, 0)))[:_PLACES]
-
-
-def _walk(value: object, depth: int) -> Iterator[tuple[str, int, str]]:
-    if depth > 4:
-        return
-    if isinstance(value, Mapping):
-        file, line = value.get("file"), value.get("line")
-        if isinstance(file, str) and file and type(line) is int and 0 < line < 10**7:
-            yield file, line, brief(value.get("text", ""), 200)
-            return
-        for name, item in value.items():
-            if name == "place" and isinstance(item, str):
-                if place := _PLACE.match(item):
-                    yield place["file"], int(place["line"]), ""
-            elif isinstance(item, Mapping | list):
-                yield from _walk(item, depth + 1)
-    elif isinstance(value, list):
-        for item in value[:200]:
-            if isinstance(item, Mapping | list):
-                yield from _walk(item, depth + 1)
 
 
 def _uri(folder: str, file: str) -> str:

@@ -34,6 +34,8 @@ def summary(record: Record, console: Console, *, report: Path | None) -> None:
     _print(console, Text(), Text(view.outcome_sentence(record), "dim"))
     for doubt in view.doubts(record):
         _print(console, Text("warning: ", "bold red"), Text(doubt))
+    for ruling in view.rulings(record):
+        _print(console, Text("ruling:  ", "bold yellow"), Text(plain(ruling, 1500)))
     console.print()
     _print(console, Text("BPB       "), _score(record))
     if (artifact := _artifact(record)) is not None:

@@ -117,6 +117,11 @@ def look_of(word: Word) -> Look:
     return Look(word.replace("_", " "), like.tone)
 
 
+def icon_of(word: Word) -> Status:
+    """The status whose icon an answer has."""
+    return _LIKE[word]
+
+
 def decisive(record: Record) -> Reply:
     """The answer that the exit code follows from: a violation, else what is undecided, else that of the score."""
     made = replies(record)
@@ -191,6 +196,17 @@ def claimed_bpb(record: Record) -> float | None:
     return finite(record.submission.claims.get("val_bpb"))
 
 
+def reasons(record: Record) -> tuple[str, ...]:
+    """Why papers are not in order, ids of `harness.papers.reasons`, those of the worst findings first."""
+    found: list[str] = []
+    for finding in sorted(record.findings, key=lambda one: SEVERITY.index(one.status)):
+        for metrics in (finding.metrics, *(part.metrics for part in finding.parts)):
+            for name in ("reasons", "further_reasons"):
+                listed = next((one.value for one in metrics if one.id == name), None)
+                found += map(str, listed) if isinstance(listed, list) else []
+    return tuple(dict.fromkeys(found))
+
+
 def honest_bpb(record: Record) -> float | None:
     """The estimated BPB without the leak, if a check could price it."""
     estimate = (record.score.honest_bpb if record.score else None) or {}
@@ -214,7 +230,9 @@ def run_date(record: Record) -> str | None:
 
 
 def command(record: Record) -> str:
-    """The command that makes such a record, for a shell; text from the record is quoted."""
+    """The command that makes such a record, for a shell; text from the record is quoted. Of a library's, the call."""
+    if record.submission.kind == "library":
+        return clean(record.submission.settings.get("call"), 400)
     script = record.submission.kind == "script"
     words = ["lint" if record.submission.kind == "evidence" else "audit" if script else "run"]
     words.append(clean(record.submission.path, 200))
@@ -231,6 +249,9 @@ def command(record: Record) -> str:
         for seed in record.seeds[:10]:
             words += ["--seed", str(seed)]
     words += ["--ruleset", clean(record.ruleset.name, 60)]
+    if (told := record.ruleset.rulings) is not None:
+        words += ["--submitted", clean(told.submitted, 10)] if told.submitted and "command" in told.said else []
+        words += ["--pull", str(told.pull)] if told.pull else []
     return "harness " + " ".join(shlex.quote(word) for word in words)
 
 
@@ -240,8 +261,8 @@ def replay(record: Record, finding: Finding) -> str | None:
     It is to be run in the folder in which the record was made, or where the record is older and does not say where it
     is, beside it. The record holds the rest: data, settings, limits and rules.
     """
-    if finding.witness is None:
-        return None
+    if finding.witness is None or record.submission.kind == "library":
+        return None  # a model in somebody's process: `Report.replay()`
     place = _placed(record) or "record.json"
     words = [f"./{place}" if place.startswith("-") else place, clean(finding.id, 80)]
     level = record.environment.get("sandbox")
@@ -309,6 +330,21 @@ def doubts(record: Record) -> list[str]:
     elif record.answers != decision.answers:
         found.append("The findings do not add up to the answers that this record gives.")
     return found
+
+
+def rulings(record: Record) -> list[str]:
+    """What the rulings come to for this submission: waivers, counted, and rulings on its pull request as a whole.
+
+    Rulings on practices stand in the findings that name the practice.
+    """
+    told = record.ruleset.rulings
+    if told is None:
+        return []
+    waivers = [one for one in told.counting if one.outcome == "waived"]
+    count = f"{len(waivers)} waiver{'' if len(waivers) == 1 else 's'}"
+    found = [f"{count} for this submission: {' '.join(prose(one.cited, 600) for one in waivers)}"] if waivers else []
+    whole = (one for one in told.counting if one.outcome in ("accepted", "rejected"))
+    return found + [f"ruling on this pull request, which changes no finding: {prose(one.cited, 600)}" for one in whole]
 
 
 def counts(record: Record) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import tomllib
 from collections.abc import Sequence
@@ -12,6 +13,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.errors import UsageError
+from harness.rules import rulings
+from harness.rules.rulings import Ruling, Submitted
+from harness.text import meant
 
 DEFAULT = "2026-04-28"
 
@@ -57,12 +61,14 @@ PRACTICES = (
     "files_not_counted",
     "chosen_weights",
     "chosen_evaluation",
+    "smear_across_documents",
+    "best_of_runs",
 )
 
 Unit = Literal["token", "byte"]
 
 #: "tolerated": accepted records do it, so a finding names it and the verdict does not change. "unruled": no ruling.
-Ruling = Literal["forbidden", "tolerated", "unruled"]
+Taken = Literal["forbidden", "tolerated", "unruled"]
 
 
 class _Table(BaseModel):
@@ -101,7 +107,7 @@ class Practice(_Table):
 
     title: str = Field(min_length=1)
     rule: str = Field(min_length=1)
-    ruling: Ruling
+    ruling: Taken
     text: str = Field(min_length=1)
     source: str = Field(min_length=1)
 
@@ -128,11 +134,17 @@ class Significance(_Table):
 
 
 class Ruleset(_Table):
-    """A whole ruleset: limits, rules by id, and practices by name.
+    """A whole ruleset: limits, rules by id, practices by name, and the rulings that decide what it leaves open.
 
     Attributes:
+        rulings_until: shipped rulings made after this day do not count; None where all do.
         sha256: over `texts`, one after the other.
         texts: the TOML that it was read from: its own, and before that the one that it extends, if it extends one.
+        ruling: rulings by id, those of one's own after the shipped ones.
+        ruling_texts: the TOML that they were read from: the shipped file first.
+        own_rulings: ids of those of one's own.
+        submitted: when the submission was made, as far as it was said; `judging` adds what its folder says.
+        counting: ids of the rulings that count for the submission; None until `judging` has looked.
     """
 
     name: str = Field(min_length=1)
@@ -141,39 +153,116 @@ class Ruleset(_Table):
     significance: Significance
     rule: dict[str, Rule]
     practice: dict[str, Practice]
+    rulings_until: datetime.date | None = None
     sha256: str = ""
     texts: tuple[str, ...] = ()
+    ruling: dict[str, Ruling] = Field(default_factory=dict)
+    ruling_texts: tuple[str, ...] = ()
+    own_rulings: frozenset[str] = frozenset()
+    submitted: Submitted = Submitted()
+    counting: tuple[str, ...] | None = None
 
-    def taking(self, ruling: Ruling, *practices: str) -> Ruleset:
+    def taking(self, ruling: Taken, *practices: str) -> Ruleset:
         """The same rules with another ruling on some practices."""
         other = {name: self.practice[name].model_copy(update={"ruling": ruling}) for name in practices}
         return self.model_copy(update={"practice": {**self.practice, **other}})
 
+    @property
+    def rulings_sha256(self) -> str:
+        """What names the rulings: sha256 over their texts."""
+        return rulings.digest(self.ruling_texts)
 
-def load(name: str = DEFAULT) -> Ruleset:
-    """Read a ruleset that ships with the harness, by name, or a TOML file, by path.
+    @property
+    def waivers(self) -> list[Ruling]:
+        """The waivers that count for the submission."""
+        return [self.ruling[key] for key in self.counting or () if self.ruling[key].outcome == "waived"]
+
+    def judging(self, claimed: str = "", folder: str = "") -> Ruleset:
+        """The rules for one submission: practices as the rulings that count for it leave them.
+
+        A ruling on a practice decides where the ruleset says "unruled" (one of one's own, whatever it says), for
+        submissions of its days; of several the latest, and one's own last. Where nobody knows the day of the submission
+        it decides nothing, and the practice's text says so. A waiver lets the pull request that it names have the
+        practice, whatever else is said of it.
+
+        Args:
+            claimed: the date in submission.json.
+            folder: the folder's name, which holds a date as a rule.
+        """
+        if self.counting is not None:
+            return self
+        submitted = self.submitted.or_by(claimed, folder)
+        practices, deciding, about = dict(self.practice), dict[str, str](), list[str]()
+        for key, one in sorted(self.ruling.items(), key=lambda item: (item[0] in self.own_rulings, item[1].date)):
+            later = self.rulings_until is not None and one.date > self.rulings_until and key not in self.own_rulings
+            if one.retracted is not None or later:
+                continue
+            if one.pull is not None:
+                about += [key] if one.pull == submitted.pull else []
+                continue
+            assert one.practice is not None
+            if self.practice[one.practice].ruling != "unruled" and key not in self.own_rulings:
+                continue
+            if submitted.date is not None and one.covers(submitted.date):
+                practices[one.practice] = self._taken(one, {"forbidden": "forbidden"}.get(one.outcome, "tolerated"))
+                deciding[one.practice] = key
+            elif submitted.date is None:
+                text = f"{self.practice[one.practice].text} When this was submitted is not known; {one.cited}"
+                practices[one.practice] = self.practice[one.practice].model_copy(update={"text": text})
+        for key in about:
+            if (practice := self.ruling[key].practice) is not None:
+                practices[practice] = self._taken(self.ruling[key], "tolerated")
+                deciding.pop(practice, None)
+        counting = (*deciding.values(), *about)
+        return self.model_copy(update={"practice": practices, "submitted": submitted, "counting": counting})
+
+    def _taken(self, one: Ruling, how: str) -> Practice:
+        assert one.practice is not None
+        known = self.practice[one.practice]
+        return known.model_copy(update={"ruling": how, "text": one.cited, "source": f"{one.by}, {one.link}"})
+
+    def of(self, submitted: Submitted) -> Ruleset:
+        """The same rules for a submission of which somebody says when it was made, or as which pull request."""
+        return self.model_copy(update={"submitted": submitted})
+
+
+def load(name: str = DEFAULT, own_rulings: Sequence[Path] = ()) -> Ruleset:
+    """Read a ruleset that ships with the harness, by name, or a TOML file, by path; and rulings.
 
     A ruleset with `extends = "NAME"` has what that shipped one has, but for the fields that it gives itself.
 
+    Args:
+        name: of the ruleset.
+        own_rulings: files of rulings of one's own, beside the shipped ones.
+
     Raises:
-        UsageError: no such ruleset, or the file does not fit the schema, or lacks a rule that a check cites or a
+        UsageError: no such ruleset, or a file does not fit the schema, or lacks a rule that a check cites or a
             practice that one may come upon.
     """
     own, data = _read(name)
     base = data.get("extends")
-    if base is None:
-        return parse((own,), name)
-    if base not in available():
+    if base is not None and base not in available():
         raise UsageError(f"ruleset {name}: extends: {base!r} is none of {', '.join(available())}")
-    return parse((_read(base)[0], own), name)
+    texts = (own,) if base is None else (_read(base)[0], own)
+    return parse(texts, name, (rulings.shipped(), *map(_rulings_of, own_rulings)))
 
 
-def parse(texts: Sequence[str], name: str) -> Ruleset:
-    """A ruleset from its text, or from the text of the one that it extends and its own.
+def _rulings_of(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read the rulings {path}: {getattr(error, 'strerror', None) or error}") from None
+    rulings.parse((text,), str(path), PRACTICES)  # an error names the file that it is in
+    return text
+
+
+def parse(texts: Sequence[str], name: str, ruling_texts: Sequence[str] = ()) -> Ruleset:
+    """A ruleset from its text, or from the text of the one that it extends and its own; and rulings from theirs.
 
     Args:
         texts: TOML, as `Ruleset.texts` has it.
         name: what an error calls it.
+        ruling_texts: TOML, as `Ruleset.ruling_texts` has it.
 
     Raises:
         UsageError: as of `load`.
@@ -186,7 +275,7 @@ def parse(texts: Sequence[str], name: str) -> Ruleset:
         if "extends" in below:
             raise UsageError(f"ruleset {name}: extends: {base!r} extends another itself")
         data = _over(below, data)
-    for field in ("sha256", "texts"):
+    for field in ("sha256", "texts", "ruling", "ruling_texts", "own_rulings", "submitted", "counting"):
         if field in data:
             raise UsageError(f"ruleset {name}: {field}: no such field; the harness makes it")
     try:
@@ -211,7 +300,11 @@ def parse(texts: Sequence[str], name: str) -> Ruleset:
         raise UsageError(
             f"ruleset {name}: significance.min_seeds: {wanted.min_seeds} are more than max_seeds, {wanted.max_seeds}"
         )
-    return ruleset
+    found = rulings.parse(ruling_texts, rulings.FILE, PRACTICES)
+    ours = rulings.parse(ruling_texts[1:], rulings.FILE, PRACTICES)
+    return ruleset.model_copy(
+        update={"ruling": found, "ruling_texts": tuple(ruling_texts), "own_rulings": frozenset(ours)}
+    )
 
 
 def digest(texts: Sequence[str]) -> str:
@@ -225,7 +318,10 @@ def _read(name: str) -> tuple[str, dict[str, Any]]:
     try:
         content = (shipped if name in known else Path(name)).read_bytes()
     except (OSError, ValueError):
-        raise UsageError(f"no ruleset {name!r}; the harness ships {', '.join(known)}, or give a .toml file") from None
+        hint = meant(name, known) or ";"
+        raise UsageError(
+            f"no ruleset {name!r}{hint} the harness ships {', '.join(known)}, or give a .toml file"
+        ) from None
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
@@ -251,7 +347,7 @@ def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 def available() -> list[str]:
     """Names of the rulesets that ship with the harness: by date, oldest first, then the others."""
-    names = (path.name for path in resources.files(__name__).iterdir())
+    names = (path.name for path in resources.files(__name__).iterdir() if path.name != rulings.FILE)
     return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
 
 

@@ -12,6 +12,10 @@ import resource
 import socket
 import sys
 import traceback
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from harness.sandbox.plan import Plan
 
 
 def confine(level: str, read: list[str], write: list[str], devices: list[str], hide: list[str]) -> dict[str, int]:
@@ -64,10 +68,16 @@ def main() -> None:
     """`boot.py PLAN`: never returns."""
     code_folder = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     sys.path.insert(0, code_folder)
-    from harness.sandbox.plan import OUT_OF_MEMORY, Plan
+    from harness.sandbox.plan import Plan
+
+    enter(Plan.loads(sys.argv[1]))
+
+
+def enter(plan: Plan) -> NoReturn:
+    """Become what runs in the box."""
+    from harness.sandbox.plan import OUT_OF_MEMORY
     from harness.sandbox.report import reason, report
 
-    plan = Plan.loads(sys.argv[1])
     try:
         _limit(plan.memory_bytes, plan.file_bytes)
         write = [plan.scratch, "/dev/shm" if plan.level in ("native", "bubblewrap") else plan.shm]

@@ -26,20 +26,19 @@ import stat
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 from harness.errors import SandboxError
 from harness.files import UNREAD
 from harness.sandbox import leftovers
 from harness.sandbox.keeper import Keeper
-from harness.sandbox.outcome import Exit, Level, Limits
+from harness.sandbox.outcome import Exit, Level, Limits, Sandbox
 from harness.sandbox.plan import Plan
 from harness.sandbox.view import stage, view
+from harness.sandbox.warm import Warmed, forget, warmed
 from harness.sandbox.wire import Wire
 
 __all__ = ["LEVELS", "Box", "Exit", "Level", "Limits", "Sandbox"]
 
-Sandbox = Literal["auto", "bubblewrap", "native", "landlock", "none"]
 LEVELS: tuple[Sandbox, ...] = ("bubblewrap", "native", "landlock")
 _best: list[Sandbox] = []  # what worked last time in this process: the levels above it need not be tried again
 
@@ -58,6 +57,8 @@ class Box:
         path: further folders for `sys.path` in the box; readable without being named in `read`.
         sandbox: which level; "auto" takes the best that works here, anything else that one or none at all.
         threads: for OpenMP, MKL and OpenBLAS.
+        warm: modules that a process which runs nothing of a submission imports once; the box is a fork of it, where the
+            level and the number of threads (one) allow that.
 
     Attributes:
         scratch: the only folder that the box may write; its working folder, HOME and TMPDIR. Removed on leaving.
@@ -79,6 +80,7 @@ class Box:
         path: Sequence[Path] = (),
         sandbox: Sandbox = "auto",
         threads: int = 1,
+        warm: Sequence[str] = (),
     ) -> None:
         self._module = module
         self._read = [*read, *path]
@@ -89,6 +91,7 @@ class Box:
         self._env = dict(env or {})
         self._sandbox = sandbox
         self._threads = threads
+        self._warm = tuple(warm) if threads == 1 else ()
         self._keeper: Keeper | None = None
         self._folder: Path | None = None
 
@@ -147,6 +150,15 @@ class Box:
         assert self._running.exit is not None
         return self._running.exit
 
+    def printed(self, most: int = 1 << 16) -> str:
+        """The end of what the box has printed into its log, at most `most` bytes of it; "" without one."""
+        try:
+            with self._log.open("rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - most))
+                return file.read(most).decode("utf-8", "replace")
+        except OSError:
+            return ""
+
     @property
     def _running(self) -> Keeper:
         if self._keeper is None:
@@ -159,14 +171,19 @@ class Box:
         for name in ("scratch", "shm", "root"):
             (folder / name).mkdir()
         self.scratch = folder / "scratch"
-        stage(folder / "code")
+        source = warmed(sys.executable, self._environment(), self._warm) if self._warm else None
+        code = folder / "code"
+        if source is not None:
+            code = source.folder / "code"
+        else:
+            stage(code)
         for place in self._read:
             _hide_reading(place)
-        shown = view([folder / "code", *self._read])
+        shown = view([code, *self._read])
         plan = Plan(
             level="",
             python=sys.executable,
-            code=str(folder / "code"),
+            code=str(code),
             module=self._module,
             args=self._args,
             path=self._path,
@@ -184,7 +201,7 @@ class Box:
         reasons = []
         for name in (tuple(_best) or LEVELS) if self._sandbox == "auto" else (self._sandbox,):
             try:
-                self._launch(name, plan)
+                self._launch(name, plan, source)
             except SandboxError as error:
                 reasons.append(f"{name}: {error}")
                 continue
@@ -193,22 +210,32 @@ class Box:
             return
         raise SandboxError(f"no sandbox works here ({'; '.join(reasons)}); --no-sandbox runs without isolation")
 
-    def _launch(self, name: Sandbox, plan: Plan) -> None:
+    def _launch(self, name: Sandbox, plan: Plan, source: Warmed | None) -> None:
         if name == "bubblewrap" and not plan.bwrap:
             raise SandboxError("bwrap is not installed")
-        environment = {
+        if name == "bubblewrap":
+            source = None
+        try:
+            keeper = Keeper(plan.at(name), self._limits, self._environment(), self._log, source)
+        except SandboxError:
+            if source is None or not source.gone:
+                raise
+            forget(source)
+            keeper = Keeper(plan.at(name), self._limits, self._environment(), self._log)
+        self._keeper = keeper
+        self.level = _level(name, keeper.ready)
+
+    def _environment(self) -> dict[str, str]:
+        return {
             "PATH": "/usr/bin:/bin",
-            "HOME": plan.scratch,
-            "TMPDIR": plan.scratch,
+            "HOME": str(self.scratch),
+            "TMPDIR": str(self.scratch),
             "LANG": "C.UTF-8",
             "PYTHONHASHSEED": "0",
             "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
             **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(self._threads)),
             **self._env,
         }
-        keeper = Keeper(plan.at(name), self._limits, environment, self._log)
-        self._keeper = keeper
-        self.level = _level(name, keeper.ready)
 
 
 def _level(name: Sandbox, ready: Mapping[str, int]) -> Level:

@@ -19,6 +19,7 @@ from harness.sandbox import processes
 from harness.sandbox.outcome import Exit, Limits, State
 from harness.sandbox.output import Output
 from harness.sandbox.plan import OUT_OF_MEMORY, Plan
+from harness.sandbox.warm import Fork, Warmed
 from harness.sandbox.watchdog import Watchdog
 from harness.sandbox.wire import pair
 
@@ -34,6 +35,7 @@ class Keeper:
         limits: what the box may use.
         env: the whole environment.
         log: file for what it prints.
+        warmed: the process that it is to be a fork of; None starts it fresh.
 
     Attributes:
         wire: our end of the wire.
@@ -45,8 +47,11 @@ class Keeper:
         SandboxError: the box could not be built this way; the reason in one line. Nothing is left of it.
     """
 
-    def __init__(self, plan: Plan, limits: Limits, env: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, plan: Plan, limits: Limits, env: Mapping[str, str], log: Path, warmed: Warmed | None = None
+    ) -> None:
         self.exit: Exit | None = None
+        self._process: subprocess.Popen[bytes] | Fork
         self._ended = threading.Event()
         self._verdict: tuple[State, str] | None = None
         self._lock = threading.Lock()
@@ -55,18 +60,9 @@ class Keeper:
         lifeline, end = os.pipe()
         self._lifeline: int | None = end
         plan = replace(plan, wire=theirs.fileno(), status=status, lifeline=lifeline)
-        launcher = os.path.join(plan.code, "harness", "sandbox", "launcher.py")
+        fds = (plan.wire, plan.status, plan.lifeline)
         try:
-            self._process = subprocess.Popen(
-                [plan.python, "-I", "-S", "-B", launcher, "keep", plan.dumps()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                cwd=plan.scratch,
-                env=dict(env),
-                pass_fds=(plan.wire, plan.status, plan.lifeline),
-                start_new_session=True,  # Ctrl-C at the terminal reaches us, and we end the box
-            )
+            self._process = warmed.fork(plan.dumps(), fds, env) if warmed else _fresh(plan, fds, env)
         except OSError as error:
             self._hang_up()
             os.close(self._status)
@@ -226,3 +222,17 @@ class Keeper:
             return "SG", f"ended by {signal.Signals(-code).name}"
         self._output.join()
         return "RE", f"exited with code {code}: {self._output.last_line()}".rstrip(": ")
+
+
+def _fresh(plan: Plan, fds: tuple[int, ...], env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    launcher = os.path.join(plan.code, "harness", "sandbox", "launcher.py")
+    return subprocess.Popen(
+        [plan.python, "-I", "-S", "-B", launcher, "keep", plan.dumps()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=plan.scratch,
+        env=dict(env),
+        pass_fds=fds,
+        start_new_session=True,  # Ctrl-C at the terminal reaches us, and we end the box
+    )

@@ -18,7 +18,7 @@ from dataclasses import replace
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from harness.sandbox import jail, kernel, processes
+from harness.sandbox import boot, jail, kernel, processes
 from harness.sandbox.bubblewrap import command
 from harness.sandbox.plan import Plan
 from harness.sandbox.report import reason, report
@@ -28,8 +28,8 @@ _PARENT_CHECK_MS = 500
 _WIRE, _STATUS = 3, 4
 
 
-def keep(plan: Plan) -> None:
-    """Start the box and watch over it. Returns when all of it is dead."""
+def keep(plan: Plan, *, warm: bool = False) -> None:
+    """Start the box and watch over it; returns when all of it is dead. `warm`: it runs in a fork of this process."""
     parent = os.getppid()
     kernel.adopt_orphans()
     ended, alive = os.pipe()
@@ -42,7 +42,7 @@ def keep(plan: Plan) -> None:
         try:
             os.close(ended)
             os.close(plan.lifeline)
-            _become_first(plan)
+            _become_first(plan, warm)
         except BaseException as error:
             report(plan.status, fault=reason(error))
         finally:
@@ -59,7 +59,7 @@ def keep(plan: Plan) -> None:
     processes.end_all()
 
 
-def _become_first(plan: Plan) -> None:
+def _become_first(plan: Plan, warm: bool) -> None:
     kernel.die_with_parent(signal.SIGKILL)
     if plan.level == "bubblewrap":
         for fd in (plan.wire, plan.status, plan.alive):
@@ -68,10 +68,10 @@ def _become_first(plan: Plan) -> None:
         os.execv(argv[0], argv)
     if plan.level == "native":
         jail.enter(plan)
-    be_first(plan)
+    be_first(plan, warm)
 
 
-def be_first(plan: Plan) -> None:
+def be_first(plan: Plan, warm: bool = False) -> None:
     """Fork the process in the box, reap whatever ends, report how that one ended."""
     kernel.adopt_orphans()
     worker = os.fork()
@@ -83,9 +83,12 @@ def be_first(plan: Plan) -> None:
             os.chdir(plan.scratch)
             os.set_inheritable(plan.alive, False)
             plan = _renumbered(plan)
-            boot = os.path.join(os.path.dirname(os.path.abspath(__file__)), "boot.py")
+            if warm:
+                os.closerange(_STATUS + 1, os.sysconf("SC_OPEN_MAX"))  # what execv would have closed
+                boot.enter(plan)
+            script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "boot.py")
             # not -I, which would ignore PYTHONHASHSEED: the environment is scrubbed, -P and -s do the rest
-            os.execv(plan.python, [plan.python, "-s", "-P", "-B", boot, plan.dumps()])
+            os.execv(plan.python, [plan.python, "-s", "-P", "-B", script, plan.dumps()])
         except BaseException as error:
             report(plan.status, fault=reason(error))
         finally:

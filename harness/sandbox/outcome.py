@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+#: How a box is to be made; "auto" is the strongest way that this machine offers.
+Sandbox = Literal["auto", "bubblewrap", "native", "landlock", "none"]
+
 State = Literal["ok", "RE", "SG", "TO", "ML", "PL", "OL", "KL", "XX"]
 
 #: How long a box may take by the clock, in units of its CPU seconds; and seconds that it may take in any case.

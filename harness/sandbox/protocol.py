@@ -18,6 +18,7 @@ class Kind(IntEnum):
     EVALUATE = 3  # [json] + 1 fd for each rank: the wires of the new evaluation
     GENERATE = 4  # [json] + 1 fd: the wire on which rows for drawn text are asked for; no submission code takes part
     PLAY = 5  # [json, arrays of the streams and of the variants] + 1 fd for each variant: run a script
+    STUB = 6  # [json]: run a stub until it would execute code
 
     # parent -> box, on an evaluation's wire
     HELLO = 8  # [int64: tokens, vocabulary]
@@ -43,6 +44,7 @@ class Kind(IntEnum):
     STATE = 30  # [int64 [3]: digests of the state, in order of `STATE`], before a commit, where one has changed
     MEET = 31  # []: this rank is about to exchange something with the others; waits for GO
     UNSPLIT = 32  # [text]: why the process could not be split, empty where it was; it goes on waiting
+    SHOWN = 33  # [json text, text]: what a stub would have executed
     OBSERVED = 29  # [what `harness.scripts.trace.observed.Observed.to_arrays` made]
 
 

@@ -18,7 +18,7 @@ _PACKAGE = Path(harness.__file__).resolve().parent
 #: The modules of this room that run in the box or build it from inside; the rest is the parent's.
 _STAGED = (
     "__init__", "apart", "boot", "bubblewrap", "jail", "kernel", "landlock", "launcher", "peers", "plan", "processes",
-    "protocol", "report", "seccomp", "wire",
+    "protocol", "report", "seccomp", "warm", "wire",
 )  # fmt: skip
 #: What scripts/inside shares with the parent: how a run is written down.
 _BESIDE_INSIDE = (
@@ -27,6 +27,8 @@ _BESIDE_INSIDE = (
     "scripts/trace/branches.py",
     "scripts/trace/observed.py",
 )
+#: What of the library runs in a box: a model that is called there.
+_LIBRARY = ("library/__init__.py", "library/calling.py", "library/serving.py")
 _SYSTEM = (
     "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d",
     "/etc/alternatives", "/sys/devices/system/cpu", "/sys/devices/system/node",
@@ -57,7 +59,7 @@ class View:
 
 
 def stage(folder: Path) -> None:
-    """Copy the part of the package that runs in a box: harness/{sandbox (child side), kit, scripts/inside}."""
+    """Copy what of the package runs in a box: harness/{sandbox (child side), kit, scripts/inside}, some of library."""
     target = folder / "harness"
     target.mkdir(parents=True)
     shutil.copy2(_PACKAGE / "__init__.py", target)
@@ -69,6 +71,9 @@ def stage(folder: Path) -> None:
             shutil.copy2(compiled, target / "sandbox" / "__pycache__")
     if (_PACKAGE / "kit").is_dir():
         shutil.copytree(_PACKAGE / "kit", target / "kit")
+    for name in _LIBRARY:
+        (target / name).parent.mkdir(exist_ok=True)
+        shutil.copy2(_PACKAGE / name, target / name)
     if (_PACKAGE / "scripts" / "inside").is_dir():
         shutil.copytree(_PACKAGE / "scripts" / "inside", target / "scripts" / "inside")
         for name in _BESIDE_INSIDE:

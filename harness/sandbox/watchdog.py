@@ -14,6 +14,8 @@ from harness.sandbox.outcome import Limits, State
 
 INTERVAL = 0.05
 _DUTY = 20  # after a look that cost t, the next is 20 t later: 5 % of a core
+_SELDOM = 50  # the same where there is room: 2 %
+_ROOM = 0.25  # of the memory
 _LONGEST = 1.0
 _DISK_EVERY = 0.5
 _MOST_FILES = 50_000
@@ -111,14 +113,17 @@ class Watchdog:
             if memory > limits.memory_bytes and len(found) > 1:
                 # Forks that end while we add up pass their share to those that we look at next: look again.
                 memory = min(memory, _memory(self._inside(processes.below(self._keeper))))
-            self._next_memory = now + _DUTY * (time.thread_time() - begin)
+            duty = _SELDOM if memory < _ROOM * limits.memory_bytes else _DUTY
+            self._next_memory = now + duty * (time.thread_time() - begin)
             self.max_rss_bytes = max(self.max_rss_bytes, memory)
             if memory > limits.memory_bytes:
                 used, limit = memory / 2**20, limits.memory_bytes / 2**20
                 return "ML", f"used {used:.0f} MiB of memory; the limit is {limit:.0f} MiB"
         if now >= self._next_disk:
-            self._next_disk = now + _DISK_EVERY
-            if _disk(self._folders, limits.file_bytes) + _unnamed(found) > limits.file_bytes:
+            begin = time.thread_time()
+            used_bytes = _disk(self._folders, limits.file_bytes) + _unnamed(found)
+            self._next_disk = now + min(max(_DISK_EVERY, _SELDOM * (time.thread_time() - begin)), _LONGEST)
+            if used_bytes > limits.file_bytes:
                 return "OL", f"wrote more than {limits.file_bytes / 2**20:.0f} MiB of files, or too many of them"
         return None
 

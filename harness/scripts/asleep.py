@@ -171,6 +171,7 @@ class Sleep:
         met: those of them that the counted pass came to and that have an arm which never ran.
         unknown: why that is not all, one clause; empty where it is.
         woken: arms that slept until a threshold was scaled.
+        at_length: arms that slept in the tiny runs and ran in the pass at the submitted sequence length.
     """
 
     asleep: tuple[Asleep, ...]
@@ -178,6 +179,7 @@ class Sleep:
     met: int
     unknown: str = ""
     woken: tuple[Asleep, ...] = ()
+    at_length: tuple[Asleep, ...] = ()
 
 
 def not_woken(one: Asleep) -> Asleep:
@@ -218,6 +220,27 @@ def look(seen: Observed, main: Pass, text: Text) -> Sleep:
                 found += [one] if one else []
     counts = seen.facts.get("watched") or {}
     return Sleep(tuple(found), int(counts.get("tests", 0)), len(rows), _unknown(seen))
+
+
+def awake(sleep: Sleep, seen: Observed, text: Text) -> Sleep:
+    """The same without the arms that ran in another run of the script, at the submitted sequence length.
+
+    Only tests that compare numbers are looked at: of these a run tells that it came to them.
+    """
+    if _unknown(seen):
+        return sleep
+    rows = {(row["file"], row["number"]): row["ran"] for row in seen.facts.get("branches") or []}
+    met = {(row["file"], row["number"]) for row in seen.facts.get("operands") or []}
+
+    def ran(one: Asleep) -> bool:
+        return any(
+            (one.file, branch.first) in met and rows.get((one.file, branch.number), 3) & (1 if one.wanted else 2)
+            for branch in text.branches.get(one.file, [])
+            if branch.compares and branch.node.lineno == one.line and _shown(branch) == one.test
+        )
+
+    awake = tuple(one for one in sleep.asleep if ran(one))
+    return replace(sleep, asleep=tuple(one for one in sleep.asleep if one not in awake), at_length=awake)
 
 
 def _unknown(seen: Observed) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import io
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,19 +14,23 @@ from typing import Any
 import numpy as np
 
 from harness.audit import recording
+from harness.audit.check import Need
 from harness.audit.recording import Ran, Terms
+from harness.environment import need_run
 from harness.papers import linting
 from harness.progress import Progress
-from harness.record import DataInfo, Finding, Record, SubmissionInfo
+from harness.record import DataInfo, Finding, Record, Status, SubmissionInfo
 from harness.report import formats
-from harness.scripts.checks import judging
+from harness.scripts.checks import coverage, followed, judging
+from harness.scripts.checks.evidence import AtLength, OtherWorld
 from harness.scripts.checks.explaining import explain, with_quotes
-from harness.scripts.collect import Gathered, ScriptOptions, gather, prepare, sources_of
+from harness.scripts.collect import Gathered, Prepared, ScriptOptions, gather, prepare, sources_of
 from harness.scripts.opening import Script
 from harness.scripts.play.streams import Streams, data_sha256
 from harness.scripts.play.vocabulary import sentencepiece_model
 from harness.scripts.scale import Tiny
 from harness.scripts.settings.submitted import Settings
+from harness.scripts.settings.unstated import worlds
 from harness.scripts.trace import lines
 
 SCALE = "tiny"
@@ -45,14 +51,14 @@ def audit_script(path: Path, options: ScriptOptions, out: Path, progress: Progre
         UsageError: there is no script, or an override names a setting that it does not read.
         SandboxError: no box can be built here.
     """
+    need_run()
     started = time.monotonic()
     progress.phase("read", "source, settings and evidence")
     prepared = prepare(path, options, out, progress)
+    options = dataclasses.replace(options, ruleset=prepared.ruleset)
     script, case, settings, small = prepared.script, prepared.case, prepared.settings, prepared.small
     made = prepared.runner.streams
     out.mkdir(parents=True, exist_ok=True)
-    for stale in ("record.json", "report.html", "observed.npz"):
-        (out / stale).unlink(missing_ok=True)
     static = linting.judge(case).findings if case is not None else []
     progress.done(f"{len(settings.submitted)} settings differ from the defaults, {len(small.changed)} made small")
     progress.phase("run", "the unmodified script at a tiny size")
@@ -63,18 +69,67 @@ def audit_script(path: Path, options: ScriptOptions, out: Path, progress: Progre
         seed=options.seed,
         adapted=len(small.changed),
         text=prepared.text,
+        plan=prepared.plan,
     )
     sources = sources_of(script)
-    findings = [with_quotes(item, sources) for item in judging.judge(gathered.evidence, options.checks)]
+    gathered.evidence.unseen = script.unseen
+    gathered.evidence.stub_ran = any(layer.ran for layer in script.unwrapped.layers)
+    checks = options.checks
+    if script.unseen and checks is not None and coverage.CHECK not in checks:
+        checks = (*checks, coverage.CHECK)  # whatever was asked for: of code that nobody has seen nothing is known
+    found = _judged(path, prepared, gathered, dataclasses.replace(options, checks=checks), out, progress)
+    findings = [with_quotes(item, sources) for item in found if checks is None or item.id in checks]
     wanted = [item for item in static if options.checks is None or item.id in options.checks]
     findings = judging.merge(findings, wanted)
     record = _record(script, settings, small, made, gathered, findings, options, time.monotonic() - started)
     record = record.placed(out / "record.json", script.path)
     arrays = gathered.observed.to_arrays()
-    np.savez_compressed(out / "observed.npz", *arrays)
-    formats.save(record, out)
+    observed = io.BytesIO()
+    np.savez_compressed(observed, *arrays)
+    formats.save(record, out, {"observed.npz": observed.getvalue()})
     progress.done(record.verdict.value)
     return Audited(record, tuple(line for item in findings for line in explain(item, sources)))
+
+
+def _judged(
+    path: Path, prepared: Prepared, gathered: Gathered, options: ScriptOptions, out: Path, progress: Progress
+) -> list[Finding]:
+    """The findings; where a switch is a question that nothing answers, with what its other value comes to."""
+    evidence = gathered.evidence
+    evidence.unstated = prepared.unstated
+    found = judging.judge(evidence, judging.first(options.checks))
+    if Need.OTHER_SETTINGS not in options.needs:
+        return found
+    if prepared.unstated and not any(one.status == Status.FAIL and one.question == "score" for one in found):
+        evidence.other = _other_world(path, worlds(prepared.unstated), found, options, out, progress)
+    return [*found, *judging.judge(evidence, judging.last(options.checks))]
+
+
+def _other_world(
+    path: Path,
+    turned: Mapping[str, str],
+    here: Sequence[Finding],
+    options: ScriptOptions,
+    out: Path,
+    progress: Progress,
+) -> OtherWorld:
+    """The same audit with some switches turned."""
+    progress.note("again with " + " ".join(f"{name}={value}" for name, value in turned.items()))
+    prepared = prepare(path, options, out / "other settings", progress, turned)
+    needs = judging.needs([one.id for one in here])
+    gathered = gather(
+        prepared.runner,
+        options.ruleset,
+        needs if options.most is None else needs & options.most,
+        seed=options.seed,
+        adapted=len(prepared.small.changed),
+        text=prepared.text,
+    )
+    evidence = gathered.evidence
+    findings = judging.judge(evidence, [one.id for one in here])
+    unclaimed = followed.unclaimed(evidence)
+    error = None if unclaimed or evidence.main is not None else followed.why_not(evidence)
+    return OtherWorld(turned, findings, here, error, unclaimed)
 
 
 def _record(
@@ -123,9 +178,9 @@ def _record(
         ran=Ran(
             gathered.level,
             seconds,
-            {"base run": evidence.peak_bytes},
+            {"base run": evidence.peak_bytes, "highest": max(peak for _, peak in gathered.runner.spent.values())},
             {"seconds": options.limits.cpu_seconds, "memory_bytes": options.limits.memory_bytes},
-            timing=evidence.seconds,
+            timing={**evidence.seconds, "cpu": {name: cpu for name, (cpu, _) in gathered.runner.spent.items()}},
         ),
     )
 
@@ -137,7 +192,10 @@ def _settings(
     sleep = gathered.evidence.sleep
     return {
         "entry": script.entry,
-        "wrappers": [layer.how for layer in script.unwrapped.layers],
+        "wrappers": [
+            f"{layer.how}, opened by running its stub in the box" if layer.ran else layer.how
+            for layer in script.unwrapped.layers
+        ],
         "overrides": dict(options.env),
         "ranks": options.ranks,
         "submitted": [
@@ -192,8 +250,10 @@ def _passes(gathered: Gathered) -> list[dict[str, Any]]:
 
 def _facts(gathered: Gathered) -> dict[str, Any]:
     base = gathered.evidence.base
+    reason = followed.not_traced(gathered.evidence)
     return {
         "ended": base.ended,
+        "not traced": None if reason is None else reason.told,
         "error": lines.tidy(str(base.facts.get("error") or ""))[-600:],
         "stand-ins used": dict(base.facts.get("standins") or {}),
         "without a stand-in": [str(item) for item in base.facts.get("missing") or []],
@@ -201,8 +261,17 @@ def _facts(gathered: Gathered) -> dict[str, Any]:
         "files opened": [str(item.get("name")) for item in base.facts.get("files") or [] if isinstance(item, dict)][
             :20
         ],
+        **_at_length(gathered.evidence.at_length),
         "last lines": [line.text for line in base.printed[-6:]],
     }
+
+
+def _at_length(made: AtLength | None) -> dict[str, Any]:
+    """How the pass at the submitted sequence length was made."""
+    if made is None:
+        return {}
+    told = {"window": made.window, "tokens": made.tokens, "not as submitted": list(made.reduced), "not shown": made.why}
+    return {"at the submitted length": told}
 
 
 def _plain(value: object) -> bool:

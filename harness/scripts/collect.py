@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,20 +19,23 @@ from harness import rules
 from harness.audit.check import Need
 from harness.papers.collect import Case
 from harness.progress import Progress
+from harness.record import Depth
 from harness.rules import Ruleset
 from harness.sandbox.box import Level, Limits, Sandbox
-from harness.scripts import asleep, choices, flips, recurring
-from harness.scripts.checks import judging
-from harness.scripts.checks.evidence import ScriptEvidence, ScriptNull
+from harness.scripts import asleep, atlength, boundaries, choices, exact, flips, recurring, stubs
+from harness.scripts.checks import causality, judging
+from harness.scripts.checks.evidence import AtLength, ScriptEvidence, ScriptNull
 from harness.scripts.checks.followed import why_not
+from harness.scripts.lengthened import lengthen
 from harness.scripts.opening import Script, open_script
 from harness.scripts.play import streams as data
 from harness.scripts.play.running import LIMITS, Playable, Played, Runner
-from harness.scripts.play.streams import Streams, miscounts, sidecar_bytes, true_bytes
+from harness.scripts.play.streams import Streams, byte_level, miscounts, sidecar_bytes, true_bytes
 from harness.scripts.scale import REAL_TOKENS, Tiny, tiny
 from harness.scripts.settings import claimed
 from harness.scripts.settings.submitted import Settings, read_settings
-from harness.scripts.trace import reading
+from harness.scripts.settings.unstated import Unstated, unstated
+from harness.scripts.trace import passes, reading
 from harness.scripts.trace.observed import Ints, Observed
 from harness.scripts.trace.reading import ScriptTrace
 
@@ -58,6 +61,7 @@ class ScriptOptions:
         checks: ids of checks; None for all.
         ranks: processes that play the script together, as torchrun would start them.
         most: what may be gathered beyond the base run; None for all that the checks ask for.
+        depth: "quick" leaves the pass at the submitted sequence length out; the others are one.
     """
 
     ruleset: Ruleset = field(default_factory=rules.load)
@@ -73,11 +77,14 @@ class ScriptOptions:
     checks: tuple[str, ...] | None = None
     ranks: int = 1
     most: frozenset[Need] | None = None
+    depth: Depth = "standard"
 
     @property
     def needs(self) -> frozenset[Need]:
         """What is gathered beyond the base run."""
         asked = judging.needs(self.checks)
+        if self.depth == "quick":
+            asked -= {Need.AT_LENGTH}
         return asked if self.most is None else asked & self.most
 
     @property
@@ -102,6 +109,9 @@ class Prepared:
         small: what of them was made small.
         runner: plays it.
         text: what its source says of branches.
+        plan: of the pass at the submitted sequence length; None where the tiny runs have that.
+        unstated: switches that nobody states and the folder speaks of; None where nothing stands beside the script.
+        ruleset: the rules, with the rulings that count for this submission.
     """
 
     script: Script
@@ -110,30 +120,69 @@ class Prepared:
     small: Tiny
     runner: Runner
     text: asleep.Text
+    plan: atlength.Plan | None = None
+    unstated: Sequence[Unstated] | None = None
+    ruleset: Ruleset = field(default_factory=rules.load)
 
 
-def prepare(path: Path, options: ScriptOptions, logs: Path, progress: Progress) -> Prepared:
+def prepare(
+    path: Path, options: ScriptOptions, logs: Path, progress: Progress, turned: Mapping[str, str] | None = None
+) -> Prepared:
     """Read the script at `path` and make it small; what its runs will print goes into `logs`.
+
+    Where the folder puts a model on shards of a larger vocabulary, it is run once to see whether it takes them: most
+    scripts break on the first token, and what they say of their data was not so.
+
+    Args:
+        path: of the script or its folder.
+        options: how it is to be audited.
+        logs: where what it prints is kept.
+        progress: told what happens.
+        turned: switches that have another value than anybody states.
 
     Raises:
         UsageError: there is no script, or an override names a setting that it does not read.
+        SandboxError: it is in a wrapper that only running opens, and no box can be built here.
     """
-    script = open_script(path)
+    script = open_script(path, stubs.opener(options.sandbox, logs))
     case = claimed.case_of(script, options.ruleset)
     claim = claimed.find(case)
-    settings = read_settings(script, options.env, claim)
+    settings = read_settings(script, {**options.env, **(turned or {})}, claim)
     small = tiny(settings, script)
-    runner = Runner(
-        _playable(script, small),
-        data.make(small.vocab_size, options.tokens, seed=options.seed),
-        options.limits,
-        options.sandbox,
-        logs,
-        options.ranks,
-        claimed=frozenset() if options.env else claim.labels,
-        note=lambda text: progress.note(text),
-    )
-    return Prepared(script, case, settings, small, runner, _text(script, settings, small, runner.streams))
+
+    def runner_of(small: Tiny) -> Runner:
+        shards = {"model_size": small.vocab_size} if small.shards else {}
+        return Runner(
+            _playable(script, small),
+            data.make(small.shards or small.vocab_size, options.tokens, seed=options.seed, **shards),
+            options.limits,
+            options.sandbox,
+            logs,
+            options.ranks,
+            claimed=frozenset() if options.env else claim.labels,
+            note=lambda text: progress.note(text),
+        )
+
+    runner = runner_of(small)
+    if small.shards and not _takes(runner):
+        small = tiny(settings, script, mismatched=False)
+        runner = runner_of(small)
+    text, long = _text(script, settings, small, runner.streams), lengthen(settings, small)
+    plan = None
+    if long is not None:
+        window = max(real for _, real in small.lengths)
+        plan = atlength.plan(window, long, runner, lambda made: _playable(script, made), options.seed)
+    asked = None if case is None or turned else unstated(script, settings, case, claim)
+    judging_by = options.ruleset.judging() if case is None else case.ruleset
+    return Prepared(script, case, settings, small, runner, text, plan, asked, judging_by)
+
+
+def _takes(runner: Runner) -> bool:
+    """Whether the script scores shards of a larger vocabulary than its model's."""
+    runner.note("a run on shards of a larger vocabulary than the model's, as the folder names them")
+    runner.logs.mkdir(parents=True, exist_ok=True)
+    played = runner.play("shards", runner.streams)
+    return bool(passes.find(played.observed, len(runner.streams.validation)))
 
 
 def _text(script: Script, settings: Settings, small: Tiny, streams: Streams) -> asleep.Text:
@@ -186,6 +235,7 @@ def gather(
     seed: int = 0,
     adapted: int = 0,
     text: asleep.Text | None = None,
+    plan: atlength.Plan | None = None,
 ) -> Gathered:
     """Play a script, and whatever else is needed of it.
 
@@ -196,6 +246,7 @@ def gather(
         seed: of the choice of flips, and of the streams, which the caller made with it.
         adapted: how many settings were made smaller.
         text: what the source says of branches; None looks at none.
+        plan: of the pass at the submitted sequence length, if there is to be one.
 
     Raises:
         SandboxError: no box can be built here.
@@ -210,14 +261,17 @@ def gather(
     sleep: asleep.Sleep | None = None
     if text is not None and read.main is not None:
         runner, base, read, sleep = _awake(runner, base, read, text)
+    reads = _reads_model(runner.script)
     evidence = ScriptEvidence(
         ruleset=ruleset,
         documents=streams.bos_positions,
         base=read,
         vocab_size=streams.vocab_size,
-        token_bytes=true_bytes(streams),
+        stream=streams.validation,
+        position_of=streams.position_of if not len(streams.steps) else np.where(streams.alternative >= 0, 0, -1),
+        token_bytes=true_bytes(streams) if reads else byte_level(streams),
         sidecar_bytes=sidecar_bytes(streams) if "val_bytes" in runner.script.source else None,
-        miscounts=miscounts(streams),
+        miscounts=miscounts(streams) if reads else {},
         sandbox=base.level.name,
         confined=base.level.filesystem and base.level.network,
         adapted_sizes=adapted,
@@ -239,6 +293,9 @@ def gather(
 
         evidence.again, evidence.flips, spent = flips.make(runner, read, base, needs, seed)
         seconds |= spent
+        exact.settle(runner, evidence)
+        if Need.BOUNDARIES in needs and boundaries.speaks_of(runner.script):
+            evidence.boundaries, seconds["ends of documents"] = boundaries.gather(runner)
         if Need.NULL_RUN in needs and (read.main.modified or why_not(evidence)):
             runner.note("a run on text drawn from a known source")
             null, seconds["null run"] = null_run(runner, seed, play)
@@ -255,9 +312,20 @@ def gather(
             if evidence.recurring is not None:
                 seconds["runs on recurring text"] = evidence.recurring.seconds
         evidence.unmade = unmade
+        if plan is not None and Need.AT_LENGTH in needs and causality.caught(evidence):
+            evidence.at_length = AtLength(plan.window, why=atlength.LEAKS)
+        elif plan is not None and Need.AT_LENGTH in needs:
+            seconds["at the submitted length"] = atlength.gather(plan, evidence, text)
+        elif plan is not None:
+            evidence.at_length = AtLength(plan.window, why=atlength.LEFT_OUT)
     seconds["all runs"] = time.monotonic() - started
     evidence.seconds = {name: round(value, 2) for name, value in seconds.items()}
     return Gathered(evidence, base.observed, base.level, runner)
+
+
+def _reads_model(script: Playable) -> bool:
+    """Whether the script counts bytes with the tokenizer that it was given; others have one of their own, or none."""
+    return any("sentencepiece" in text for text in script.texts())
 
 
 def _awake(
@@ -291,15 +359,13 @@ def _said(read: ScriptTrace) -> str:
 
 
 def permutation_null(read: ScriptTrace, streams: Streams, token_bytes: Ints | None, seed: int) -> ScriptNull | None:
-    """The base run as a draw: ids without replacement, uniformly, from those that are not of the training range.
+    """The base run as a draw: ids without replacement, or steps without repetition, uniformly.
 
     The reported loss is an average over all targets; document starts and the end, which were not drawn, are charged
     with the rest, which only weakens the test.
     """
-    drawn = len(streams.validation) - len(streams.bos_positions) - 1
-    ids = streams.vocab_size - 1 - streams.train_ids[1]
-    source = float(np.sum(np.log(ids - np.arange(drawn))))
-    return _null(read, "a permutation of token ids", drawn, source, token_bytes, seed)
+    what = "a walk in which no step is made twice" if len(streams.steps) else "a permutation of token ids"
+    return _null(read, what, streams.drawn, streams.source_nll, token_bytes, seed)
 
 
 def null_run(runner: Runner, seed: int, play: Callable[..., Played] | None = None) -> tuple[ScriptNull | None, float]:
@@ -309,7 +375,8 @@ def null_run(runner: Runner, seed: int, play: Callable[..., Played] | None = Non
     played = (play or runner.play)("null", streams)
     read = reading.read(played.observed, len(drawn.tokens), runner.claimed)
     count, source = int((drawn.nll > 0).sum()), float(drawn.nll.sum())
-    return _null(read, "independent uniform tokens", count, source, true_bytes(streams), seed), played.seconds
+    known = true_bytes(streams) if _reads_model(runner.script) else byte_level(streams)
+    return _null(read, "independent uniform tokens", count, source, known, seed), played.seconds
 
 
 def _null(

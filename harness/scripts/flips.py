@@ -2,11 +2,21 @@
 
 They are worth making inside scoring batches, and where the ledger points. "Later" is later in the script's own order of
 processing; where that is the stream's order, a suffix is one of the stream. A flip is made in a fork of a second run,
-from the pass that counts on, or in a whole run on changed text.
+from the pass that counts on, or in a whole run on changed text. One fork changes nothing: it is the second unchanged
+run, and the run that was forked goes no further.
+
+A suffix begins inside blocks of any size, not where they end: cuts have different remainders. Every second one goes on
+with text of another kind, which the model was trained on and which repeats: what ranks or selects among all rows of a
+batch hardly changes its mind about the earlier ones while the later ones are as they were on average.
+
+Single tokens are replaced many at once, far apart, since a fork costs the same: the first one's own row is exactly what
+the base run says or it leaks, those of the others may move with what came before, and one that moves more than the rows
+beside it is tried again alone, in further forks of the same run.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,21 +24,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.audit.check import Need
-from harness.scripts.checks.evidence import SAME, Flip, Variant
+from harness.referee.comparator import ROUNDING
+from harness.scripts.checks.comparing import compare, own_rows
+from harness.scripts.checks.evidence import COUNTERFACTUAL, Flip, Variant, counterpart
 from harness.scripts.play import streams as data
-from harness.scripts.play.running import ForkPoint, Played, Runner, edit
+from harness.scripts.play.running import Edit, Forked, ForkPoint, Played, Runner, edit
 from harness.scripts.play.streams import Streams
 from harness.scripts.trace import reading
 from harness.scripts.trace.observed import Ints, Observed
 from harness.scripts.trace.passes import Pass
 from harness.scripts.trace.reading import ScriptTrace
 
-#: Flips that one audit makes. A base run of more than so many tensor operations gets the smaller number.
+#: Flips that one audit makes. A base run of more than so many tensor operations gets the smaller number, one of fewer
+#: than so many the larger: forks of it cost next to nothing.
+MANY_SUFFIXES, FAST = 8, 15_000
 SUFFIXES, SWAPS = 4, 2
 FEW_SUFFIXES, FEW_SWAPS = 2, 1
 SLOW = 100_000
 #: Whole runs on changed text where the script is played by several ranks, which are not forked.
 RANK_SUFFIXES, RANK_SWAPS = 2, 1
+#: Share of the text that may be of the other kind, as its tokens cannot be located; and how many different ones it has.
+OTHER_KIND, _FEW_TOKENS = 0.3, 16
+#: Places among the rows of one flip of single tokens: least and most distance in order of processing, and their number.
+APART = (9, 15)
+PLACES = 200
+#: Own rows of such a flip that are tried again alone, at most.
+SUSPECTS = 3
+#: Remainders by this number tell blocks apart in which a suffix may begin; odd steps through them alternate.
+_BLOCK, _STEP = 64, 37
 #: Share of what was trained on before the pass that the flip of a whole run replaces.
 MEANT = 0.3
 
@@ -50,6 +73,32 @@ def later(scored: Pass, position: int, tokens: int, documents: Ints) -> Variant:
 def swap(position: int, why: str = "") -> Variant:
     """Replace one token."""
     return Variant("swap", position, np.array([position], np.int64), why)
+
+
+def apart(
+    scored: Pass, usable: NDArray[np.bool_], rng: np.random.Generator, first: int | None = None, why: str = ""
+) -> Variant | None:
+    """Replace many tokens, each some way behind the one before it in order of processing; None where none can be.
+
+    Args:
+        scored: the pass.
+        usable: bool [tokens], what may be replaced.
+        rng: of the distances.
+        first: a position to begin with; one of the first by default.
+        why: what is special about the first.
+    """
+    rank = scored.rank(len(usable))
+    at = np.sort(rank[usable & (rank >= 0)])
+    low = rank[first] if first is not None else int(at[0]) + int(rng.integers(APART[1])) if len(at) else 0
+    at = at[at >= low]
+    chosen: list[int] = []
+    while len(at) and len(chosen) < PLACES:
+        chosen.append(int(at[0]))
+        at = at[at >= chosen[-1] + int(rng.integers(APART[0], APART[1] + 1))]
+    if not chosen:
+        return None
+    places = scored.position[chosen]
+    return Variant("swap", int(places[0]), np.sort(places), why)
 
 
 def plan(read: ScriptTrace, documents: Ints, *, suffixes: int = 4, swaps: int = 3, seed: int = 0) -> list[Variant]:
@@ -76,11 +125,36 @@ def plan(read: ScriptTrace, documents: Ints, *, suffixes: int = 4, swaps: int = 
     chosen = list(dict.fromkeys(point for point, _ in points))
     why = dict(reversed(points))
     made = [
-        Variant("suffix", point, later(main, point, read.tokens, documents).replaced, why[point])
-        for point in chosen[:suffixes]
+        dataclasses.replace(
+            later(main, point, read.tokens, documents), why=why[point], trained=_behind(main, point, turn)
+        )
+        for turn, point in enumerate(chosen[:suffixes])
     ]
-    singles = [point for point in chosen[:2] if why[point].startswith("trained")] + chosen[suffixes:]
-    return made + [swap(point, why[point]) for point in (singles or chosen)[:swaps]]
+    # Where the ledger points, a row of which nothing else can move comes first, and those behind it are early, too.
+    firsts = [int(early[i]) for i in _spread(len(early), 8)][:swaps]
+    reasons = ["trained before it is scored" if len(early) else "single tokens, far apart"] * swaps
+    none: list[int | None] = [None] * swaps
+    singles = (apart(main, usable, rng, first, reason) for first, reason in zip(firsts or none, reasons, strict=False))
+    return made + [single for single in singles if single is not None]
+
+
+def _behind(main: Pass, point: int, turn: int) -> Ints:
+    """What of a suffix is of the other kind: every second time the rest of its batch, the first token apart."""
+    if turn % 2 == 0:
+        return np.zeros(0, np.int64)
+    at = int(np.argmax(main.position == point))
+    rest = main.position[at + 1 : at + 1 + int(OTHER_KIND * len(main.position))]
+    rest = rest[main.event[at + 1 : at + 1 + len(rest)] == main.event[at]]
+    return np.unique(rest[(rest >= 0) & (rest != point)])
+
+
+def text(streams: Streams, variant: Variant) -> NDArray[np.uint16]:
+    """The validation stream of a variant, uint16 [tokens]; document starts and the end are what they were."""
+    made = streams.at(variant.replaced)
+    at = variant.trained[streams.validation[variant.trained] != streams.flipped[variant.trained]]
+    low, high = streams.train_ids
+    made[at] = low + at % min(_FEW_TOKENS, high - low)
+    return made
 
 
 def _settled(main: Pass) -> int:
@@ -95,7 +169,11 @@ def _spread(count: int, most: int) -> list[int]:
 
 
 def _batches(main: Pass, usable: NDArray[np.bool_], rng: np.random.Generator) -> list[int]:
-    """A position from the middle of each of some scoring operations, one from each part of the pass in turn."""
+    """A position from the inner half of each of some scoring operations, one from each part of the pass in turn.
+
+    Batches and blocks are powers of two long as a rule, and their middles lie where blocks end: what looks ahead within
+    a block does not show in a suffix that begins there. So positions have remainders that differ from pick to pick.
+    """
     events = np.unique(main.event[main.position >= 0])
     if not len(events):
         return []
@@ -103,13 +181,15 @@ def _batches(main: Pass, usable: NDArray[np.bool_], rng: np.random.Generator) ->
     parts = np.array_split(events, min(len(events), 8))
     order = [0, *range(1, len(parts))]
     order.sort(key=lambda i: (i % 2, i))
-    for index in order:
+    start = int(rng.integers(_BLOCK))
+    for turn, index in enumerate([*order, *order]):  # where there are few batches, each has two
         event = int(rng.choice(parts[index]))
         inside = main.position[main.event == event]
         inside = inside[(inside >= 0) & usable[np.clip(inside, 0, len(usable) - 1)]]
         if len(inside):
-            picks.append(int(inside[len(inside) // 2]))
-    return picks
+            inner = inside[len(inside) // 4 : max(len(inside) // 4 + 1, 3 * len(inside) // 4)]
+            picks.append(int(inner[np.argmin((inner - start - _STEP * turn) % _BLOCK)]))
+    return list(dict.fromkeys(picks))
 
 
 def make(
@@ -130,16 +210,51 @@ def make(
     forks, whole = Need.FLIPS in needs, Need.OTHER_TEXT in needs
     if runner.ranks > 1:  # never forked: whole runs are all that there is
         planned = _planned(runner, read, RANK_SUFFIXES, RANK_SWAPS, seed) if forks or whole else []
-        return _in_whole_runs(runner, read, planned, again=Need.SECOND_RUN in needs)
+        second, made, seconds = _in_whole_runs(runner, read, planned, again=Need.SECOND_RUN in needs)
+        return _with_suspects(runner, read, second, made, seconds)
     slow = int(base.observed.facts.get("operations", 0)) > SLOW
-    planned = _planned(runner, read, FEW_SUFFIXES if slow else SUFFIXES, FEW_SWAPS if slow else SWAPS, seed)
+    few, many = (FEW_SUFFIXES, FEW_SUFFIXES) if slow else (SUFFIXES, MANY_SUFFIXES)
+    suffixes = many if int(base.observed.facts.get("operations", 0)) <= FAST else few
+    planned = _planned(runner, read, suffixes, FEW_SWAPS if slow else SWAPS, seed)
     changed = _whole(read, planned, runner.streams) if whole else None
     if not forks:
         return _in_whole_runs(runner, read, [changed] if changed else [], again=Need.SECOND_RUN in needs)
     if changed is not None and changed not in planned and planned:
         planned = [*planned, changed]  # without its fork, what comes from before the pass cannot be told
-    # The forked run is an unchanged one itself.
-    return forked(runner, read, base, planned if slow else [SAME, *planned], changed)
+    return forked(runner, read, base, planned, changed, suspecting=True)
+
+
+def _with_suspects(
+    runner: Runner, read: ScriptTrace, second: ScriptTrace | None, made: list[Flip], seconds: dict[str, float]
+) -> tuple[ScriptTrace | None, list[Flip], dict[str, float]]:
+    """The same, and suspects that were not tried alone yet, each in a whole run."""
+    tried = {flip.variant.position for flip in made if len(flip.variant.replaced) == 1}
+    alone = [one for one in _alone(read, made) if one.position not in tried]
+    _, more, spent = _in_whole_runs(runner, read, alone, again=False, name="suspected")
+    return second, [*made, *more], {**seconds, **spent}
+
+
+def _alone(read: ScriptTrace, made: list[Flip]) -> list[Variant]:
+    return [swap(position, "its own row moved among many") for position in suspects(read, made)]
+
+
+def suspects(read: ScriptTrace, made: list[Flip]) -> list[int]:
+    """Positions to be replaced alone: their own rows moved among many that were replaced, more than rows beside them.
+
+    None where a row moved already that must not.
+    """
+    found: dict[int, float] = {}
+    for flip in made:
+        main, other = read.main, counterpart(read, flip.trace) if flip.trace is not None else None
+        if main is None or other is None:
+            continue
+        mask = flip.variant.mask(read.tokens)
+        result = compare(main, other, mask)
+        if result.aligned and (result.moved(ROUNDING) or result.own_moved(COUNTERFACTUAL)):
+            return []
+        if flip.variant.kind == "swap":
+            found |= own_rows(main, other, mask).suspicious()
+    return sorted(found, key=lambda position: -found[position])[:SUSPECTS]
 
 
 def _planned(runner: Runner, read: ScriptTrace, suffixes: int, swaps: int, seed: int) -> list[Variant]:
@@ -147,48 +262,98 @@ def _planned(runner: Runner, read: ScriptTrace, suffixes: int, swaps: int, seed:
 
 
 def forked(
-    runner: Runner, read: ScriptTrace, base: Played, variants: list[Variant], whole: Variant | None = None
-) -> tuple[ScriptTrace, list[Flip], dict[str, float]]:
-    """The forked run, which is also the second unchanged run, and where asked for a run on changed text beside it."""
+    runner: Runner,
+    read: ScriptTrace,
+    base: Played,
+    variants: list[Variant],
+    whole: Variant | None = None,
+    *,
+    suspecting: bool = False,
+) -> tuple[ScriptTrace | None, list[Flip], dict[str, float]]:
+    """Flips in forks of a second run, one of which changes nothing; if asked for, a run on changed text beside it.
+
+    Args:
+        runner: plays the script.
+        read: the base run.
+        base: the same as it was played.
+        variants: the flips.
+        whole: one more, in a whole run.
+        suspecting: whether single tokens whose own rows stand out are tried alone.
+
+    Returns:
+        The unchanged fork; the flips; wall seconds of the runs by name.
+    """
     streams, tokens = runner.streams, len(runner.streams.validation)
-    point = ForkPoint(
-        event=_fork_event(base.observed, read),
-        edits=[edit(streams, variant.replaced, f"{index}") for index, variant in enumerate(variants)],
-        until=_after(base.observed, read),
+    unchanged = edit(streams, [], "unchanged")
+    point = fork_point(streams, read, base, variants)
+    point = dataclasses.replace(point, edits=[unchanged, *point.edits])
+    runner.note(
+        f"{len(variants)} flips in forks of a second run" + (", one in a whole run" if whole is not None else "")
     )
-    count = sum(variant.kind != "same" for variant in variants)
-    runner.note(f"{count} flips in forks of a second run" + (", one in a whole run" if whole is not None else ""))
-    with ThreadPoolExecutor(2) as pool:
-        second = pool.submit(runner.play, "forked", streams, [point], like=base)
+    seconds: dict[str, float] = {}
+    beside: list[Flip] = []
+    alone: list[Variant] = []
+    with ThreadPoolExecutor(1) as pool:
         changed = None
         if whole is not None:
-            changed = pool.submit(runner.play, "changed", data.with_validation(streams, streams.at(whole.replaced)))
-        played = second.result()
-        flips = [
-            Flip(
-                variant,
-                "pass",
-                reading.read(child.observed, tokens) if child.observed is not None else None,
-                edited=None if variant.kind == "same" else _edited(child.observed),
-                error=child.problem or None,
-            )
-            for variant, child in zip(variants, played.forked, strict=True)
-        ]
-        seconds = {"forked run": played.seconds}
-        # What the running script holds no copy of is replaced on disk, in a run of its own.
-        unreached = [flip.variant for flip in flips if flip.edited == 0]
-        flips = [flip for flip in flips if flip.edited != 0]
-        if changed is not None and whole is not None:
-            result = changed.result()
-            flips.append(Flip(whole, "run", reading.read(result.observed, tokens), error=_failed(result)))
-            seconds["changed run"] = result.seconds
+            changed = pool.submit(runner.play, "changed", data.with_validation(streams, text(streams, whole)))
+
+        def run_beside() -> list[Flip]:
+            if changed is not None and whole is not None and not beside:
+                result = changed.result()
+                trace = reading.read(result.observed, tokens)
+                beside.append(Flip(whole, "run", trace, error=failed(result)))
+                seconds["changed run"] = result.seconds
+            return beside
+
+        def suspected(answers: list[Forked]) -> list[Edit]:
+            made = [flip for flip in flipped(variants, answers[1:], tokens) if flip.edited != 0]
+            alone[:] = _alone(read, [*made, *run_beside()])
+            return list(fork_point(streams, read, base, alone).edits)
+
+        played = runner.play("forked", streams, [point], like=base, stop=True, more=suspected if suspecting else None)
+        run_beside()
+    seconds["forked run"] = played.seconds
+    flips = flipped([*variants, *alone], played.forked[1:], tokens)
+    second = played.forked[0].observed
+    # What the running script holds no copy of is replaced on disk, in a run of its own.
+    unreached = [flip.variant for flip in flips if flip.edited == 0]
+    flips = [*(flip for flip in flips if flip.edited != 0), *beside]
     _, more, spent = _in_whole_runs(runner, read, [one for one in unreached if one is not whole], again=False)
+    again = reading.read(played.observed if second is None else second, tokens)
     flips, seconds = [*flips, *more], {**seconds, **spent}
-    return reading.read(played.observed, tokens), flips, seconds
+    return _with_suspects(runner, read, again, flips, seconds) if suspecting and unreached else (again, flips, seconds)
+
+
+def fork_point(streams: Streams, read: ScriptTrace, base: Played, variants: list[Variant]) -> ForkPoint:
+    """Where the pass that counts begins, and what is replaced there: one child for each variant."""
+    return ForkPoint(
+        event=_fork_event(base.observed, read),
+        edits=[
+            Edit(str(index), one, text(streams, variant)[one])
+            for index, variant in enumerate(variants)
+            for one in [edit(streams, variant.replaced, "").positions]
+        ],
+        until=_after(base.observed, read),
+    )
+
+
+def flipped(variants: list[Variant], answers: list[Forked], tokens: int) -> list[Flip]:
+    """What came of each variant in the children of a forked run."""
+    return [
+        Flip(
+            variant,
+            "pass",
+            reading.read(child.observed, tokens) if child.observed is not None else None,
+            edited=_edited(child.observed),
+            error=child.problem or None,
+        )
+        for variant, child in zip(variants, answers, strict=True)
+    ]
 
 
 def _in_whole_runs(
-    runner: Runner, read: ScriptTrace, variants: list[Variant], *, again: bool
+    runner: Runner, read: ScriptTrace, variants: list[Variant], *, again: bool, name: str = "changed"
 ) -> tuple[ScriptTrace | None, list[Flip], dict[str, float]]:
     """A second unchanged run, and each flip in a whole run on changed text, one after another."""
     streams, tokens = runner.streams, len(runner.streams.validation)
@@ -201,9 +366,9 @@ def _in_whole_runs(
         runner.note(f"{len(variants)} flips, each in a whole run")
     flips = []
     for index, variant in enumerate(variants):
-        played = runner.play(f"changed-{index}", data.with_validation(streams, streams.at(variant.replaced)))
-        flips.append(Flip(variant, "run", reading.read(played.observed, tokens), error=_failed(played)))
-        seconds[f"changed run {index}"] = played.seconds
+        played = runner.play(f"{name}-{index}", data.with_validation(streams, text(streams, variant)))
+        flips.append(Flip(variant, "run", reading.read(played.observed, tokens), error=failed(played)))
+        seconds[f"{name} run {index}"] = played.seconds
     return second, flips, seconds
 
 
@@ -262,7 +427,8 @@ def _edited(observed: Observed | None) -> int | None:
     return int(counts.get("tokens", 0)) if isinstance(counts, dict) else 0
 
 
-def _failed(played: Played) -> str | None:
+def failed(played: Played) -> str | None:
+    """Why a whole run shows nothing, one line; None where it came to its end."""
     ended = str(played.observed.facts.get("ended", ""))
     if ended == "ok":
         return None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
+import functools
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -16,7 +18,7 @@ from harness.folder import is_adapter, safe_name
 from harness.papers.metadata import claimed_bpb
 from harness.source import submission_json
 from harness.source.fstrings import lower
-from harness.source.unwrap import Unwrapped, parse, unwrap
+from harness.source.unwrap import Layer, Shows, Unwrapped, parse, unwrap
 
 _MAX_FILE = 8 << 20  # bytes
 _LONGEST = 500  # characters of a line that are looked at
@@ -29,6 +31,10 @@ _RUNNER = re.compile(r"(?:torchrun|python3?|accelerate launch)\b")
 _WORD = re.compile(r"[\w./\-]++")
 #: A script that scores: what tells an entry from a helper, when the name does not.
 _SCORES = ("val_bpb", "val_loss")
+
+
+#: Makes what runs stubs, for the files of a folder by name and the name of the one that runs.
+Opener = Callable[[Mapping[str, bytes], str], Shows]
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,8 @@ class Script:
         metadata_file: its name; None without one.
         author: who sent it, None if not given; likewise github_id, title, claimed_bpb.
         notes: choices that were made while reading, one sentence each.
+        unseen: why not all code that runs is known, one clause; None where it is.
+        opened: plain text of those side files that are wrappers.
     """
 
     path: Path
@@ -75,12 +83,16 @@ class Script:
     title: str | None = None
     claimed_bpb: float | None = None
     notes: tuple[str, ...] = ()
+    unseen: str | None = None
+    opened: Mapping[str, str] = field(default_factory=dict, repr=False)
     kind: Literal["script"] = "script"
     contents: Mapping[str, bytes] = field(default_factory=dict, repr=False, compare=False)
     _copies: dict[str, Copy] = field(default_factory=dict, repr=False, compare=False)
 
     def text(self, name: str) -> str:
         """The text of one of the files; odd bytes are replaced, and what is too long for a text is empty."""
+        if name in self.opened:
+            return self.opened[name]
         content = self.contents[name]
         return "" if len(content) > _MAX_FILE else content.decode("utf-8", "replace")
 
@@ -90,7 +102,7 @@ class Script:
         Raises:
             UsageError: the copy has been changed.
         """
-        return self._copy("kept", {name: self.contents[name] for name in self.side})
+        return self._copy("kept", {name: self._ships(name) for name in self.side})
 
     def _copy(self, which: str, contents: Mapping[str, bytes]) -> Path:
         if which not in self._copies:
@@ -102,6 +114,9 @@ class Script:
         """A copy of the side files, with the plain text under the entry's name, and of nothing else."""
         contents = {name: self._runs(name) for name in self.side} | {self.entry: self.source.encode()}
         yield self._copy("staged", contents)
+
+    def _ships(self, name: str) -> bytes:
+        return self.opened[name].encode() if name in self.opened else self.contents[name]
 
     def _runs(self, name: str) -> bytes:
         if not name.endswith(".py"):
@@ -119,8 +134,12 @@ def is_script(path: Path) -> bool:
     return any(path.glob("*.py"))
 
 
-def open_script(path: Path) -> Script:
+def open_script(path: Path, runs: Opener | None = None) -> Script:
     """Read a record folder, a pull request's folder or a bare script.
+
+    Args:
+        path: where it is.
+        runs: runs the stub of a wrapper that reading does not open; without it such a wrapper stays closed.
 
     Raises:
         UsageError: there is nothing there, or no file in it that trains and scores.
@@ -142,10 +161,18 @@ def open_script(path: Path) -> Script:
         raise UsageError(f"{folder / entry} has {len(shipped):,} bytes; that is no training script")
     if not shipped.strip():
         raise UsageError(f"{folder / entry} is empty; there is no code to audit")
-    unwrapped = unwrap(shipped, sibling=lambda name: _sibling(contents, entry, name))
-    if unwrapped.problem:
-        notes.append(f"{entry} is packed and could not be opened: {unwrapped.problem}")
+    beside = {name: content for name, content in contents.items() if not _prose(name)}
+    unwrapped = unwrap(
+        shipped,
+        sibling=lambda name: _sibling(contents, entry, name),
+        shows=runs(beside, entry) if runs is not None else None,
+    )
     source = unwrapped.source
+    opened, closed = _side_wrappers(contents, entry, source)
+    unseen = _told(entry, unwrapped, runs is not None) or closed
+    if unseen:
+        notes.append(unseen)
+    notes += [_shown(entry, layer) for layer in unwrapped.layers if layer.ran]
     if parse(source) is None:
         source = lower(source)
         notes.append(
@@ -164,8 +191,60 @@ def open_script(path: Path) -> Script:
         commands=tuple(commands), files=files, sha256=digest(judged), claims=claims,
         metadata_file=metadata_file, author=submission_json.author(claims),
         github_id=submission_json.github_id(claims), title=submission_json.title(claims),
-        claimed_bpb=claimed_bpb(claims), notes=tuple(notes), contents=contents,
+        claimed_bpb=claimed_bpb(claims), notes=tuple(notes), unseen=unseen, opened=opened,
+        contents=contents,
     )  # fmt: skip
+
+
+def _told(name: str, found: Unwrapped, may_run: bool) -> str | None:
+    """Why not all code of a file is known, in a sentence; None where it is."""
+    if found.problem:
+        more = "" if may_run or found.layers else "; running its stub in the box may (harness audit)"
+        return f"{name} is in a wrapper that reading does not open ({found.problem}){more}"
+    if found.made:
+        return f"{name} executes code that is made while it runs ({found.made})"
+    return None
+
+
+def _shown(name: str, layer: Layer) -> str:
+    return (
+        f"{name} is a wrapper that reading does not open; it was opened by running its stub in the box, where it would "
+        f"have executed {layer.plain:,} bytes of code (line {layer.line}: {layer.how}), the same in two runs. That "
+        "code is what was audited. Whether the wrapper executes the same code everywhere, no run in a box can say"
+    )
+
+
+def _side_wrappers(contents: Mapping[str, bytes], entry: str, source: str) -> tuple[dict[str, str], str | None]:
+    """Plain texts of the wrappers among the files that the script names, and why one stays closed."""
+    opened: dict[str, str] = {}
+    closed: str | None = None
+    left = {name for name in contents if name.endswith(".py") and name != entry}
+    texts = [source]
+    while texts:
+        names = _named(texts.pop())
+        for name in sorted(left):
+            if posixpath.basename(name) not in names or len(contents[name]) > _MAX_FILE:
+                continue
+            left.discard(name)
+            found = unwrap(contents[name], sibling=functools.partial(_sibling, contents, name), helper=True)
+            if found.layers:
+                opened[name] = found.source
+            closed = closed or _told(name, found, True)
+            texts.append(found.source)
+    return opened, closed
+
+
+def _named(source: str) -> set[str]:
+    """Base names of the Python files that a text imports or spells."""
+    found: set[str] = set()
+    for node in ast.walk(parse(source) or ast.Module([], [])):
+        if isinstance(node, ast.Import):
+            found |= {name.name.rpartition(".")[2] + ".py" for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{name.name}.py" for name in node.names} | {(node.module or "").rpartition(".")[2] + ".py"}
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.endswith(".py"):
+            found.add(posixpath.basename(node.value))
+    return found
 
 
 def _prose(name: str) -> bool:

@@ -47,11 +47,7 @@ _CODE = (".py", ".c", ".cc", ".cpp", ".cu", ".h")
 
 def counts(script: Playable) -> bool:
     """Whether a script's own source has words of counting tokens."""
-    texts = [script.source]
-    if script.folder is not None:
-        side = [script.folder / name for name in script.side if name.endswith(_CODE)]
-        texts += [path.read_text(errors="replace") for path in side if path.is_file()]
-    return sum(len(_COUNTS.findall(text)) for text in texts) >= _OFTEN
+    return sum(len(_COUNTS.findall(text)) for text in script.texts(_CODE)) >= _OFTEN
 
 
 def gather(

@@ -20,12 +20,12 @@ from harness.papers.replaying import replay_papers
 from harness.progress import Progress
 from harness.record import ALLOWED, Finding, Record, Witness
 from harness.referee.comparator import ROUNDING
-from harness.scripts import choices, recurring
+from harness.scripts import atlength, choices, recurring
 from harness.scripts.checks import judging
-from harness.scripts.checks.evidence import RECURS, SAME, Flip, ScriptEvidence, Variant
+from harness.scripts.checks.evidence import AT_LENGTH, RECURS, Flip, ScriptEvidence, Variant
 from harness.scripts.checks.explaining import with_quotes
 from harness.scripts.collect import Gathered, Prepared, ScriptOptions, gather, null_run, prepare, sources_of
-from harness.scripts.flips import SLOW, forked
+from harness.scripts.flips import forked, text
 from harness.scripts.play import streams as data
 from harness.scripts.play.running import Played, Runner
 from harness.scripts.play.streams import data_sha256
@@ -47,13 +47,17 @@ class _Keeping(Runner):
 
 @dataclass(frozen=True)
 class _Bench:
-    """What a witness is made again on: the runner, what the base run left, the seed, and what is to be seen again."""
+    """What a witness is made again on: the runner, what the base run left, the seed, and what is to be seen again.
+
+    `plan`: of the pass at the submitted sequence length.
+    """
 
     runner: _Keeping
     gathered: Gathered
     seed: int
     finding: Finding
     witness: Witness
+    plan: atlength.Plan | None = None
 
     @property
     def evidence(self) -> ScriptEvidence:
@@ -87,6 +91,7 @@ def replay_script(record: Record, finding_id: str, path: Path, options: ScriptOp
     with tempfile.TemporaryDirectory(prefix="harness-replay-") as scratch:
         progress.phase("read", "source and settings")
         prepared = prepare(path, options, Path(scratch), progress)
+        options = dataclasses.replace(options, ruleset=prepared.ruleset)
         remedy = "give the judged version with --submission"
         unchanged(str(path), record.submission.sha256, prepared.script.sha256, remedy)
         made = data_sha256(prepared.runner.streams)
@@ -117,7 +122,9 @@ def _played(
     prepared: Prepared, options: ScriptOptions, again: Again, recorded: Finding, witness: Witness
 ) -> Finding | None:
     """The finding now, after the runs that show its witness."""
-    runner = _Keeping(**{item.name: getattr(prepared.runner, item.name) for item in dataclasses.fields(Runner)})
+    runner, plan = _keeping(prepared.runner), prepared.plan
+    if plan is not None and plan.runner is not None:
+        plan = dataclasses.replace(plan, runner=_keeping(plan.runner))
     adapted = len(prepared.small.changed)
 
     def judged(evidence: ScriptEvidence) -> Finding | None:
@@ -128,15 +135,20 @@ def _played(
     base = gather(runner, options.ruleset, seed=options.seed, adapted=adapted, text=text)
     assert isinstance(base.runner, _Keeping)
     runner = base.runner
-    bench = _Bench(runner, base, options.seed, recorded, witness)
+    bench = _Bench(runner, base, options.seed, recorded, witness, plan)
     if again is Again.RULED:
         now = judged(base.evidence)
         if outcome(recorded, now).reproduced:
             return now
-        more = gather(runner, options.ruleset, judging.needs(), seed=options.seed, adapted=adapted, text=text)
+        needs = judging.needs()
+        more = gather(runner, options.ruleset, needs, seed=options.seed, adapted=adapted, text=text, plan=plan)
         return judged(more.evidence)
     _MORE[again](bench)
     return judged(base.evidence)
+
+
+def _keeping(runner: Runner) -> _Keeping:
+    return _Keeping(**{item.name: getattr(runner, item.name) for item in dataclasses.fields(Runner)})
 
 
 def _flip(bench: _Bench) -> None:
@@ -144,14 +156,21 @@ def _flip(bench: _Bench) -> None:
     evidence, witness, runner = bench.evidence, bench.witness, bench.runner
     if evidence.main is None:
         return
-    replaced = np.concatenate([np.arange(first, end) for first, end in witness.data["replaced"]]).astype(np.int64)
+    if witness.data.get("text") == AT_LENGTH:
+        if bench.plan is not None:
+            atlength.gather(bench.plan, evidence, only=(str(witness.data["scope"]), int(witness.data["position"])))
+        return
+    replaced, trained = (
+        np.concatenate([np.zeros(0, np.int64), *(np.arange(first, end) for first, end in witness.data.get(name, []))])
+        for name in ("replaced", "trained")
+    )
     if witness.data.get("text") == RECURS:
         evidence.recurring = recurring.gather(
             runner.play, evidence, bench.base, runner.streams, bench.seed, only=replaced
         )
         return
     kind: Literal["suffix", "swap"] = "swap" if witness.kind == "swap" else "suffix"
-    variant = Variant(kind, int(witness.data["position"]), replaced)
+    variant = Variant(kind, int(witness.data["position"]), replaced, trained=trained)
     whole = witness.data["scope"] == "run"
     noisy = float(witness.data["tolerance"]) > ROUNDING
     flips: list[Flip] = []
@@ -159,12 +178,10 @@ def _flip(bench: _Bench) -> None:
         if noisy:
             evidence.again = reading.read(runner.play("again", runner.streams).observed, evidence.base.tokens)
     elif not whole or noisy or bench.finding.id == "artifact-independence":
-        # Noise is what unchanged runs and forks differ by; that a cause lies before the pass, a clean fork shows.
-        slow = int(bench.gathered.observed.facts.get("operations", 0)) > SLOW
-        variants = [*([SAME] if noisy and not slow else []), variant]
-        evidence.again, flips, _ = forked(runner, evidence.base, bench.base, variants)
+        # Noise is what unchanged runs differ by; that a cause lies before the pass, a clean fork shows.
+        evidence.again, flips, _ = forked(runner, evidence.base, bench.base, [variant])
     if whole:
-        changed = runner.play("changed", data.with_validation(runner.streams, runner.streams.at(variant.replaced)))
+        changed = runner.play("changed", data.with_validation(runner.streams, text(runner.streams, variant)))
         flips.append(Flip(variant, "run", reading.read(changed.observed, evidence.base.tokens)))
     evidence.flips = flips
 
@@ -197,7 +214,9 @@ def _turned(bench: _Bench) -> None:
 
 
 def _nothing(bench: _Bench) -> None:
-    """The base run shows it."""
+    """The base run shows it, or the one at the submitted sequence length."""
+    if bench.witness.data.get("text") == AT_LENGTH and bench.plan is not None:
+        atlength.gather(bench.plan, bench.evidence, only=("none", -1))
 
 
 #: What is played beyond the base run.

@@ -17,13 +17,16 @@ from functools import cached_property
 from harness.scripts.opening import Script
 from harness.scripts.settings.reads import is_launch, is_place, literal
 from harness.scripts.settings.submitted import Settings
-from harness.scripts.trace.branches import defaults
+from harness.scripts.trace.branches import defaults, entries
 from harness.source.unwrap import parse
 
 #: Vocabulary of a run where the script lets it be chosen: room for two disjoint streams of unique tokens.
 VOCABULARY = 5120
 #: Smallest vocabulary that is raised to it; below are byte models.
 _SMALLEST = 1000
+#: Names of a vocabulary's size beside VOCAB_SIZE, and the smallest number that is one.
+_VOCABULARIES = ("VOCAB_SIZE", "VOCAB", "N_VOCAB", "NUM_TOKENS", "VOCABULARY_SIZE", "BYTE_VOCAB_SIZE", "BYTE_VOCAB")
+_FEWEST = 128
 _PARAMETERS = {"batch_seqs", "batch_size", "stride", "chunk_tokens", "chunk_size", "seq_len", "steps", "slot_steps"}
 #: Parameters that are made small as these settings are.
 _AS_SETTINGS = {"chunk_tokens": "CHUNK_TOKENS", "chunk_size": "CHUNK_TOKENS"}
@@ -41,6 +44,8 @@ _LENGTH = 256
 _DIM = 64
 #: A stage of a schedule of sequence lengths: LENGTH@UNTIL.
 _SCHEDULED = re.compile(r"\b(\d+)@")
+#: Exports of the contest's text, by folder and by tokenizer.
+_EXPORTS = (re.compile(r"fineweb10B_sp(\d{3,5})(?!\d)"), re.compile(r"fineweb_(\d{3,5})_bpe"))
 #: Tokens of the real validation set, for settings that count them.
 REAL_TOKENS = 40_540_160
 
@@ -53,6 +58,11 @@ _PRODUCT = r"\b{0}\s*\*\s*(?:\w+\.)*\w*seq_len\b|\bseq_len\s*\*\s*{0}\b"
 _WRITES = re.compile(r"\bnum_seqs\s*=\s*\d{2,}\s*,\s*seq_len\s*=\s*args\.")
 _SHORTEST = 32
 #: `train_batch_tokens // 4`: batches that some part of the script makes of a share of the training batch.
+_CONFIG = re.compile(r"(Config|Configuration|Args|Arguments|Params|Parameters|HParams|Settings|Namespace)$", re.I)
+_CONFIGURED = re.compile(r"Config|Args|Params|Arguments|Settings|dict\(|^\w+\s*=\s*\{|def (?:main|train|run)\b", re.M)
+#: A sequence's length and a model's width by other names.
+_LENGTHS = ("CONTEXT_LENGTH", "CONTEXT_LEN", "CTX_LEN", "SEQUENCE_LENGTH", "MAX_LEN")
+_WIDTHS = ("MODEL_DIM", "D_MODEL", "N_EMBD", "HIDDEN_SIZE")
 _SHARES = re.compile(r"\b(?:train_)?batch_tokens\s*//\s*(\d{1,2})\b")
 
 
@@ -92,6 +102,7 @@ class Tiny:
         changed: what differs from what was submitted.
         fixed: sizes that cannot be set.
         vocab_size: what the run will use.
+        shards: size of the vocabulary that the folder's shards are in, where that is more than the model's; else 0.
         train_length: tokens in a training sequence at this size.
         eval_length: tokens in a window at this size; likewise stride (0 where the script has none).
         paths: {name: (role, default)} of the variables that say where things lie; the role is "" where it is not known.
@@ -111,6 +122,7 @@ class Tiny:
     paths: dict[str, tuple[str, str | None]]
     lengths: tuple[tuple[int, int], ...] = ()
     constants: Mapping[str, float] = field(default_factory=dict)
+    shards: int = 0
 
     @property
     def unscaled(self) -> tuple[str, ...]:
@@ -133,6 +145,7 @@ class Geometry:
         ranks: {name of a LoRA rank: its value}.
         scheduled: tiny lengths of a schedule of training sequences.
         share: the most that the source divides a training batch by.
+        endless: whether the source takes 0 seconds of training for "no limit".
     """
 
     factor: int
@@ -148,6 +161,7 @@ class Geometry:
     ranks: dict[str, int]
     scheduled: tuple[int, ...] = ()
     share: int = 1
+    endless: bool = True
 
     @classmethod
     def of(cls, settings: Settings, source: str = "") -> Geometry:
@@ -155,9 +169,7 @@ class Geometry:
 
         def number(*names: str) -> int:
             for name in names:
-                text = settings.get(name)
-                if text is None and (constant := _constant(settings, name)):
-                    text = constant[0]
+                text = _known(settings, name, written)
                 try:
                     if text is not None and float(text) > 0:
                         return int(float(text))
@@ -165,11 +177,11 @@ class Geometry:
                     continue
             return 0
 
-        train = number("TRAIN_SEQ_LEN", "SEQ_LEN", "MAX_SEQ_LEN") or 1024
+        written = {name.upper(): value for name, value, _ in _written(source)}
+        lengths = ("TRAIN_SEQ_LEN", "SEQ_LEN", "MAX_SEQ_LEN", *_LENGTHS)
+        train = number(*lengths) or 1024
         window = number("EVAL_SEQ_LEN") or train
-        settable = any(
-            settings.get(name) or _constant(settings, name) for name in ("TRAIN_SEQ_LEN", "SEQ_LEN", "MAX_SEQ_LEN")
-        )
+        settable = any(_known(settings, name, written) for name in lengths)
         factor = 1
         shortest = _shortest(source, TOKENS, _LENGTH)
         while settable and train / (2 * factor) >= shortest:
@@ -181,10 +193,10 @@ class Geometry:
                  if name.endswith("LORA_RANK") and setting.value and setting.value.isdigit()}  # fmt: skip
         return cls(
             factor, train, train // factor, window, window // window_factor, stride, tiny,
-            settings.get("MODEL_DIM") is not None or _constant(settings, "MODEL_DIM") is not None, number("MODEL_DIM"),
+            any(_known(settings, name, written) is not None for name in _WIDTHS), number(*_WIDTHS),
             (number("NUM_HEADS"), number("NUM_KV_HEADS")), ranks,
             tuple(_shorter(int(one), factor) for one in _SCHEDULED.findall(settings.get("TRAIN_SEQ_SCHEDULE") or "")),
-            _share(source),
+            _share(source), _endless(source),
         )  # fmt: skip
 
     def of_head(self, real: float) -> float:
@@ -236,9 +248,94 @@ def _constant(settings: Settings, name: str) -> tuple[str, int] | None:
     return known.get(name.lower()) or known.get(name)
 
 
+def _known(settings: Settings, name: str, written: Mapping[str, str]) -> str | None:
+    """What a size is, under the name that a setting would have: set, a flag, a constant or written into the source."""
+    if (text := settings.get(name)) is not None:
+        return text
+    flags = (setting.value for flag, setting in settings.values.items() if flag != name and _plain(flag) == name)
+    if (text := next(flags, None)) is not None:
+        return text
+    constant = _constant(settings, name)
+    return constant[0] if constant else written.get(name)
+
+
+def _written(source: str) -> list[tuple[str, str, int]]:
+    """(name, value, line) of numbers that a script writes into its configuration.
+
+    Keyword arguments of calls of `dict` or of what is called a config, entries of dictionaries at module level, and
+    assignments in its main function.
+    """
+    tree = parse(source)
+    found: list[tuple[str, str, int]] = []
+    if tree is None or not _CONFIGURED.search(source):
+        return found
+    top = {id(part) for item in tree.body if isinstance(item, (ast.Assign, ast.AnnAssign)) and item.value is not None
+           for part in (item.value, *ast.iter_child_nodes(item.value))}  # fmt: skip
+
+    def add(name: str, value: ast.expr) -> None:
+        number = literal(value)
+        if isinstance(number, (int, float)) and not isinstance(number, bool):
+            found.append((name, str(number), value.lineno))
+
+    for node in ast.walk(tree):
+        called = node.func if isinstance(node, ast.Call) else None
+        name = called.id if isinstance(called, ast.Name) else getattr(called, "attr", "")
+        if (isinstance(node, ast.Dict) and id(node) in top) or name == "dict" or _CONFIG.search(name):
+            for entry, value in entries(node):
+                add(entry, value)
+        elif isinstance(node, ast.FunctionDef) and node.name in ("main", "train", "run"):
+            for item in node.body:
+                if isinstance(item, ast.Assign) and isinstance(item.targets[0], ast.Name):
+                    add(item.targets[0].id, item.value)
+    return found
+
+
 def _share(source: str) -> int:
     """The most that a script divides its training batch by, a number that the source writes; 1 where it does not."""
     return max([1, *(int(found) for found in _SHARES.findall(source))])
+
+
+def _endless(source: str) -> bool:
+    """Whether a script asks if its limit on training time is 0; one that does not takes 0 for "stop at once".
+
+    The limit is followed through names that are assigned from it.
+    """
+    tree = parse(source)
+    if tree is None:
+        return True
+
+    def name(node: ast.AST) -> str:
+        text = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+        return text.upper()
+
+    def mentions(node: ast.AST) -> bool:
+        return any(
+            name(item) in limits or (isinstance(item, ast.Constant) and item.value in limits) for item in ast.walk(node)
+        )
+
+    nodes = list(ast.walk(tree))
+    words = {name(node) for node in nodes}
+    words |= {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    limits = {word for word in words if _CLOCK.matches(word)}
+    assigned = [(targets, node.value) for node in nodes
+                if isinstance(node, (ast.Assign, ast.AnnAssign, ast.NamedExpr)) and node.value is not None
+                for targets in [node.targets if isinstance(node, ast.Assign) else [node.target]]]  # fmt: skip
+    known = -1
+    while known != len(limits):
+        known = len(limits)
+        limits |= {name(target) for targets, value in assigned if mentions(value) for target in targets} - {""}
+    tests: list[ast.expr] = []
+    for node in nodes:
+        if isinstance(node, ast.Compare) and any(literal(side) == 0 for side in (node.left, *node.comparators)):
+            if mentions(node):
+                return True
+        elif isinstance(node, (ast.If, ast.IfExp, ast.While, ast.Assert)):
+            tests.append(node.test)
+        elif isinstance(node, ast.BoolOp):
+            tests += node.values
+        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            tests.append(node.operand)
+    return any(name(test) in limits for test in tests)
 
 
 def _shortest(source: str, tokens: int, usual: int) -> int:
@@ -344,6 +441,11 @@ def _batch_tokens(real: float, geometry: Geometry) -> float:
     return 8 * geometry.share * (whole if whole <= 4 * geometry.train_tiny else geometry.train_tiny)
 
 
+def _sequences(real: float, geometry: Geometry) -> float:
+    """A batch as a number of sequences, or of tokens where there are more than a batch has sequences."""
+    return min(real, 8) if real <= 2048 else min(real, _batch_tokens(real, geometry))
+
+
 def _window(real: float, geometry: Geometry) -> float:
     return max(16, real * geometry.eval_tiny // geometry.eval_real)
 
@@ -378,6 +480,11 @@ def _doc_chunk(real: float, geometry: Geometry) -> float:
     return min(4 * _LENGTH, geometry.eval_tiny) if real <= geometry.eval_real else 4 * _LENGTH
 
 
+def _untimed(real: float, geometry: Geometry) -> float:
+    """No limit on training time: 0, or a thousand times the limit where 0 would end training before it begins."""
+    return 0 if geometry.endless else 1000 * real
+
+
 _TIME = "no run of this size takes that long"
 _COUNT = "fewer repetitions of the same thing"
 _SIZE = "a small model"
@@ -386,10 +493,14 @@ _BATCHES = "a batch covers as many window lengths as before, and there are sever
 _CHUNK = "several chunks in the short stream; a multiple of the window as before"
 _REACTS = "an almost untrained model must still react to what it reads"
 
+_CLOCK = Rule("MAX_WALLCLOCK_(SECONDS|MS)|TRAIN_SECONDS", _untimed, "the run ends by its steps, not by a clock",
+              zero=True)  # fmt: skip
+
 #: The first that matches counts.
 RULES: tuple[Rule, ...] = (
     Rule("ITERATIONS|TOTAL_ITERATIONS|NUM_ITERATIONS|MAX_STEPS|TRAIN_STEPS|NUM_ITERS", _to(3), _COUNT, default=True),
     Rule("WARMUP_STEPS|(LR|RECUR|BATCH|EMA|SEQ_CHANGE|ECHO|QUILT)_WARMUP_STEPS", _to(0), _COUNT, default=True),
+    Rule("STEPS|NUM_STEPS|N_STEPS|TOTAL_STEPS|MAX_ITERS", _most(3), _COUNT),
     Rule("COMPILE_SHAPE_WARMUP(_ITERS)?", _to(0), "nothing is compiled"),
     Rule("WARMDOWN_ITERS|WARMDOWN_STEPS|COOLDOWN_ITERS", _to(3), "the schedule covers the short run"),
     Rule("MUON_MOMENTUM_WARMUP_STEPS", _most(3), "the schedule covers the short run"),
@@ -398,9 +509,12 @@ RULES: tuple[Rule, ...] = (
     Rule("VAL_LOSS_EVERY|VAL_EVERY|CHECKPOINT_EVERY|SAVE_EVERY|CHURN_LOG_EVERY|AUTO_SAVE_SECONDS", _to(0),
          "the passes at the end are what is audited", default=True),
     Rule("TRAIN_LOG_EVERY|LOG_EVERY", _to(1), _COUNT),
-    Rule("MAX_WALLCLOCK_(SECONDS|MS)|TRAIN_SECONDS", _to(0), "the run ends by its steps, not by a clock", zero=True),
+    _CLOCK,
     Rule(r"\w*RESERVE_(SECONDS|MS)", _to(0), _TIME),
     Rule("MODEL_DIM|D_MODEL|N_EMBD", _to(_DIM), _SIZE, default=True),
+    Rule("HIDDEN_SIZE", _to(_DIM), _SIZE),
+    Rule("INTERMEDIATE|INTERMEDIATE_SIZE|FFN_DIM|D_FF|MLP_DIM", _most(2 * _DIM), _SIZE),
+    Rule("(TRAIN_|DEVICE_|MICRO_|PER_DEVICE_)?BATCH(_SIZE)?", _sequences, "several batches in the short stream"),
     Rule("EMBEDDING_DIM", lambda real, geometry: min(real, _DIM), _SIZE),
     Rule("(EMBED|FACTOR|BIGRAM|BIGRAM_HASH|BIGRAM_EMBED|TRIGRAM|VE|LATENT_KV)_DIM", _most(32), _SIZE),
     Rule("MLP_HIDDEN", _most(2 * _DIM), _SIZE),
@@ -416,6 +530,7 @@ RULES: tuple[Rule, ...] = (
     Rule("BATCH_TOKENS_START", _most(2048), _SIZE),
     Rule("VAL_BATCH_SIZE|VAL_BATCH_TOKENS", _val_batch, _SIZE, default=True),
     Rule("TRAIN_SEQ_LEN|SEQ_LEN|MAX_SEQ_LEN|ROPE_TRAIN_SEQ_LEN|SEQ_LEN_START|YARN_MAX_LEN", _length, _SHORT),
+    Rule("CONTEXT_LENGTH|CONTEXT_LEN|CTX_LEN|SEQUENCE_LENGTH|MAX_LEN", _length, _SHORT),
     Rule("TRAIN_SEQ_SCHEDULE", lambda real, geometry: None, _SHORT),
     Rule("EVAL_SEQ_LEN|TTT_EVAL_SEQ_LEN|TTT_SEQ_LEN|GPTQ_CALIB_SEQ_LEN|REGIME_WINDOW|EVAL_OVERLAP", _window, _SHORT),
     Rule(r"TTT_(MIN_DOC_LEN|SHORT_DOC_LEN|TRAIN_MIN_DOC_LEN|TRAIN_MAX_DOC_LEN)", _window, _SHORT),
@@ -455,10 +570,17 @@ RULES: tuple[Rule, ...] = (
 )  # fmt: skip
 
 
-def tiny(settings: Settings, script: Script) -> Tiny:
+def tiny(settings: Settings, script: Script, *, mismatched: bool = True) -> Tiny:
     """The settings for an audit of `script` on two cores.
 
-    Overrides are kept as they are: what was asked for is not scaled.
+    Overrides are kept as they are: what was asked for is not scaled. Nor is the vocabulary of a model that the folder
+    puts on shards of a larger one.
+
+    Args:
+        settings: as submitted.
+        script: what reads them.
+        mismatched: whether shards of a larger vocabulary than the model's are to be kept; a script that cannot read
+            them has others.
     """
     reads = {read.name: read for read in settings.reads}
     geometry = Geometry.of(settings, script.source)
@@ -480,6 +602,11 @@ def tiny(settings: Settings, script: Script) -> Tiny:
     fixed = _fixed(settings, script)
     constants = _shrunk(fixed, geometry, changed)
     vocab = _vocabulary(settings)
+    shards = _shards(settings, script) if mismatched else 0
+    if shards and (smaller := _submitted(settings)) and smaller < shards:
+        vocab = smaller
+    else:
+        shards = 0
     if vocab is None:
         real = settings.get("VOCAB_SIZE")
         vocab = VOCABULARY
@@ -494,11 +621,16 @@ def tiny(settings: Settings, script: Script) -> Tiny:
     stay = tuple(one for one in fixed if one.key not in constants)
     return Tiny(env, stages, tuple(argv), tuple(changed), stay, vocab,
                 geometry.train_tiny, geometry.eval_tiny, geometry.stride_tiny, paths, geometry.lengths,
-                constants)  # fmt: skip
+                constants, shards)  # fmt: skip
+
+
+def _plain(name: str) -> str:
+    """A flag as the variable that it would be: "--slot-lr" is SLOT_LR."""
+    return name.lstrip("-").replace("-", "_").upper() if name.startswith("-") else name
 
 
 def _rule(name: str, flag: bool) -> Rule | None:
-    plain = name.lstrip("-").replace("-", "_").upper() if flag else name
+    plain = _plain(name) if flag else name
     return next((rule for rule in RULES if rule.matches(plain)), None)
 
 
@@ -520,12 +652,37 @@ def _vocabulary(settings: Settings) -> int | None:
     """The vocabulary that the run must use, or None where it can be chosen."""
     setting = settings.values.get("VOCAB_SIZE")
     if setting is None:
-        constant = (settings.constants or {}).get("vocab_size") or (settings.constants or {}).get("VOCAB_SIZE")
-        return int(float(constant[0])) if constant and constant[0].replace(".", "").isdigit() else 1024
+        values = [item.value for name, item in settings.values.items() if _plain(name) in _VOCABULARIES]
+        values += [text for name, (text, _) in (settings.constants or {}).items() if name.upper() in _VOCABULARIES]
+        numbers = [int(float(text)) for text in values if text and text.replace(".", "", 1).isdigit()]
+        return next((number for number in numbers if number >= _FEWEST), 1024)
     if setting.value is None or not setting.value.isdigit():
         return None
     chosen = setting.origin == "override" or int(setting.value) < _SMALLEST
     return int(setting.value) if chosen else None
+
+
+def _submitted(settings: Settings) -> int | None:
+    """The vocabulary of the model as submitted; None where nobody says."""
+    constants = settings.constants or {}
+    said = settings.get("VOCAB_SIZE") or next(
+        (constants[name][0] for name in ("vocab_size", "VOCAB_SIZE") if name in constants), None
+    )
+    return int(said) if said is not None and said.isdigit() else None
+
+
+def _shards(settings: Settings, script: Script) -> int:
+    """The vocabulary that the folder's shards are in, by the names of the contest's exports; 0 where none is named.
+
+    Where the data lie is said by settings; what is written into the source counts where it names one export alone.
+    """
+    places = [settings.get(name) or "" for name in settings.values if is_place(name)]
+    for pattern in _EXPORTS:
+        for said in (places, [script.source]):
+            found = {int(size) for text in said for size in pattern.findall(text)}
+            if found:
+                return max(found) if said is places or len(found) == 1 else 0
+    return 0
 
 
 def _role(name: str) -> str:
@@ -546,6 +703,9 @@ def _fixed(settings: Settings, script: Script) -> list[Fixed]:
         rule = _rule(name.upper(), False)
         if name not in set_by_env and rule and _number(value) and _number(value) != 0:
             found[name, line] = Fixed(name, value, line)
+    for name, value, line in _written(script.source):
+        if name not in set_by_env and _rule(name.upper(), False) and _number(value):
+            found.setdefault((name, line), Fixed(name, value, line))
     tree = parse(script.source)
     for node in ast.walk(tree) if tree else ():
         if isinstance(node, ast.FunctionDef) and _SCORING.search(node.name):

@@ -1,8 +1,9 @@
 """Bytes and texts that a module spells out and decodes: computed from its syntax tree, never by running it.
 
-Known are literals, names bound to them once, `+`, slices, `join`, `replace`, `strip`, `encode`, `decode`, the decoders
-of base64, binascii and codecs, and the decompressors of lzma, zlib, gzip, bz2, brotli and zstandard. Every
-decompression stops at a limit.
+Known are literals, names as straight-line code binds them one after another, `+`, `|` of integers, slices, `join`,
+`replace`, `strip`, `encode`, `decode`, the decoders of base64, binascii and codecs, and the decompressors of lzma,
+zlib, gzip, bz2, brotli and zstandard. Every decompression stops at a limit. A name that a loop, a branch, a function or
+an import may have bound to something else is unknown, and so is a module that the text changes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import bz2
 import codecs
 import lzma
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import brotli
@@ -39,8 +40,34 @@ class Unknown(Exception):
     """The expression needs something that is not spelled out; the message says what."""
 
 
+#: What a text may be bound to: an expression, or None where that takes running it.
+_Binding = tuple[int, ast.expr | None]
+_CHANGES = {"setattr", "delattr", "__setattr__", "__dict__", "vars"}
+
+
+def straight(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
+    """Statements in the order in which they run: bodies of `with`, `try` and `if __name__ == "__main__"` in line.
+
+    Other compound statements are handed out whole.
+    """
+    for node in body:
+        if isinstance(node, (ast.With, ast.Try)) or (isinstance(node, ast.If) and certain(node)):
+            yield node
+            yield from straight(node.body)
+        else:
+            yield node
+
+
+def certain(node: ast.If) -> bool:
+    """Whether the body of an `if` runs in any case, where the file is what is run."""
+    test = node.test
+    if isinstance(test, ast.Constant):
+        return bool(test.value)
+    return not node.orelse and ast.unparse(test) in ("__name__ == '__main__'", "'__main__' == __name__")
+
+
 class Literals:
-    """Evaluates expressions of one module.
+    """Evaluates expressions of one module, as they stand behind all of its statements or at one of them.
 
     Args:
         tree: the module.
@@ -55,25 +82,38 @@ class Literals:
     def __init__(self, tree: ast.Module, limit: int, sibling: Sibling | None = None) -> None:
         self._limit, self._sibling = limit, sibling
         self._modules, self._functions = aliases(tree)
-        self._bound: dict[str, ast.expr | None] = {}
-        self._busy: set[str] = set()
+        self._bound: dict[str, list[_Binding]] = {}
+        self._order = {node: index for index, node in enumerate(straight(tree.body))}
+        self._at = len(self._order)
         self.steps: list[str] = []
         self.opened: list[str] = []
-        for node in ast.walk(tree):
-            targets = node.targets if isinstance(node, ast.Assign) else []
-            if isinstance(node, ast.AnnAssign) and node.value is not None:
-                targets = [node.target]
-            for target in targets:
-                if isinstance(target, ast.Name) and isinstance(node, (ast.Assign, ast.AnnAssign)):
-                    self._bound[target.id] = None if target.id in self._bound else node.value
+        for node, index in self._order.items():
+            for name, value in _bindings(node):
+                self._bound.setdefault(name, []).append((index, value))
+        self._loose = {name for node in ast.walk(tree) if isinstance(node, (ast.Global, ast.Nonlocal))
+                       for name in node.names}  # fmt: skip
+        for node in self._order:
+            if isinstance(node, (ast.With, ast.Try)):  # either may end in the middle, and nobody hears of it
+                inside = {part.id for part in scope(node) if isinstance(part, ast.Name) and _stored(part)}
+                self._loose |= {name for name in inside if len(self._bound.get(name, ())) > 1}
+        stored = [node.value.id for node in ast.walk(tree) if isinstance(node, ast.Attribute)
+                  and not isinstance(node.ctx, ast.Load) and isinstance(node.value, ast.Name)]  # fmt: skip
+        self._changed = {name for name in stored if name in self._modules}
+        if any(_spelled(node) in _CHANGES for node in ast.walk(tree)):
+            self._changed |= set(self._modules)
 
-    def value(self, node: ast.expr) -> Any:
+    def value(self, node: ast.expr, statement: ast.stmt | None = None) -> Any:
         """What `node` stands for: bytes, text, int, or a list or dict of these (for filters).
+
+        Args:
+            node: an expression of the module.
+            statement: the one (of `straight`) in which it stands; None for the end of the module.
 
         Raises:
             Unknown: it cannot be said without running code, or it breaks the limit.
         """
         self.steps, self.opened = [], []
+        self._at = len(self._order) if statement is None else self._order[statement]
         try:
             return self._value(node)
         except (ValueError, TypeError, LookupError, OverflowError, MemoryError, EOFError) as error:
@@ -94,6 +134,12 @@ class Literals:
                 return self._fits(left + right)
             if isinstance(left, str) and isinstance(right, str):
                 return self._fits(left + right)
+            if isinstance(left, list) and isinstance(right, list):
+                return left + right
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+            left, right = self._value(node.left), self._value(node.right)
+            if isinstance(left, int) and isinstance(right, int):
+                return left | right
         if isinstance(node, (ast.List, ast.Tuple)):
             return [self._value(item) for item in node.elts]
         if isinstance(node, ast.Dict) and all(key is not None for key in node.keys):
@@ -114,34 +160,73 @@ class Literals:
     def _name(self, node: ast.Name) -> Any:
         if node.id == "__file__":
             return "__file__"
-        bound = self._bound.get(node.id)
-        if bound is None or node.id in self._busy:
-            raise Unknown(f"{node.id} (line {node.lineno}) is not one literal of the file")
-        self._busy.add(node.id)
+        index, bound = self._binding(node.id)
+        if bound is None or node.id in self._modules or node.id in self._functions:
+            raise Unknown(f"{node.id} (line {node.lineno}) is not spelled out in the file")
+        at, self._at = self._at, index
         try:
             return self._value(bound)
         finally:
-            self._busy.discard(node.id)
+            self._at = at
+
+    def module(self, node: ast.Call) -> str:
+        """The module whose function a call names, whatever may have become of it; "" where it is none."""
+        base = node.func.value if isinstance(node.func, ast.Attribute) else None
+        return self._modules.get(base.id, "") if isinstance(base, ast.Name) else ""
+
+    def imported(self, name: str) -> str:
+        """What a name that was imported from a module is called there; "" where it was not."""
+        return self._functions.get(name, ("", ""))[1]
+
+    def bound(self, name: str) -> ast.expr | None:
+        """What a name was bound to last before the statement of the last `value`; None where that is not plain."""
+        return self._binding(name)[1]
+
+    def _binding(self, name: str) -> _Binding:
+        """What a name was bound to last, and at which statement."""
+        if name in self._loose:
+            return -1, None
+        return max((one for one in self._bound.get(name, ()) if one[0] < self._at), key=lambda one: one[0],
+                   default=(-1, None))  # fmt: skip
 
     def _constant(self, node: ast.Attribute) -> Any:
-        if isinstance(node.value, ast.Name) and self._modules.get(node.value.id) == "lzma":
+        if isinstance(node.value, ast.Name) and self._module(node.value.id) == "lzma":
             value = getattr(lzma, node.attr, None)
             if isinstance(value, int):
                 return int(value)
         raise Unknown(f"line {node.lineno} computes it (.{node.attr})")
 
     def called(self, node: ast.Call) -> tuple[str, str]:
-        """(module, function) that a call names, through the file's own import aliases; ("", "") when unclear."""
+        """(module, function) that a call names, through the file's own import aliases; ("", "") when unclear.
+
+        Raises:
+            Unknown: a module is meant of which the text, or the folder, may have made something else.
+        """
         name = node.func
         if isinstance(name, ast.Name):
-            return self._functions.get(name.id, ("", name.id))
+            if name.id in self._bound or name.id in self._loose:
+                return "", ""
+            module, own = self._functions.get(name.id, ("", name.id))
+            return self._trusted(module), own
         if isinstance(name, ast.Attribute):
             if isinstance(name.value, ast.Name):
-                return self._modules.get(name.value.id, ""), name.attr
+                return self._module(name.value.id), name.attr
             if isinstance(name.value, ast.Call) and self.called(name.value) == ("", "__import__") and name.value.args:
-                return str(self._value(name.value.args[0])), name.attr
+                return self._trusted(str(self._value(name.value.args[0]))), name.attr
             return "", name.attr
         return "", ""
+
+    def _module(self, alias: str) -> str:
+        """The module behind a name; "" where it is none."""
+        module = self._modules.get(alias, "")
+        if module and (alias in self._bound or alias in self._loose or alias in self._changed):
+            raise Unknown(f"{alias} is not only the module {module} in this file")
+        return self._trusted(module)
+
+    def _trusted(self, module: str) -> str:
+        if module and self._sibling is not None and self._sibling(module.partition(".")[0] + ".py") is not None:
+            raise Unknown(f"{module} is a file of the folder")
+        return module
 
     def _call(self, node: ast.Call) -> Any:
         module, name = self.called(node)
@@ -164,6 +249,8 @@ class Literals:
             return self._fits(codecs.decode(data, codec))
         if name in ("compile", "bytes", "str", "memoryview", "bytearray") and not module and node.args:
             value = self._value(node.args[0])
+            if name in ("bytes", "bytearray") and isinstance(value, list):
+                return bytes(value)
             return value.decode() if name == "str" and isinstance(value, bytes) else value
         if name in ("open", "read_text", "read_bytes", "read") and not (name == "read" and not _method(node)):
             return self._file(node, name)
@@ -195,6 +282,12 @@ class Literals:
 
     def _file(self, node: ast.Call, name: str) -> Any:
         """`open(F).read()`, `Path(F).read_text()`: the content of a file next to the script."""
+        owner = node.func.value if isinstance(node.func, ast.Attribute) else None
+        if name == "read" and isinstance(owner, ast.Name) and (handle := self._binding(owner.id)[1]) is not None:
+            owner = handle
+            node = handle if isinstance(handle, ast.Call) and self.called(handle) == ("", "open") else node
+        if any(isinstance(part, (ast.IfExp, ast.BoolOp, ast.Subscript, ast.Dict)) for part in ast.walk(node)):
+            raise Unknown(f"line {node.lineno} reads a file whose name is computed")
         spelled = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
         names = [part for part in spelled if isinstance(part, str) and "." in part.strip("./")]
         if not names:
@@ -211,6 +304,68 @@ class Literals:
         if (len(value) if size is None else size) > self._limit:
             raise Unknown(f"it is larger than {self._limit:,} bytes")
         return value
+
+
+def _bindings(node: ast.stmt) -> Iterator[tuple[str, ast.expr | None]]:
+    """The names that a statement of `straight` binds, with what they are bound to where that is plain."""
+    plain: dict[str, ast.expr] = {}
+    if isinstance(node, ast.Assign):
+        for target in node.targets:
+            plain |= _paired(target, node.value)
+    elif isinstance(node, ast.AnnAssign) and node.value is not None:
+        plain |= _paired(node.target, node.value)
+    elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+        before = ast.copy_location(ast.Name(node.target.id, ast.Load()), node)
+        plain[node.target.id] = ast.copy_location(ast.BinOp(before, node.op, node.value), node)
+    elif isinstance(node, ast.With):
+        for item in node.items:
+            plain |= _paired(item.optional_vars, item.context_expr) if item.optional_vars else {}
+    inline = isinstance(node, (ast.With, ast.Try)) or (isinstance(node, ast.If) and certain(node))
+    stored: set[str] = set()
+    for part in scope(node, inline):
+        if isinstance(part, ast.Name) and _stored(part):
+            stored.add(part.id)
+        elif isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            stored.add(part.name)
+        elif isinstance(part, ast.ExceptHandler) and part.name:
+            stored.add(part.name)
+    walrus = {part.target.id for part in ast.walk(node) if isinstance(part, ast.NamedExpr)}
+    for name in stored:
+        yield name, None if name in walrus else plain.get(name)
+
+
+def scope(node: ast.AST, inline: bool = False) -> Iterator[ast.AST]:
+    """The parts of a statement that bind names of the module: not the insides of functions and classes.
+
+    Args:
+        node: a statement.
+        inline: leave out its body, which `straight` hands out by itself.
+    """
+    left = set(map(id, getattr(node, "body", []))) if inline else set()
+    stack: list[ast.AST] = [node]
+    while stack:
+        part = stack.pop()
+        yield part
+        if not isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+            stack += [child for child in ast.iter_child_nodes(part) if id(child) not in left]
+
+
+def _stored(node: ast.Name) -> bool:
+    return not isinstance(node.ctx, ast.Load)
+
+
+def _paired(target: ast.expr, value: ast.expr) -> dict[str, ast.expr]:
+    if isinstance(target, ast.Name):
+        return {target.id: value}
+    if isinstance(target, (ast.Tuple, ast.List)) and isinstance(value, (ast.Tuple, ast.List)):
+        if len(target.elts) == len(value.elts) and not any(isinstance(part, ast.Starred) for part in value.elts):
+            pairs = zip(target.elts, value.elts, strict=True)
+            return {one.id: part for one, part in pairs if isinstance(one, ast.Name)}
+    return {}
+
+
+def _spelled(node: ast.AST) -> str:
+    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
 
 
 def aliases(tree: ast.AST) -> tuple[dict[str, str], dict[str, tuple[str, str]]]:

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from harness import audit
 from harness.adapters.recording import score_of
+from harness.audit.checks import judge, select
 from harness.corpus.dataset import Dataset
 from harness.corpus.shards import read_shard
 from harness.errors import SubmissionError
@@ -171,12 +171,12 @@ def fight(zoo: Zoo, attack: Attack, seed: int) -> Played:
         honest = zoo.run(attack.name, "neighbour", seed, own_box=attack.own_box)
     except SubmissionError as error:
         return Played("broke", error=f"its twin: {error}")
-    twin = outcome(audit.judge(honest, audit.select("all")))
+    twin = outcome(judge(honest, select("all")))
     try:
         evidence = zoo.run(attack.name, "offender", seed, own_box=attack.own_box)
     except SubmissionError as error:
         return Played("broke", twin=twin.verdict, accused=twin.failed, error=str(error))
-    found = outcome(audit.judge(evidence, audit.select("all")))
+    found = outcome(judge(evidence, select("all")))
     gain = float(score_of(honest.trace, honest.dataset)[0] - score_of(evidence.trace, evidence.dataset)[0])
     a, b = (run.trace.nll + np.maximum(run.trace.excess, 0.0) for run in (honest, evidence))
     differs = ~(np.abs(a - b)[1:] <= 1e-6)

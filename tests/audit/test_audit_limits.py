@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from harness import audit, rules
-from harness.audit import clocks, size_limit
+from harness import rules
+from harness.audit import checks, clocks, size_limit
 from harness.audit.check import REGISTRY
 from harness.audit.evidence import ArtifactSizes, Clocks
 from harness.corpus.dataset import Dataset
@@ -93,22 +93,22 @@ def test_the_clocks_limits_come_from_the_ruleset(dataset: Dataset) -> None:
 
 
 def test_select() -> None:
-    assert audit.select("all") == [name for name in audit.CHECKS if not REGISTRY[name].on_request]
-    assert audit.select("proof") == ["proof"] and "proof" not in audit.select("all")
-    assert audit.select(" size-limit , causality ") == ["causality", "size-limit"]
+    assert checks.select("all") == [name for name in checks.CHECKS if not REGISTRY[name].on_request]
+    assert checks.select("proof") == ["proof"] and "proof" not in checks.select("all")
+    assert checks.select(" size-limit , causality ") == ["causality", "size-limit"]
 
 
 @pytest.mark.parametrize(("names", "says"), [("no-such", "no check .*no-such"), ("", "no check"), (",", "no check")])
 def test_unknown_checks_are_refused(names: str, says: str) -> None:
     with pytest.raises(UsageError, match=says) as caught:
-        audit.select(names)
+        checks.select(names)
     assert "causality" in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_every_check_has_its_id_and_cites_a_rule_of_every_ruleset(dataset: Dataset) -> None:
     clean = evidence(dataset)
-    findings = audit.judge(clean, list(audit.CHECKS))
-    assert [found.id for found in findings] == list(audit.CHECKS)
+    findings = checks.judge(clean, list(checks.CHECKS))
+    assert [found.id for found in findings] == list(checks.CHECKS)
     assert {found.status for found in findings} <= {Status.PASS, Status.NOT_RUN, Status.NOT_APPLICABLE}
     assert {found.rule for found in findings} <= set(rules.CITED)
     assert all(found.rule == REGISTRY[found.id].rule for found in findings)

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import audit, rules
+from harness import rules
 from harness.adapters.recording import score_of
-from harness.audit import byte_accounting
+from harness.audit import byte_accounting, checks
 from harness.audit.original_bytes import NO_DOCUMENTS, OTHER_DOCUMENTS, SLACK
 from harness.corpus.dataset import Dataset
 from harness.corpus.tokenbytes import byte_table
@@ -20,6 +20,7 @@ from harness.corpus.tokenizer import load_tokenizer
 from harness.corpus.transformed import Kept, kept, marks
 from harness.record import Status
 from tests.audit.evidence_builder import changed, clean_trace, evidence, settled, taking
+from tests.corpus.folding import ALL, folding_model
 from tests.corpus.marked import DOCUMENTS, marked, stream_and_bytes
 
 TRUE = sum(len(text.encode()) for text in DOCUMENTS)
@@ -135,7 +136,7 @@ def test_folded_case_is_unruled_and_kept_case_is_not(dataset: Dataset) -> None:
 
 def test_folded_case_by_other_rules(dataset: Dataset) -> None:
     made = evidence(folded(dataset, DOCUMENTS), ruleset=rules.load("strict"))
-    (found,) = audit.judge(made, ["byte-accounting"])
+    (found,) = checks.judge(made, ["byte-accounting"])
     settled(found, Status.FAIL)
     open_ = settled(
         byte_accounting.check(dataclasses.replace(made, ruleset=taking("tolerated", "letter_case"))), Status.PASS
@@ -157,6 +158,46 @@ def test_the_contests_casefold_tokenizer_on_folded_text(dataset: Dataset) -> Non
     tokenizer = load_tokenizer(path)
     real = changed(dataset, tokenizer=tokenizer, vocab_size=tokenizer.vocab_size, table=byte_table(tokenizer))
     settled(byte_accounting.check(evidence(folded(real, DOCUMENTS))), Status.UNRULED)
+
+
+def lossy(dataset: Dataset, path: Path, *, fold: dict[str, str]) -> Dataset:
+    """The tokens of a tokenizer that folds, with a side-car that counts the bytes of the originals exactly."""
+    tokenizer = load_tokenizer(folding_model(path, fold))
+    stream = tokenizer.stream(DOCUMENTS)
+    counts = np.zeros(len(stream), np.uint16)
+    counts[np.flatnonzero(stream == tokenizer.bos_id) + 1] = [len(text.encode()) for text in DOCUMENTS]
+    return changed(
+        dataset, tokenizer=tokenizer, vocab_size=tokenizer.vocab_size, table=byte_table(tokenizer), validation=stream,
+        sidecar=counts, texts=DOCUMENTS, documents=len(DOCUMENTS),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("sidecar", [True, False])
+def test_exact_bytes_of_a_text_that_is_folded_together_fail(dataset: Dataset, tmp_path: Path, sidecar: bool) -> None:
+    data = lossy(dataset, tmp_path / "all.model", fold=ALL)
+    data = data if sidecar else changed(data, sidecar=None)
+    found = settled(byte_accounting.check(evidence(data)), Status.FAIL)
+    assert found.witness is not None and "does not come back" in found.headline
+    shown = found.witness.data
+    assert data.tokenizer.encode(shown["document"]).tolist() == shown["tokens"]
+    assert data.tokenizer.encode(shown["other"]).tolist() == shown["tokens"] and shown["other"] != shown["document"]
+
+
+def test_the_same_without_a_fold_passes(dataset: Dataset, tmp_path: Path) -> None:
+    data = lossy(dataset, tmp_path / "none.model", fold={})
+    assert settled(byte_accounting.check(evidence(data)), Status.PASS).value("documents_lost") == 0
+    settled(byte_accounting.check(evidence(changed(data, sidecar=None))), Status.PASS)
+
+
+def test_bytes_that_a_side_car_counts_for_unknown_tokens_are_not_paid_for(dataset: Dataset) -> None:
+    unknown = dataset.tokenizer.processor.unk_id()
+    stream = np.concatenate([dataset.tokenizer.stream(DOCUMENTS), np.array([unknown, unknown], np.uint16)])
+    counts = np.asarray(dataset.table.stream_bytes(stream), np.uint16)
+    counts = np.concatenate([np.zeros(1, np.uint16), counts])
+    counts[-2:] = 40
+    data = changed(dataset, validation=stream, sidecar=counts, texts=None)
+    found = settled(byte_accounting.check(evidence(data)), Status.FAIL)
+    assert "unknown tokens" in found.headline
 
 
 @given(st.text(st.characters(codec="utf-8", max_codepoint=0x24F), max_size=60))

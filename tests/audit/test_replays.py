@@ -21,7 +21,9 @@ from tests.report import records
 ROOT = Path(__file__).resolve().parents[2]
 
 #: Where witnesses are made, the way in that they come by, and expressions that may stand for a kind there.
-ROOMS: dict[str, Door] = {"audit": "adapter", "scripts/checks": "script", "papers": "evidence"}
+ROOMS: dict[str, Door] = {
+    "audit": "adapter", "scripts/checks": "script", "papers": "evidence", "library": "library",
+}  # fmt: skip
 FLIPS = {"probe.kind", "result.probe.kind", "flip.variant.kind"}
 
 

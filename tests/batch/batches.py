@@ -24,7 +24,9 @@ def write_script(folder: Path, code: str = CODE, **metadata: object) -> Path:
 
 def linting() -> Settings:
     """The cheapest judgement: what folders claim."""
-    return Settings(lint=(), places=("--ruleset", rules.DEFAULT), identity={"ruleset": rules.load().sha256})
+    loaded = rules.load()
+    identity = {"ruleset": loaded.sha256, "rulings": loaded.rulings_sha256}
+    return Settings(lint=(), places=("--ruleset", rules.DEFAULT), identity=identity)
 
 
 def git(repository: Path, *words: str) -> str:

@@ -95,5 +95,5 @@ def test_every_place_that_starts_a_process_is_known() -> None:
                     starts.add(inside)
     assert starts == {
         "batch/playing.py", "environment.py", "git.py", "sandbox/keeper.py", "sandbox/launcher.py",
-        "sandbox/leftovers.py",
+        "sandbox/leftovers.py", "sandbox/warm.py",
     }  # fmt: skip

@@ -79,6 +79,7 @@ def test_losses_are_made_good_and_results_come_once(nodes: Any, tmp_path: Path) 
     assert len(by_worker) == 2 and first in nodes.worker_nodes
 
     def lose(item: int, worker: int) -> None:
+        os.kill(item, signal.SIGSTOP)  # it takes a while to lose a node, and the item would be done
         nodes.remove_node(by_worker[parent_of(worker)], allow_graceful=False)
 
     (two,) = tasks(tmp_path / "node", "two")

@@ -148,7 +148,7 @@ def test_the_command_judges_adapters_and_scripts_and_writes_the_summary(tmp_path
     assert json.loads((home / "record.json").read_text())["submission"]["name"] == "adapter"
     assert (home / "artifact.bin").is_file() and (home / "report.html").is_file()
     assert done.stdout.splitlines()[-1] == "exit code 2, unusable input: all/script"
-    assert "batch: UNUSABLE all/script" in done.stderr and "\r" not in done.stderr
+    assert "UNUSABLE all/script" in done.stderr and "\r" not in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_a_run_prints_its_findings_and_writes_its_report(data: list[str], tmp_pa
     assert "\r" not in done.stderr and "train" in done.stderr
 
     audit = harness("audit", "submissions/mine", "--flip-test", "--json", *data, cwd=tmp_path)
-    record = json.loads(audit.stdout)
+    (record,) = json.loads(audit.stdout)
     assert audit.returncode == 0, audit.stderr
     assert [found["id"] for found in record["findings"]] == ["determinism", "causality"]
     assert record["environment"]["resumed"] is True

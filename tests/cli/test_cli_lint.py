@@ -41,7 +41,9 @@ def test_exit_codes(tmp_path: Path, change: dict[str, object], options: list[str
 
 def test_json_and_records(tmp_path: Path) -> None:
     first, second = folder(tmp_path, name="first"), folder(tmp_path, name="second")
-    body = json.loads(run(first, "--json").stdout)
+    (body,) = json.loads(run(first, "--json").stdout)
+    both = json.loads(run(first, second, "--json").stdout)
+    assert both[0]["submission"] == body["submission"] and len(both) == 2, "one shape, however many there are"
     assert body["submission"]["kind"] == "evidence" and body["score"] is None
     assert (
         body["answers"]["score"]["answer"] == "UNDECIDED" and "nothing was run" in body["answers"]["score"]["sentence"]

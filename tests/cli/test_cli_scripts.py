@@ -16,10 +16,11 @@ pytestmark = pytest.mark.box
 BROKEN = "import os\nSTEPS = int(os.environ.get('ITERATIONS', 5))\nraise SystemExit(3)\n"
 
 
-def test_a_script_is_audited_and_json_is_one_record(tmp_path):
+def test_a_script_is_audited_and_json_is_a_list_of_records(tmp_path):
     path = write_script(tmp_path / "s", BROKEN)
     done = CliRunner().invoke(cli, ["audit", str(path), "--json", "--quiet", "--out", str(tmp_path / "out")])
-    body = json.loads(done.stdout)
+    (body,) = json.loads(done.stdout)
+    assert body == json.loads((tmp_path / "out" / "record.json").read_text())
     assert body["submission"]["kind"] == "script"
     assert body["verdict"] == "INCONCLUSIVE"
     assert done.exit_code == 3

@@ -68,6 +68,8 @@ def test_a_flag_of_the_same_name_means_the_same_everywhere() -> None:
     assert differ == {
         "--out",  # a folder, an archive, a page, a file of text
         "--fail-on",  # a gate's has more to choose from
+        *("--base", "--repo", "--tier"),  # of one pull request, or of a queue
+        "--artifact",  # what is scored, or what an archive is decoded with
         "--fresh",  # train again, or judge a backlog again
         "--cache",  # a gate's is that of results
         "--previous",  # a record, or a folder of papers

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.changes import Change, find
 from harness.errors import UsageError
-from harness.gate.changes import Change, find
 from harness.gate.export import export, refuse
-from harness.gate.paths import is_judge, submission_of
 from harness.git import Entry, Repository
+from harness.paths import is_judge, submission_of
 from tests.gate.repository import Scratch, adapter, below
 
 BASE = {

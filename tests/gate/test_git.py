@@ -110,7 +110,7 @@ def test_no_hook_monitor_filter_textconv_or_pager_is_started(trap: Trap, tmp_pat
     (entry,) = repository.entries(head, "submissions")
     assert list(repository.blobs([entry.object])) == [b"two\n" * 100] and entry.size == 400
     exported = batch_repository.export(trap.home, "HEAD", "submissions/x", tmp_path / "out")
-    assert (exported / "submission.py").read_text() == "two\n" * 100
+    assert (exported.path / "submission.py").read_text() == "two\n" * 100
     assert not trap.mark.exists()
 
 

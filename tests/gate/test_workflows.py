@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.gate.paths import is_judge, submission_of
+from harness.paths import is_judge, submission_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 WORKFLOWS = ROOT / ".github" / "workflows"

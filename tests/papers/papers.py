@@ -14,7 +14,59 @@ from typing import Any
 
 #: Bytes of the contest's validation text, as the SP8192 logs imply them.
 TEXT = 151_078_222
-SCRIPT = "import torch\n\n\ndef main():\n    print('train', torch.__version__)\n\n\nmain()\n"
+#: A script that prints every line of the logs below, in all the ways in which texts are put together.
+SCRIPT = """\
+import os
+
+import torch
+
+SETTINGS = {
+    "matrix_lr": 0.02,
+    "num_layers": 11,
+    "vocab_size": 8192,
+    "world_size": int(os.environ.get("WORLD_SIZE", "8")),
+    "seed": int(os.environ.get("SEED", "42")),
+    "run_id": os.environ.get("RUN_ID", "run"),
+}
+
+
+def score(label, loss, bpb, ms):
+    print(f"{label} val_loss:{loss:.8f} val_bpb:{bpb:.8f} eval_time:{ms:.0f}ms")
+
+
+def main(loss, bpb, ms, step, steps, size, code, files, tokens):
+    print("train", torch.__version__)
+    print("val_bpb:enabled tokenizer_kind=sentencepiece tokenizer_path=%s" % files)
+    print("Hyperparameters:")
+    for name, value in SETTINGS.items():
+        print(f"  {name}: {value}")
+    print(f"train_shards: {files}")
+    print(f"val_tokens: {tokens}")
+    print("train_loader:dataset:{} train_shards:{}".format(files, tokens))
+    print(f"val_loader:shards pattern={files} tokens:{tokens}")
+    print(f"world_size:{SETTINGS['world_size']} grad_accum_steps:{steps}")
+    print(f"seed:{SETTINGS['seed']}")
+    print(f"{step}/{steps} train_loss: {loss:.4f} train_time: {ms / 60:.1f}m tok/s: {tokens:.0f}")
+    print(f"{step}/{steps} val_loss: {loss:.4f} val_bpb: {bpb:.4f}")
+    print(f"step:{step}/{steps} val_loss:{loss:.4f} val_bpb:{bpb:.4f} train_time:{ms:.0f}ms step_avg:{ms:.2f}ms")
+    print(f"step:{step}/{steps} train_loss:{loss:.4f} train_time:{ms:.0f}ms step_avg:{ms:.2f}ms")
+    print(f"stopping_early: wallclock_cap train_time: {ms:.0f}ms step: {step}/{steps}")
+    print(f"stopping_early: wallclock_cap train_time:{ms:.0f}ms step:{step}/{steps}")
+    print("Serialized model:", size, "bytes")
+    print(f"Code size: {code} bytes")
+    print(f"GPTQ:collected {steps} Hessians in {ms:.1f}s")
+    for kind in ("quantized+brotli", "int6+zstd"):
+        print(f"Serialized model {kind}: {size} bytes")
+        print(f"Total submission size {kind}: {size + code} bytes")
+    print(f"ttt_lora:compile warmup done ({ms:.1f}s)")
+    score("pre-quantization post-ema", loss, bpb, ms)
+    score("quantized_ttt", loss, bpb, ms)
+    print(f"final_int6_sliding_window val_loss:{loss:.4f} val_bpb:{bpb:.4f} stride:{steps} eval_time:{ms:.0f}ms")
+    print(f"final_int6_sliding_window_exact val_loss:{loss:.8f} val_bpb:{bpb:.8f}")
+
+
+main(*map(float, os.environ["RUN"].split()))
+"""
 
 
 @dataclass(frozen=True)
@@ -52,7 +104,7 @@ class Log:
     @property
     def new(self) -> str:
         """The grammar of April: a hyperparameter dump, minutes, blanks after the colons."""
-        before = self.loss + 0.03
+        before = self.loss + 0.03 + 1e-6 * (self.seed % 97)  # what quantization costs differs from seed to seed
         dump = {
             "matrix_lr": 0.02,
             "num_layers": 11,
@@ -94,7 +146,7 @@ class Log:
             f"seed:{self.seed}",
             "step:200/20000 train_loss:2.7000 train_time:17000ms step_avg:85.00ms",
             f"step:{self.steps}/20000 val_loss:{self.loss:.4f} val_bpb:{self.score_of(self.loss):.4f} "
-            f"train_time:{self.train_ms}ms step_avg:86.00ms",
+            f"train_time:{self.train_ms}ms step_avg:{self.train_ms / self.steps:.2f}ms",
             f"stopping_early: wallclock_cap train_time:{self.train_ms}ms step:{self.steps}/20000",
             f"Serialized model int6+zstd: {self.model} bytes",
             f"Code size: {self.code} bytes",

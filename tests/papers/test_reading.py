@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
+from harness import rules
 from harness.errors import UsageError
 from harness.papers import headline, logs
 from harness.papers.code import read_code
+from harness.papers.linting import lint
 from harness.papers.logs import read_log, read_logs
 from harness.papers.metadata import read_claims
 from harness.papers.reading import Paper, read
+from harness.record import Status
 from tests.papers.papers import Log, folder, three
 
 #: What a script that prints its own source leaves in a log: f-strings that look like log lines.
@@ -48,7 +51,18 @@ def test_a_log_gives_its_numbers_with_their_lines(tmp_path: Path, grammar: str) 
 
 @pytest.mark.parametrize(
     "prefix",
-    ["[rank0]: ", "[default0]:", "2026-04-13 10:11:12,345 - INFO - ", "[2026-04-19 11:28:15] ", "1776081234.123 "],
+    [
+        "[rank0]: ",
+        "[default0]:",
+        "2026-04-13 10:11:12,345 - INFO - ",
+        "[2026-04-19 11:28:15] ",
+        "1776081234.123 ",
+        "[2026-03-25 11:17:32] INFO: ",
+        "2026-04-13 10:11:12,345 INFO ",
+        "INFO:root:",
+        "INFO - ",
+        "[INFO]  ",
+    ],
 )
 def test_what_launchers_put_in_front_is_left_out(tmp_path: Path, prefix: str) -> None:
     plain = read_log(written(tmp_path, Log().new))[0]
@@ -56,6 +70,14 @@ def test_what_launchers_put_in_front_is_left_out(tmp_path: Path, prefix: str) ->
     run = read_log(written(tmp_path, prefixed))[0]
     assert run.results[-1].bpb.value == plain.results[-1].bpb.value
     assert run.total is not None and plain.total is not None and run.total.bytes.value == plain.total.bytes.value
+
+
+def test_a_line_of_a_logger_is_one_that_the_code_can_print(tmp_path: Path) -> None:
+    path = folder(tmp_path)
+    for log in path.glob("*.log"):
+        lines = log.read_text().split("\n")
+        log.write_text("\n".join(f"[2026-03-25 11:17:32] INFO: {line}" if line.strip() else line for line in lines))
+    assert lint(path, rules.load()).verdict == Status.PASS
 
 
 def test_a_file_of_several_runs_and_other_encodings(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.resources
 import json
 import re
@@ -12,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from harness.record import Status
-from harness.report import board, compare
+from harness.record import Record, Status
+from harness.report import board, compare, queue
 from harness.report.html import render
+from harness.verdict import Word
 
 from . import browser, records
 from .test_html import HOSTILE, spoiled
@@ -24,7 +26,7 @@ WIDE = """[...document.querySelectorAll('.page *')]
     .filter(e => !e.closest('svg svg, svg > *, .hidden, thead') && e.getBoundingClientRect().right > innerWidth + 1)
     .slice(0, 3).map(e => e.outerHTML.slice(0, 120)).join(' ')"""
 
-NAMES = ["failing", "passing", "unscored", "markup", "long", "overrides", "compare", "board", "hostile board"]
+NAMES = ["failing", "passing", "unscored", "markup", "long", "overrides", "compare", "board", "hostile board", "queue"]
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +47,19 @@ def standing() -> list[board.Entry]:
     return [board.Entry(record, "#page-board") for record in made]
 
 
+def queued() -> str:
+    answers: dict[str, Word | None] = {"score": "UNDECIDED", "limits": "NOT_APPLICABLE", "claim": "CONTRADICTED"}
+    none: dict[str, Word | None] = dict.fromkeys(answers)
+    why = "the papers contradict what is claimed: seed_results.1.val_bpb = 1.08016, and the log says another number"
+    rows = [
+        queue.Row(1420, "2026-04-06_TripleLoop_FusedKernels_Ngram", "A", 1.0801, answers, "FAIL", why, ("claims",)),
+        queue.Row(
+            1421, HOSTILE[12], HOSTILE[1], None, none, "UNUSABLE", HOSTILE[12], (), ("model.bin (size not known)",)
+        ),
+    ]
+    return queue.render(rows, queue.Facts("the rules", "quick tier", "2 add none", "2026-04-28"))["index.html"]
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
@@ -57,6 +72,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "overrides": render(spoiled(HOSTILE[10])),
         "compare": compare.render(records.failing(), spoiled(HOSTILE[12])),
         "board": board.render(standing()),
+        "queue": queued(),
         "hostile board": board.render([board.Entry(spoiled(HOSTILE[12])), board.Entry(spoiled(HOSTILE[1]))]),
     }
     for name, text in pages.items():
@@ -153,12 +169,38 @@ def test_the_boards_filters_work_without_a_script(page: browser.Page, files: dic
     assert [title[:7] for title in page.evaluate(titles)] == ["Track A"]
 
 
-def test_print_shows_what_is_folded_on_screen(page: browser.Page, files: dict[str, Path]) -> None:
-    shown = "document.querySelector('details:last-of-type dl').checkVisibility()"
+def test_print_shows_the_hashes_and_the_evidence_of_what_is_not_a_pass(
+    page: browser.Page, files: dict[str, Path]
+) -> None:
+    hashes = "[...document.querySelectorAll('main > details')].at(-1).querySelector('dl').checkVisibility()"
+    calm = """[...document.querySelectorAll('.finding')].filter(e => e.checkVisibility())
+        .every(e => !/good|mute/.test(e.className))"""
     page.open(files["failing"], width=800)
-    assert page.evaluate(shown) is False
+    assert page.evaluate(hashes) is False and page.evaluate(calm) is False
     page.open(files["failing"], width=800, media="print")
-    assert page.evaluate(shown) is True
+    assert page.evaluate(hashes) is True and page.evaluate(calm) is True
+    rows = "[...document.querySelectorAll('.findings tbody tr')].filter(e => e.checkVisibility()).length"
+    assert page.evaluate(rows) == len(records.failing().findings), "of every finding its row is printed"
+
+
+#: Pairs of a status and the text beside it that lie over each other.
+OVER = """[...document.querySelectorAll('.findings tbody tr')].filter(r => {
+    const a = r.querySelector('.status').getBoundingClientRect(), b = r.querySelector('.headline');
+    const range = document.createRange(); range.selectNodeContents(b); const c = range.getBoundingClientRect();
+    return a.left < c.right && c.left < a.right && a.top < c.bottom && c.top < a.bottom; }).length"""
+
+
+def test_print_takes_six_pages_at_most_and_nothing_lies_over_a_status(
+    page: browser.Page, repository: Path, tmp_path: Path
+) -> None:
+    for name in ("baseline", "causal_slot_batched", "scored_slot"):
+        record = Record.load(repository / "reports" / "records" / f"{name}.json")
+        (tmp_path / "report.html").write_text(render(record, records.RULES))
+        for width in (640, 740, 980):
+            page.open(tmp_path / "report.html", width=width, media="print")
+            assert page.evaluate(OVER) == 0, (name, width)
+        pdf = base64.b64decode(page.send("Page.printToPDF", printBackground=True)["data"])
+        assert 1 <= len(re.findall(rb"/Type\s*/Page\b(?!s)", pdf)) <= 6, name
 
 
 def test_a_link_of_the_table_leads_to_its_section(page: browser.Page, files: dict[str, Path]) -> None:

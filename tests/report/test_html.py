@@ -108,7 +108,7 @@ def spoil(value: Any, change: Callable[[str], str]) -> Any:
 
 def frame(page: str) -> Outline:
     """The outline of a page without tooltips and the list of words."""
-    page = re.sub(r'<details class="words">.*?</details>', "", page, flags=re.DOTALL)
+    page = re.sub(r'<details class="words[^"]*">.*?</details>', "", page, flags=re.DOTALL)
     return Outline(re.sub(r"</?abbr[^>]*>", "", page))
 
 

@@ -81,7 +81,7 @@ def bait(folder: Path) -> Iterator[dict[str, Any]]:
             (folder / "udp arrived").touch()
 
 
-def attempt_all(level: str, folder: Path) -> dict[str, str]:
+def attempt_all(level: str, folder: Path, warm: tuple[str, ...] = ()) -> dict[str, str]:
     before = os.getcwd()
     try:
         with bait(folder) as facts:
@@ -93,6 +93,7 @@ def attempt_all(level: str, folder: Path) -> dict[str, str]:
                 limits=Limits(wall_seconds=60),
                 log=folder / "log",
                 sandbox=level,  # type: ignore[arg-type]
+                warm=warm,
             )
             with box:
                 results = json.loads(untext(box.wire.recv(timeout=60).arrays[0], 1 << 20))
@@ -103,9 +104,9 @@ def attempt_all(level: str, folder: Path) -> dict[str, str]:
     return results
 
 
-@pytest.fixture(scope="module")
-def denied(isolated: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return attempt_all(isolated, tmp_path_factory.mktemp(isolated))
+@pytest.fixture(scope="module", params=[(), ("numpy",)], ids=["fresh", "warm"])
+def denied(request: pytest.FixtureRequest, isolated: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return attempt_all(isolated, tmp_path_factory.mktemp(isolated), request.param)
 
 
 @pytest.fixture(scope="module")

@@ -118,7 +118,10 @@ def test_seccomp() -> None:
 def test_what_is_staged(tmp_path: Path) -> None:
     stage(tmp_path / "code")
     package = tmp_path / "code" / "harness"
-    assert sorted(entry.name for entry in package.iterdir()) == ["__init__.py", "kit", "sandbox", "scripts"]
+    assert sorted(entry.name for entry in package.iterdir()) == [
+        "__init__.py", "kit", "library", "sandbox", "scripts"
+    ]  # fmt: skip
+    assert {path.name for path in (package / "library").iterdir()} == {"__init__.py", "calling.py", "serving.py"}
     scripts = {path.relative_to(package / "scripts").as_posix() for path in (package / "scripts").rglob("*.py")}
     beside = {name for name in scripts if not name.startswith("inside/")}
     assert (

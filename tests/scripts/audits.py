@@ -27,12 +27,18 @@ def write_script(folder: Path, text: str | None = None) -> Path:
 
 
 def audit(path: Path, out: Path, **options: Any) -> Audited:
-    """Audit quietly; keyword arguments other than ScriptOptions' own are settings of the script."""
+    """Audit quietly; keyword arguments other than ScriptOptions' own are settings of the script.
+
+    Without the pass at the submitted length, unless `depth="standard"` asks for it: test_at_length.py does.
+    """
     own = {name: options.pop(name) for name in list(options) if name in ScriptOptions.__dataclass_fields__}
     env = {name: str(value) for name, value in options.items()}
     with Progress(quiet=True) as progress:
         return audit_script(
-            path, ScriptOptions(**{"env": env, "tokens": TOKENS, "timeout": 600.0, **own}), out, progress
+            path,
+            ScriptOptions(**{"env": env, "tokens": TOKENS, "timeout": 600.0, "depth": "quick", **own}),
+            out,
+            progress,
         )
 
 

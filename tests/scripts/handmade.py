@@ -52,6 +52,7 @@ class Story:
         ):
             self._add(
                 atom_position=int(position),
+                atom_token=-1,
                 atom_nll=float(value),
                 atom_lse=lse,
                 atom_alternative=float(alt),

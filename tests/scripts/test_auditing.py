@@ -122,7 +122,7 @@ def test_counts_are_seen_on_text_in_which_phrases_recur(script, tmp_path):
     whole = audit(script, tmp_path / "whole", EVAL_MODE="counts_whole", tokens=2049).record
     assert Status.FAIL not in {item.status for item in whole.findings}
     mixture = finding(whole, "normalization")
-    assert mixture.status == Status.INCONCLUSIVE, mixture.headline
+    assert mixture.status == Status.PASS and "takes from the others" in mixture.headline, mixture.headline
     assert mixture.value("tokens_replaced") > 20 < mixture.value("tokens_left")
     assert 0.1 < mixture.value("gained")
     assert 0.1 < mixture.value("lost_replaced")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import rules
 from harness.record import Record, Status
 from tests.scripts.audits import audit, replayed, write_script
 from tests.support import finding
@@ -76,3 +77,30 @@ def test_the_best_of_several_finished_evaluations_is_caught(script, tmp_path, ho
 def test_evaluations_that_are_only_compared_are_left_alone(script, tmp_path, how, seed):
     record = audit(script, tmp_path / how, checks=("single-pass",), seed=seed, EVAL_MODE=f"best_{how}").record
     assert finding(record, "single-pass").status == Status.PASS, finding(record, "single-pass").headline
+
+
+@pytest.mark.parametrize(
+    ("how", "seed"), [("if", 0), ("loop", 1), pytest.param("min", 2, marks=pytest.mark.more), ("part", 3)]
+)
+def test_weights_chosen_by_their_loss_on_the_text_are_named_and_nothing_else_is(script, tmp_path, how, seed):
+    checks = ("causality", "normalization", "single-pass", "artifact-independence")
+    record = audit(script, tmp_path / how, checks=checks, seed=seed, EVAL_MODE=f"weights_{how}").record
+    found = finding(record, "artifact-independence")
+    assert found.status == Status.UNRULED and "which weights or settings" in found.headline, found.headline
+    others = [item for item in record.findings if item.id != "artifact-independence"]
+    assert {item.status for item in others} == {Status.PASS}, [item.headline for item in others]
+
+
+def test_where_it_is_forbidden_the_choice_of_weights_replays(script, tmp_path):
+    strict = rules.load("strict")
+    options = {"checks": ("artifact-independence",), "ruleset": strict}
+    record = audit(script, tmp_path / "strict", EVAL_MODE="weights_if", **options).record
+    assert finding(record, "artifact-independence").status == Status.FAIL
+    assert "artifact-independence" in replayed(tmp_path / "strict", script)
+
+
+@pytest.mark.parametrize(("how", "seed"), [("told", 1), ("train", 2)])
+def test_weights_that_are_not_chosen_by_the_text_are_left_alone(script, tmp_path, how, seed):
+    checks = ("causality", "artifact-independence")
+    record = audit(script, tmp_path / how, checks=checks, seed=seed, EVAL_MODE=f"weights_{how}").record
+    assert [item.status for item in record.findings] == [Status.PASS] * 2, [item.headline for item in record.findings]

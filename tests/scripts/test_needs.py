@@ -52,6 +52,8 @@ class Counting(Runner):
         self.played.append(name)
         made = observed(mixture=self.mixture, edited=self.reaches)
         children = [Forked(one.name, point.event, made, "") for point in forks or [] for one in point.edits]
+        if more.get("more"):
+            children += [Forked(one.name, 0, made, "") for one in more["more"](children)]
         self.forked.append(len(children))
         return Played(observed(mixture=self.mixture), children, LEVEL, EXIT, 0.0, 0)
 
@@ -130,9 +132,8 @@ def test_what_is_played_for_one_check_is_what_is_played_for_it_among_all() -> No
         runner = counting(PLAIN)
         gathered = gather(runner, rules.load(), ScriptOptions(checks=checks).needs)
         kinds = [(flip.scope, flip.variant.kind, flip.variant.position) for flip in gathered.evidence.flips]
-        assert kinds[0] == ("pass", "same", -1) and kinds[-1][:2] == ("run", "suffix")
-        assert ("pass", *kinds[-1][1:]) in kinds
-        assert sum(runner.forked) == len(kinds) - 1
+        assert kinds[-1][:2] == ("run", "suffix") and ("pass", *kinds[-1][1:]) in kinds
+        assert sum(runner.forked) == len(kinds)  # one changes nothing, and one flip is a whole run
         assert [found.id for found in judging.judge(gathered.evidence, checks)][:1] == [(checks or ["determinism"])[0]]
 
 
@@ -141,8 +142,7 @@ def test_tokens_that_a_running_script_holds_no_copy_of_are_replaced_on_disk() ->
     runner = Counting(PLAIN, STREAMS, LIMITS, "none", Path(), reaches=False)
     flips = gather(runner, rules.load(), ScriptOptions().needs).evidence.flips
     plain = gather(counting(PLAIN), rules.load(), ScriptOptions().needs).evidence.flips
-    planned = {(flip.variant.kind, flip.variant.position) for flip in plain if flip.variant.kind != "same"}
-    made = [(flip.variant.kind, flip.variant.position) for flip in flips if flip.variant.kind != "same"]
-    assert sorted(made) == sorted(planned) and all(flip.scope == "run" for flip in flips if flip.edited is None
-                                                   and flip.variant.kind != "same")  # fmt: skip
+    planned = {(flip.variant.kind, flip.variant.position) for flip in plain}
+    made = [(flip.variant.kind, flip.variant.position) for flip in flips]
+    assert sorted(made) == sorted(planned) and all(flip.scope == "run" for flip in flips if flip.edited is None)
     assert runner.played.count("changed") == 1 and len(runner.played) == 2 + len(planned)

@@ -70,7 +70,7 @@ def test_a_stub_is_followed_only_inside_the_folder(tmp_path: Path) -> None:
     assert open_script(inside).source == CODE and open_script(inside).unwrapped.runs_file == "real.py"
     for name in ("../secret.py", str(tmp_path / "secret.py")):
         script = open_script(folder(tmp_path / "out", train_gpt__py=stub.format(name)))
-        assert "not yours" not in script.source and any("could not be opened" in note for note in script.notes)
+        assert "not yours" not in script.source and any("reading does not open" in note for note in script.notes)
 
 
 def test_another_entry_is_found_and_said(tmp_path: Path) -> None:

@@ -53,6 +53,14 @@ def test_what_was_asked_for_is_not_scaled(tmp_path: Path) -> None:
     assert result.env["EVAL_STRIDE"] == "64" and result.vocab_size == 2048 and result.env["VOCAB_SIZE"] == "2048"
 
 
+def test_a_model_on_shards_of_a_larger_vocabulary_keeps_both(tmp_path: Path) -> None:
+    on_8192 = {**USUAL, "DATA_PATH": "./data/datasets/fineweb10B_sp8192"}
+    result = scaled(tmp_path, on_8192)
+    assert (result.vocab_size, result.shards) == (1024, 8192) and "VOCAB_SIZE" not in result.env
+    for same in ({"VOCAB_SIZE": "8192"}, {"DATA_PATH": "./data/datasets/fineweb10B_sp1024"}):
+        assert scaled(tmp_path, on_8192, **same).shards == 0
+
+
 def test_nothing_is_set_that_the_script_does_not_read(tmp_path: Path) -> None:
     assert set(scaled(tmp_path, {"ITERATIONS": 5, "COLOUR": "red"}).env) == {"ITERATIONS"}
 
@@ -65,6 +73,23 @@ def test_a_constant_vocabulary_and_sizes_are_told(tmp_path: Path) -> None:
     assert {(item.name, item.value) for item in result.fixed} == {
         ("eval_val_sliding(batch_seqs)", "32"), ("eval_val_sliding(stride)", "64"),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("use", "zero"),
+    [
+        ("if args.max_wallclock_seconds > 0 and seconds > args.max_wallclock_seconds: pass", True),
+        ("cap_ms = 1000 * args.max_wallclock_seconds\n    end = seconds + cap_ms if cap_ms else None", True),
+        ("if not args.max_wallclock_seconds: pass", True),
+        ("cap = args.max_wallclock_seconds\n    if 0.0 < cap <= seconds: pass", True),
+        ("if seconds > args.max_wallclock_seconds: pass", False),
+        ("left = args.max_wallclock_seconds - seconds\n    print(0 == args.iterations, left)", False),
+    ],
+)
+def test_no_limit_on_time_is_0_only_where_0_is_no_limit(tmp_path: Path, use: str, zero: bool) -> None:
+    extra = f"def main(args, seconds):\n    {use}\n"
+    result = scaled(tmp_path, {"ITERATIONS": 5, "MAX_WALLCLOCK_SECONDS": 600.0}, extra=extra)
+    assert result.env["MAX_WALLCLOCK_SECONDS"] == ("0" if zero else "600000")
 
 
 def test_constants_are_made_small_as_settings_are(tmp_path: Path) -> None:

@@ -190,3 +190,98 @@ def test_rewriting_keeps_what_already_reads(text: str) -> None:
     if tree is not None:
         after = parse(lower(text))
         assert after is not None and ast.dump(after) == ast.dump(tree)
+
+
+def _packed(code: str) -> str:
+    return f"lzma.decompress(base64.b85decode({_b85(lzma.compress(code.encode()))!r}))"
+
+
+FOLLOWED = {
+    "one name twice": "S = {p}\nS = S.decode()\nF = __file__ + '.x'\nexec(compile(S, F, 'exec'))",
+    "grown": "S = {p}\nS += b'#'\nS = S[:-1]\nexec(S)",
+    "two at once": "A, S = b'', {p}\nA, S = S, A\nexec(A)",
+    "under main": "S = 'x'\nif __name__ == '__main__':\n    S = {p}\n    exec(S, {{'__name__': '__main__'}})",
+    "on one line": "S = {p}; S = S.decode(); exec(S)",
+    "as an evaluated module": "eval(compile({p}, 'x', 'exec'))",
+}
+
+
+@pytest.mark.parametrize("kind", FOLLOWED)
+def test_names_are_followed_in_order(kind: str) -> None:
+    done = unwrap("import lzma, base64\n" + FOLLOWED[kind].format(p=_packed(PLAIN)))
+    assert done.source == PLAIN and done.problem is None and not done.layers[0].ran
+
+
+NOT_FOLLOWED = {
+    "a branch may have set it": "S = {p}\nif len(S) > 3:\n    S = {q}\nexec(S)",
+    "a loop may have set it": "S = {p}\nfor S in [{q}]:\n    pass\nexec(S)",
+    "a handler may have set it": "try:\n    S = {p}\n    S.nothing\nexcept Exception:\n    S = {q}\nexec(S)",
+    "a try may not have got there": "S = {q}\ntry:\n    1 / 0\n    S = {p}\nexcept Exception:\n    pass\nexec(S)",
+    "a function may have set it": "def f():\n    global S\n    S = {q}\nS = {p}\nf()\nexec(S)",
+    "a walrus set it": "S = {p}\n(S := {q})\nexec(S)",
+    "the decoder was changed": "base64.b85decode = lambda text: {q}\nexec({p})",
+    "the decoder was set": "setattr(base64, 'b85decode', lambda text: {q})\nexec({p})",
+    "the decoder is another": "class lzma:\n    decompress = staticmethod(lambda text: {q})\nexec({p})",
+    "another branch executes, too": "if input():\n    exec({p})\nelse:\n    exec({q})",
+    "a handler executes, too": "try:\n    exec({p})\nexcept Exception:\n    exec({q})",
+    "two are executed": "if True:\n    exec({p}); exec({q})",
+    "it is executed in other names": "exec({p}, make_names())",
+    "a file that one of two names": "exec(open('a.py' if input() else 'b.py').read())",
+}
+
+
+@pytest.mark.parametrize("kind", NOT_FOLLOWED)
+def test_what_may_be_something_else_is_not_followed(kind: str) -> None:
+    text = "import lzma, base64\n" + NOT_FOLLOWED[kind].format(p=_packed(PLAIN), q=_packed(PLAIN + "#"))
+    done = unwrap(text, sibling={"a.py": b"x = 1", "b.py": b"x = 2"}.get)
+    assert done.source == text and done.problem is not None and not done.layers
+
+
+def test_a_decoder_of_the_folder_is_not_pythons() -> None:
+    done = unwrap("import lzma, base64\nexec(" + _packed(PLAIN) + ")", sibling={"lzma.py": b"x = 1"}.get)
+    assert not done.layers and done.problem is not None and "a file of the folder" in done.problem
+
+
+def test_names_that_the_code_inside_can_see_stay() -> None:
+    inside = "import torch\nprint('val_bpb', LEAK, globals().get('MORE'))\n"
+    names = "LEAK = 1\nMORE = 2\nUNUSED = 3"
+    text = f"import lzma, base64, helper\n{names}\nexec({_packed(inside)}, {{**globals(), 'GIVEN': 4}})"
+    source = unwrap(text).source
+    assert all(line in source for line in ("LEAK = 1", "MORE = 2", "GIVEN = 4", "helper", inside))
+    assert "UNUSED" not in source and "b85decode" not in source
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "open('inner.py', 'w').write(T)\nimport sys\nsys.path.insert(0, '.')\nimport inner",
+        "exec(build_kernel())",
+        "e = exec\ne(T)",
+        "getattr(__builtins__, NAME)(T)",
+        "import builtins\nvars(builtins)[N](T)",
+        "__import__('builtins').__dict__[N](T)",
+        "eval('exec(T)')",
+        "list(map(exec, T))",
+        "def f():\n    exec(build_kernel())",
+        "import runpy\nrunpy.run_path(made())",
+    ],
+)
+def test_a_long_script_that_makes_code_says_so(line: str) -> None:
+    script = "import torch\n" + "\n".join(f"x{number} = {number}" for number in range(30)) + f"\n{line}\n"
+    done = unwrap(script, sibling={}.get)
+    assert done.source == script and done.problem is None and done.unseen == done.made and done.made is not None
+    clean = script.replace(line, "torch.x = 3\nmodel.eval()\ntorch.eval(f)\ntorch.compile(f)\neval('3')")
+    assert unwrap(clean).unseen is None
+
+
+def test_a_text_that_only_hands_over_to_what_is_not_there_is_not_the_code() -> None:
+    text = "import runpy, os, tempfile\np = os.path.join(tempfile.mkdtemp(), 'x.py')\n"
+    text += "open(p, 'w').write(T)\nrunpy.run_path(p)"
+    assert unwrap(text, sibling={}.get).unseen is not None
+
+
+def test_a_long_launcher_of_a_file_beside_it_hides_nothing() -> None:
+    lines = "\n".join(f"x{number} = {number}" for number in range(30))
+    text = f"import runpy, pathlib\n{lines}\nf = pathlib.Path(__file__).parent / 'real.py'\nrunpy.run_path(str(f))\n"
+    assert unwrap(text, sibling={"real.py": b"x = 1"}.get).made is None
+    assert unwrap(text, sibling={}.get).unseen is not None

@@ -84,15 +84,20 @@ CASES = [
         "w4_wary",
         "C1, audit-aware",
         "causality",
-        Status.INCONCLUSIVE,
-        note="It leaks in one of two truthful runs only; a token replaced in what it waits for stops it for good.",
+        note="Split processes differ from the scored run whatever they see; whole runs with one token replaced decide.",
     ),
     Case("w5_tampers", "C1, tampering", "causality", own_box=True),
 ]
 
 #: Nobody is accused on either side: it is named, and the verdict stays PASS.
 INFORMATION = [
-    Case("v18_smear", "V18, B10", "", Status.PASS, note="Causal, and no rule: information only."),
+    Case(
+        "v18_smear",
+        "V18, B10",
+        "",
+        Status.PASS,
+        note="Causal, and attention sees across, too: information only. What a gate alone does is a dated practice.",
+    ),
     Case("v22_longest_first", "V22", "", Status.PASS, note="Accepted records do it: a note."),
     Case("c4_tail_duplicates", "C4", "", Status.PASS, note="Accepted records do it: a note."),
 ]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import audit
 from harness.adapters.weigh import weigh
+from harness.audit.checks import judge, select
 from harness.audit.evidence import ArtifactSizes, Clocks, Evidence, PreviousRecord
 from harness.corpus.dataset import Dataset
 from harness.corpus.shards import write_shard
@@ -46,7 +46,7 @@ class HandCase:
     def judge(self, dataset: Dataset, home: Path, side: str) -> Outcome:
         """All checks on one side's evidence."""
         made = self.build(dataset, home / f"{self.name}-{side}", side == "offender")
-        return outcome(audit.judge(made, audit.select("all")))
+        return outcome(judge(made, select("all")))
 
 
 def _text(dataset: Dataset) -> Dataset:

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
 
-from harness import audit
 from harness.adapters import blind, collect, nulls
 from harness.adapters.options import Options
 from harness.adapters.scoring import EvaluationBox, Job
 from harness.adapters.training import WORKER, Sealed, train
+from harness.audit.checks import judge, select
 from harness.audit.evidence import Evidence
 from harness.corpus.dataset import Dataset
 from harness.folder import Folder
@@ -148,7 +148,7 @@ class Zoo:
                 stack.enter_context(mock.patch.object(nulls, "EvaluationBox", self._shared("null")))
             progress = stack.enter_context(Progress(quiet=True))
             # An audit's own nonce; a submission is given the seed alone.
-            checks = checks or audit.select("all")
+            checks = checks or select("all")
             options = Options(
                 timeout=300.0, wall_seconds=600.0, threads=1, checks=checks, audit_seed=AUDIT + seed, depth=self.depth
             )  # some wait for ever
@@ -156,7 +156,7 @@ class Zoo:
 
     def judge(self, animal: str, side: str, seed: int, *, own_box: bool = False) -> Outcome:
         """All checks on one animal."""
-        return outcome(audit.judge(self.run(animal, side, seed, own_box=own_box), audit.select("all")))
+        return outcome(judge(self.run(animal, side, seed, own_box=own_box), select("all")))
 
     def _trained(self, folder: Folder, seed: int, out: Path) -> Sealed:
         """A sealed artifact. One serves all animals but those that read validation data, which train their own."""

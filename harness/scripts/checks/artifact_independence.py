@@ -2,7 +2,9 @@
 
 The whole run is repeated on a validation stream that is the same up to a position and other text from there on. Rows of
 the headline pass before that position may not move. Pre-quantization training on validation tokens moves them all; a
-compile warm-up whose state is thrown away moves none, and is named in a finding of its own.
+compile warm-up whose state is thrown away moves none, and is named in a finding of its own. Where losses on the
+validation text choose between weights or settings (an average or the last ones, the best checkpoint), that choice is
+turned in a run of its own, so that it does not matter which way it fell: it is the practice `chosen_weights`.
 """
 
 from __future__ import annotations
@@ -10,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from harness.audit.practices import Seen, ruled
-from harness.record import Finding, Status, Value
-from harness.scripts.checks import causality, followed
+from harness.record import SEVERITY, Finding, Status, Value
+from harness.scripts.checks import causality, choosing, followed
 from harness.scripts.checks.comparing import Comparison, compare
 from harness.scripts.checks.evidence import Flip, ScriptEvidence, counterpart, found, texts
 from harness.scripts.trace.reading import Ledger
@@ -21,17 +23,32 @@ WARM_UP = "warm-up"
 
 NOT_COVERED = [
     "validation text in files that the submission brings along",
-    "choices that the author made by looking at validation losses",
+    "choices that the author made by looking at validation losses, outside the script",
 ]
 
 
 def check(evidence: ScriptEvidence) -> Finding:
-    """FAIL when a flip of the whole run moves rows before it that no flip within the pass moves."""
+    """FAIL when a flip of the whole run moves rows before it that no flip within the pass moves.
+
+    A choice of weights by validation losses gives what the ruleset says of it, where that is worse.
+    """
+    made = _starts_from(evidence)
+    chosen = choosing.chosen_weights(evidence)
+    if chosen is None or made.status == Status.FAIL:
+        return made
+    status, headline, witness = ruled(evidence.ruleset, [Seen("chosen_weights", chosen)])
+    if SEVERITY.index(status) > SEVERITY.index(made.status):
+        return made
+    return made.model_copy(update={"status": status, "headline": headline, "witness": witness})
+
+
+def _starts_from(evidence: ScriptEvidence) -> Finding:
+    """What whole runs on changed text show."""
     main = evidence.main
     if main is None:
         return followed.no_pass(evidence, CHECK)
     ledger = evidence.base.ledger(main)
-    planned = [flip for flip in evidence.flips if flip.scope == "run" and flip.variant.kind != "same"]
+    planned = [flip for flip in evidence.flips if flip.scope == "run"]
     whole = causality.compared(evidence, planned)
     missing = causality.unmade(planned, whole)
     missed = (
@@ -40,7 +57,11 @@ def check(evidence: ScriptEvidence) -> Finding:
         if missing
         else ""
     )
-    beyond = [(flip, result) for flip, result in whole if _beyond(evidence, flip, result)]
+    beyond = [
+        (flip, result)
+        for flip, result in whole
+        if _beyond(evidence, flip, result) and not choosing.explains(evidence, flip)
+    ]
     metrics = _metrics(ledger)
     usable = [item for item in whole if item[1].aligned]
     power: dict[str, Value] = {
@@ -118,7 +139,7 @@ def check_warm_up(evidence: ScriptEvidence) -> Finding | None:
         return None
     ledger = evidence.base.ledger(main)
     trained = int(ledger.before.sum())
-    if not trained or check(evidence).status != Status.PASS:
+    if not trained or _starts_from(evidence).status != Status.PASS:
         return None
     places = [f"{place} ({count} times)" for place, count in ledger.before_places.most_common(3)]
     note = f"{trained:,} validation positions were trained on before they were scored, and the result was thrown away"

@@ -1,7 +1,8 @@
 """causality: replace tokens under the running script; predictions that were made before must not change.
 
 Forked flips replace tokens at the start of the headline pass, flips of whole runs on disk. Rows are compared in the
-script's own order of processing; where that is not the stream's order, single-pass says so.
+script's own order of processing; where that is not the stream's order, single-pass says so. All of this is done at a
+tiny size, and then in one pass at the submitted sequence length, where blocks, masks and chunk ends are as submitted.
 """
 
 from __future__ import annotations
@@ -13,18 +14,20 @@ import numpy as np
 from harness.audit.causality import CHECK, INFINITE, NO_CONTROL, TOO_NOISY, clean, leak, noisy
 from harness.record import Finding, Status, Value, Witness
 from harness.scripts.checks import choosing, followed
-from harness.scripts.checks.comparing import Comparison
-from harness.scripts.checks.evidence import COUNTERFACTUAL, RECURS, Flip, ScriptEvidence, found
+from harness.scripts.checks.comparing import Comparison, own_rows
+from harness.scripts.checks.evidence import AT_LENGTH, COUNTERFACTUAL, RECURS, Flip, ScriptEvidence, counterpart, found
 
 _AFFECTED = 20
 
 NOT_COVERED = [
-    "leaks that act only at positions where no token was replaced, or only at full size",
+    "leaks that act only at positions where no token was replaced, or only after more text or training than here",
     "rows that are causal but not a distribution (normalization)",
     "text that the artifact brings along (its training data were the harness's own)",
     "what needs a token to come again: a bias per token that a few steps fit",
 ]
 _COUNTS = "counts of tokens that come again (here every token occurs once)"
+
+_UNTRAINED = "what weights do only once they are trained: no optimizer step was made"
 
 Made = tuple[Flip, Comparison]
 
@@ -32,7 +35,7 @@ Made = tuple[Flip, Comparison]
 def check(evidence: ScriptEvidence) -> Finding:
     """FAIL with a witness when a row moved that must not; INCONCLUSIVE where flips had no teeth or lost the loss."""
     problem = followed.why_not(evidence)
-    flips = [flip for flip in evidence.flips if flip.variant.kind != "same"]
+    flips = list(evidence.flips)
     if evidence.main is None:
         return found(
             evidence,
@@ -41,7 +44,7 @@ def check(evidence: ScriptEvidence) -> Finding:
             problem or "no pass over the validation stream was found",
             not_covered=["everything: no row was seen"],
         )
-    if not flips and evidence.recurring is None:
+    if not flips and evidence.recurring is None and (evidence.at_length is None or evidence.at_length.shown is None):
         return found(
             evidence,
             CHECK,
@@ -52,14 +55,13 @@ def check(evidence: ScriptEvidence) -> Finding:
     made = compared(evidence, flips)
     forked = [item for item in made if item[0].scope == "pass"]
     whole = [item for item in made if item[0].scope == "run"]
-    leaking = [item for item in forked if leaks(evidence, item[1])]
-    if not leaking and (not forked or not evidence.base.ledger(evidence.main).before.any()):
-        leaking = [item for item in whole if leaks(evidence, item[1])]
+    leaking = leaks_of(evidence, made)
     counted = evidence.recurring.compared() if evidence.recurring is not None else []
     if not leaking and not evidence.base.ledger(evidence.main).before.any():
         leaking = [item for item in counted if leaks(evidence, item[1])]
     toothless = [item for item in made if item[1].aligned and not item[1].control]
     rows = sum(item[1].compared for item in made)
+    own = sum(_own_rows(evidence, *item) for item in made)
     power: dict[str, Value] = {
         "probes_planned": len(flips),
         "probes_made": len(made),
@@ -68,28 +70,43 @@ def check(evidence: ScriptEvidence) -> Finding:
         **({"recurring_probes": len(counted)} if counted else {}),
         **({"recurring_rows": sum(item[1].compared for item in counted)} if counted else {}),
         "rows_compared": rows,
+        "own_rows_compared": own,
         "noise_floor": evidence.tolerance,
     }
     metrics: dict[str, Value] = {**followed.facts(evidence)}
     figures = {"flips": _figure(evidence, made)} if made else {}
     switched = leaking and all(item[1].switched for item in leaking) and choosing.paid(evidence)
-    if leaking and not switched:
+    if leaking and not switched and not evidence.blurred:
         return _leak(evidence, leaking, len(made) + len(counted), bool(forked), metrics, power, figures)
+    long = _at_length(evidence, power)
+    blurred = _blurred(evidence, leaking)
+    if long is not None and not leaking and (there := leaks_of(long, compared(long, list(long.flips)))):
+        blurred = _blurred(long, there)
+        if not blurred and not all(item[1].switched for item in there):
+            return _leak(long, there, len(long.flips), True, metrics, power, figures)
     metrics["rows_moved_before"] = 0
     strayed = sum(not item[1].aligned for item in made)
-    not_covered = [*NOT_COVERED, *([] if counted else [_COUNTS])]
+    not_covered = [*NOT_COVERED, *([] if counted else [_COUNTS]), *([] if evidence.base.steps else [_UNTRAINED])]
     if evidence.recurring is not None and (crossed := evidence.recurring.crossed(evidence.tolerance)):
         metrics["rows_crossed"] = crossed
         not_covered.append("whether counts in stream order go with adaptation in another order: no rule says")
     if not forked:
         not_covered.append("single tokens, and batches one by one: only whole runs on changed text were made")
+    if evidence.at_length is not None and evidence.at_length.why:
+        not_covered.append(_said_at_length(evidence).removeprefix("; "))
     missing = unmade(flips, made)
     missed = f"{len(missing)} of {len(flips)} planned tests with other text were not made: " if missing else ""
     missed += why_unmade(missing[0]) if missing else ""
     if missed:
         not_covered.append(missed)
     recurs = evidence.not_made("recurring", "substituted")
-    if switched:
+    rounding = max([item[0].rounding for item in made], default=0.0)
+    if rounding:
+        metrics["rounding_seen"] = rounding
+        not_covered.append(f"leaks that move rows by less than {rounding:.3g} nats: as much was seen to be rounding")
+    if blurred:
+        status, headline = Status.INCONCLUSIVE, blurred
+    elif switched:
         status = Status.INCONCLUSIVE
         headline = f"which of two losses is charged depends on later tokens, and no row does: {switched}"
     elif problem:
@@ -114,10 +131,65 @@ def check(evidence: ScriptEvidence) -> Finding:
         headline = f"no prediction changed in the {len(made)} tests with other text that were made, but {what}"
     else:
         status = Status.PASS
-        headline = clean(len(made), rows, len(made) - len(toothless), f" of the {evidence.main.name} pass")
+        among = f"; {own:,} rows of replaced tokens, too" if own else ""
+        headline = clean(len(made), rows, len(made) - len(toothless), f" of the {evidence.main.name} pass", among)
+        if rounding:
+            several = sum(item[0].rounding > 0 for item in made)
+            headline += f"; changes of up to {rounding:.3g} nats in {several} of them are rounding, and none in float64"
+        headline += _said_at_length(evidence)
     return found(
         evidence, CHECK, status, headline, metrics=metrics, power=power, not_covered=not_covered, figures=figures
     )
+
+
+def leaks_of(evidence: ScriptEvidence, made: list[Made]) -> list[Made]:
+    """The flips that show a leak of the pass; whole runs only where nothing was trained on before it."""
+    assert evidence.main is not None
+    forked = [item for item in made if item[0].scope == "pass"]
+    found = [item for item in forked if leaks(evidence, item[1])]
+    if not found and (not forked or not evidence.base.ledger(evidence.main).before.any()):
+        whole = (item for item in made if item[0].scope == "run")
+        found = [item for item in whole if leaks(evidence, item[1]) and not choosing.explains(evidence, item[0])]
+    return found
+
+
+def _blurred(evidence: ScriptEvidence, leaking: list[Made]) -> str | None:
+    """A sentence where rows moved so little that it may be rounding, and nothing told which; else None."""
+    if not leaking or not evidence.blurred:
+        return None
+    size = max(size_of(evidence, result) for _, result in leaking)
+    return (
+        f"in {len(leaking)} tests with other text predictions changed that must not, by at most {size:.3g} nats, which "
+        f"rounding can do, too; in float64, where rounding vanishes, the script does not tell: {evidence.blurred}"
+    )
+
+
+def caught(evidence: ScriptEvidence) -> bool:
+    """Whether the flips of the tiny runs show a leak."""
+    return evidence.main is not None and bool(leaks_of(evidence, compared(evidence, list(evidence.flips))))
+
+
+def _at_length(evidence: ScriptEvidence, power: dict[str, Value]) -> ScriptEvidence | None:
+    """What the pass at the submitted length shows, if anything; its numbers go into `power`."""
+    made = evidence.at_length
+    if made is None:
+        return None
+    results = compared(made.shown, list(made.shown.flips)) if made.shown is not None else []
+    power["length_window"] = made.window
+    power["length_probes"] = 0 if made.why else len(results)
+    power["length_rows"] = 0 if made.why else sum(result.compared for _, result in results)
+    return made.shown
+
+
+def _said_at_length(evidence: ScriptEvidence) -> str:
+    """A clause on the submitted length; empty where the tiny runs have it."""
+    made = evidence.at_length
+    if made is None:
+        return ""
+    where = f"; {AT_LENGTH} of {made.window:,} tokens"
+    if made.why or made.shown is None:
+        return f"{where}: not shown, because {made.why}"
+    return f"{where} none either, in {len(made.shown.flips)} tests"
 
 
 def compared(evidence: ScriptEvidence, flips: list[Flip]) -> list[Made]:
@@ -130,6 +202,14 @@ def compared(evidence: ScriptEvidence, flips: list[Flip]) -> list[Made]:
         if result is not None:
             made.append((flip, result))
     return made
+
+
+def _own_rows(evidence: ScriptEvidence, flip: Flip, result: Comparison) -> int:
+    """Own rows of replaced tokens that a flip compared: the first one exactly, others with the rows beside them."""
+    main, other = evidence.main, counterpart(evidence.base, flip.trace) if flip.trace is not None else None
+    if flip.variant.kind != "swap" or len(flip.variant.replaced) == 1 or main is None or other is None:
+        return int(result.own is not None)
+    return int(np.isfinite(own_rows(main, other, flip.variant.mask(evidence.base.tokens)).beside).sum())
 
 
 def unmade(flips: list[Flip], made: list[Made]) -> list[Flip]:
@@ -174,7 +254,8 @@ def witness(evidence: ScriptEvidence, flip: Flip, result: Comparison) -> Witness
         "reported at": main.place,
         "tolerance": evidence.tolerance,
         "affected": [{"position": p, "before": _nats(b), "after": _nats(a)} for p, b, a in rows],
-        **({"text": RECURS} if flip.variant.why == RECURS else {}),
+        **({"trained": _runs([int(p) for p in flip.variant.trained])} if len(flip.variant.trained) else {}),
+        **({"text": flip.variant.why} if flip.variant.why in (RECURS, AT_LENGTH) else {}),
     }
     few = len(flip.variant.replaced)
     which = "everything processed from" if flip.variant.kind == "suffix" else "the single token at"
@@ -240,8 +321,8 @@ def _leak(
         parts.append("that of the token itself")
     tests = f"in {len(leaking)} of {made} tests"
     headline = leak(flip.variant.position, several, " and ".join(parts), size_of(evidence, result), tests)
-    if flip.variant.why == RECURS:
-        headline += f" ({RECURS})"
+    if flip.variant.why in (RECURS, AT_LENGTH):
+        headline += f" ({flip.variant.why})"
     elif all(item[0].scope == "run" for item in leaking):
         headline += (
             " (they are used before the pass begins: tokens that are replaced after its beginning change nothing)"

@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.record import Witness
 from harness.scripts.checks import followed
-from harness.scripts.checks.evidence import ScriptEvidence, Turned, counterpart
-from harness.scripts.trace.decided import Decision, decisions, whole
+from harness.scripts.checks.comparing import compare
+from harness.scripts.checks.evidence import Flip, ScriptEvidence, Turned, counterpart
+from harness.scripts.trace.decided import WHOLE, Decision, decisions, whole
 from harness.scripts.trace.lines import Printed
 from harness.scripts.trace.observed import Floats, Ints
-from harness.scripts.trace.passes import MIXED
+from harness.scripts.trace.passes import MIXED, Pass
 
 #: Choices that a witness shows.
 _SHOWN = 20
@@ -27,8 +29,11 @@ _SHOWN = 20
 _EXTREMES = {"minimum", "maximum", "fmin", "fmax", "amin", "amax", "min", "max"}
 
 #: What a turned decision did: nothing that is forbidden; it had lowered charges of its own targets, or raised them;
-#: something was added to what it had chosen; the run could not be compared.
-Effect = Literal["none", "lower", "higher", "paid", "lost"]
+#: something was added to what it had chosen; some of its own targets are not charged at all, or only then are; the run
+#: could not be compared.
+Effect = Literal["none", "lower", "higher", "paid", "dropped", "lost"]
+#: What is asked of losses to find out that a run has broken down: no choice.
+_GUARDS = {"isnan", "isinf", "isfinite"}
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ class Choices:
 def look(evidence: ScriptEvidence) -> Choices:
     """What the turned runs show."""
     assert evidence.main is not None
-    among = {id(turned) for turned in _evaluations(evidence)}
+    among = {id(turned) for turned in _evaluations(evidence)} | {id(one.turned) for one in weights(evidence)}
     made = tuple(_choice(evidence, turned) for turned in evidence.turned if id(turned) not in among)
     lower = [one for one in made if one.effect == "lower" and one.turned.decision.certain]
     caught = max(lower, key=lambda one: float((one.other - one.charged).sum()), default=None)
@@ -102,6 +107,67 @@ def lost_evaluation(evidence: ScriptEvidence) -> str | None:
     if lost is None:
         return None
     return f"what the scores of whole evaluations decide at {_at(lost.decision)} is not known: {lost.error}"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Losses on the validation text decided, before the pass that counts began, what it starts from.
+
+    Attributes:
+        turned: the run in which that decision came out the other way.
+        scored: the pass that counts, there.
+        moved: targets that both charge, and not alike.
+        both: targets that both charge.
+        before, after: the mean charge of these, nats, as it is and with the decision turned.
+    """
+
+    turned: Turned
+    scored: Pass
+    moved: int
+    both: int
+    before: float
+    after: float
+
+
+def weights(evidence: ScriptEvidence) -> list[Weights]:
+    """The turned decisions of that kind: what they were made of is past, and (nearly) the whole pass is another."""
+    base, made = evidence.main, []
+    if base is None:
+        return []
+    begin = evidence.base.begin(base)
+    for turned in evidence.turned:
+        if turned.error or turned.decision.seq >= begin:
+            continue
+        other = counterpart(evidence.base, turned.trace)
+        if other is None:
+            continue
+        both, old, new, moved = _charges(evidence, other)
+        if moved.sum() >= WHOLE * max(1, len(both)):
+            made.append(Weights(turned, other, int(moved.sum()), len(both), float(old.mean()), float(new.mean())))
+    return made
+
+
+def chosen_weights(evidence: ScriptEvidence) -> str | None:
+    """Weights or settings were chosen by their loss on validation text: what was seen of it; None where none were."""
+    found = weights(evidence)
+    if not found:
+        return None
+    one = found[0]
+    return (
+        f"losses on the validation text decide at {_at(one.turned.decision)}, before the pass that counts begins, which"
+        f" weights or settings it has: with that decision turned {one.moved:,} of {one.both:,} targets are charged"
+        f" otherwise, {one.after:.6f} nats on average instead of {one.before:.6f}"
+    )
+
+
+def explains(evidence: ScriptEvidence, flip: Flip) -> bool:
+    """Whether all that a whole run on changed text moved is that such a decision came out the other way on it."""
+    other = counterpart(evidence.base, flip.trace) if flip.trace is not None else None
+    if other is None or flip.scope != "run":
+        return False
+    mask = flip.variant.mask(evidence.base.tokens)
+    held = (compare(one.scored, other, mask) for one in weights(evidence))
+    return any(result.aligned and result.compared and not result.moved(evidence.tolerance) for result in held)
 
 
 def _evaluations(evidence: ScriptEvidence) -> list[Turned]:
@@ -145,9 +211,11 @@ def _open(evidence: ScriptEvidence, made: tuple[Choice, ...]) -> str | None:
             return f"charges are chosen by losses of their own targets at {_at(decision)}, and {how}"
         if one.effect == "higher" and decision.name.removeprefix("numpy ") not in _EXTREMES:
             return f"charges are chosen by losses of their own targets at {_at(decision)}, here the higher ones"
+        if one.effect == "dropped" and decision.name.removeprefix("numpy ") not in _GUARDS:
+            return f"whether a target is charged at all is decided by its own loss at {_at(decision)}"
         if one.effect == "lost" and decision.certain:
             return f"what losses decide at {_at(decision)} is not known: {one.why}"
-    tried = {one.turned.decision.site for one in made}
+    tried = {turned.decision.site for turned in evidence.turned}
     left = [item for item in decisions(evidence.base, evidence.main) if item.site not in tried and item.certain]
     if left:
         return f"what losses decide at {_at(left[0])} was not tried"
@@ -204,19 +272,16 @@ def _choice(evidence: ScriptEvidence, turned: Turned) -> Choice:
         return without("lost", turned.error or "with it turned, the pass that counts was not found")
     tokens = evidence.base.tokens
     before, after = base.rank(tokens), other.rank(tokens)
-    both = np.flatnonzero((before >= 0) & (after >= 0))
-    old, new = base.charged[before[both]], other.charged[after[both]]
-    with np.errstate(invalid="ignore"):
-        moved = (old != new) & ~(np.abs(new - old) <= np.maximum(evidence.tolerance, MIXED * (1 + np.abs(old))))
+    both, old, new, moved = _charges(evidence, other)
     chosen = both[moved]
     latest, rank = int(turned.decision.positions.max()), before[turned.decision.positions]
     # A later target is one that comes later both in the stream and as the script scores.
     later = (chosen < latest) & (before[chosen] < int(rank.max(initial=-1)))
     own = np.isin(chosen, turned.decision.positions) | later
     if not own.any():
-        gone = np.flatnonzero((before >= 0) & (after < 0))
+        gone = np.flatnonzero((before >= 0) != (after >= 0))
         if np.isin(gone, turned.decision.positions).any():
-            return without("lost", "with it turned, some of these targets are not charged")
+            return without("dropped")
         return without("none")
     chosen, old, new = chosen[own], old[moved][own], new[moved][own]
     row = base.nll[before[chosen]]
@@ -226,3 +291,15 @@ def _choice(evidence: ScriptEvidence, turned: Turned) -> Choice:
     if old.sum() < new.sum() and lower.any():
         return Choice(turned, "lower", chosen, old, new)
     return Choice(turned, "higher", chosen, old, new)
+
+
+def _charges(evidence: ScriptEvidence, other: Pass) -> tuple[Ints, Floats, Floats, NDArray[np.bool_]]:
+    """Targets that two runs charge, int64 [k]; what each charges, nats; where these differ by more than rounding."""
+    base, tokens = evidence.main, evidence.base.tokens
+    assert base is not None
+    before, after = base.rank(tokens), other.rank(tokens)
+    both = np.flatnonzero((before >= 0) & (after >= 0))
+    old, new = base.charged[before[both]], other.charged[after[both]]
+    with np.errstate(invalid="ignore"):
+        moved = (old != new) & ~(np.abs(new - old) <= np.maximum(evidence.tolerance, MIXED * (1 + np.abs(old))))
+    return both, old, new, moved

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -9,12 +10,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.audit.evidence import finding
+from harness.audit.check import finding
 from harness.record import Finding, Scalar, Status, Value, Witness
 from harness.referee.comparator import ROUNDING
 from harness.rules import Ruleset
 from harness.scripts.asleep import Sleep
 from harness.scripts.checks.comparing import SAME_ROW, Comparison, compare
+from harness.scripts.settings.unstated import Unstated
 from harness.scripts.trace.decided import Decision
 from harness.scripts.trace.observed import Floats, Ints
 from harness.scripts.trace.reading import Pass, ScriptTrace
@@ -24,9 +26,14 @@ COUNTERFACTUAL = SAME_ROW
 
 #: What is special about a flip on recurring text.
 RECURS = "on text in which phrases recur"
+AT_LENGTH = "at the submitted sequence length"
+#: Why the flips of `ScriptEvidence.boundaries` are made.
+ENDS, REST = "the last tokens of documents", "all tokens of every second document but its last"
 
+#: How a second run ends that got as far as it was meant to: a fork stops after the pass that counts.
+FINISHED = ("ok", "exit 0", "stopped")
 
-Kind = Literal["same", "suffix", "swap"]
+Kind = Literal["suffix", "swap"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,16 +41,18 @@ class Variant:
     """Tokens to replace by those of the other permutation.
 
     Attributes:
-        kind: "same" for none, "suffix" for a position and all that is processed later, "swap" for it alone.
-        position: the first of them in order of processing; -1 for none.
+        kind: "suffix" for a position and all that is processed later, "swap" for it alone.
+        position: the first of them in order of processing.
         replaced: int64, all of them, sorted.
         why: what is special about the place.
+        trained: int64, those of them that are replaced by tokens of the training text, over and over the same few.
     """
 
     kind: Kind
     position: int
     replaced: Ints
     why: str = ""
+    trained: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def mask(self, tokens: int) -> NDArray[np.bool_]:
         """Boolean [tokens], True where a token is replaced."""
@@ -52,12 +61,9 @@ class Variant:
         return made
 
 
-SAME = Variant("same", -1, np.zeros(0, np.int64))
-
-
 @dataclass(frozen=True)
 class Flip:
-    """A run, or the fork of one, in which validation tokens were replaced (none for "same").
+    """A run, or the fork of one, in which validation tokens were replaced.
 
     Attributes:
         variant: which tokens.
@@ -65,6 +71,7 @@ class Flip:
         trace: what came of it; None if nothing did.
         edited: live arrays of the script that were changed; None where the data on disk were.
         error: why there is no trace; one line.
+        rounding: nats by which rows moved that hold still in float64; 0 where that was not asked, or they do not.
     """
 
     variant: Variant
@@ -72,6 +79,7 @@ class Flip:
     trace: ScriptTrace | None
     edited: int | None = None
     error: str | None = None
+    rounding: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -184,6 +192,44 @@ class Turned:
     error: str | None = None
 
 
+@dataclass(frozen=True)
+class AtLength:
+    """One pass at the submitted sequence length, with a small model.
+
+    Attributes:
+        window: the longest window, in tokens, as submitted.
+        tokens: of the stream.
+        shown: what came of it: a base run, flips, branches; None where nothing did.
+        why: why nothing is shown, one clause; empty where something is.
+        reduced: what has to do with length and was not as submitted, one line each.
+    """
+
+    window: int
+    tokens: int = 0
+    shown: ScriptEvidence | None = None
+    why: str = ""
+    reduced: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class OtherWorld:
+    """The audit of the same script with the switches turned that nobody states and something speaks for.
+
+    Attributes:
+        settings: {name: value} that it was made with.
+        findings: of the checks that were made here, too; empty where it could not be made.
+        here: the findings with the defaults.
+        error: why it says too little, one clause; None where it does not.
+        unclaimed: that it printed no line with the claimed score's label, one clause; None where it did.
+    """
+
+    settings: Mapping[str, str]
+    findings: Sequence[Finding]
+    here: Sequence[Finding]
+    error: str | None = None
+    unclaimed: str | None = None
+
+
 @dataclass
 class ScriptEvidence:
     """Everything that an audit of one script gathered.
@@ -192,13 +238,17 @@ class ScriptEvidence:
         ruleset: the rules to judge by.
         documents: int64, where documents start in the validation stream.
         base: the base run.
-        again: the same in a fresh box, the run that was forked; None when there was none.
+        again: the same in a fresh box: the fork that changes nothing; None when there was none.
         flips: what replacing tokens did, forks and whole runs.
         nulls: reports on streams of known entropy.
         recurring: runs on recurring text, for scripts that count tokens; None where none were made.
+        boundaries: what replacing the ends of documents, and the rest of them, did; None where the source names no
+            SmearGate.
         unmade: runs beside those of the flips that were planned and of which nothing is left, by name ("null",
             "recurring", "substituted-0"): why.
         turned: runs in which one decision by losses came out the other way.
+        stream: uint16 [tokens], the validation stream; None where it is not at hand.
+        position_of: int64 [65536], position of a token id of the stream or of its flip, -1 for others; None with it.
         token_bytes: int64 [tokens], true bytes of each target (0 for BOS); None where they are not known.
         sidecar_bytes: int64 [tokens], what the byte side-car beside the tokens promises, for scripts that read one.
         miscounts: int64 [tokens] by name: the bytes that a known mistake would count.
@@ -210,6 +260,12 @@ class ScriptEvidence:
         peak_bytes: resident memory of the base run.
         seconds: wall time by stage.
         sleep: branches that never ran, of the base run; None where none were looked at.
+        unseen: why not all code that ran is known, one clause; None where it is.
+        stub_ran: the code was taken from a wrapper by running it.
+        at_length: the pass at the submitted sequence length; None where the tiny runs have that already.
+        unstated: switches that nobody states and something speaks for; None where nothing stands beside the script.
+        other: the audit with these turned; None where none was made.
+        blurred: why it is not known whether rows that moved a little moved by rounding alone; None where it is.
     """
 
     ruleset: Ruleset
@@ -218,10 +274,13 @@ class ScriptEvidence:
     vocab_size: int
     again: ScriptTrace | None = None
     flips: Sequence[Flip] = ()
+    boundaries: Sequence[Flip] | None = None
     nulls: Sequence[ScriptNull] = ()
     recurring: Recurring | None = None
     unmade: Mapping[str, str] = field(default_factory=dict)
     turned: Sequence[Turned] = ()
+    stream: NDArray[np.uint16] | None = None
+    position_of: Ints | None = None
     token_bytes: Ints | None = None
     sidecar_bytes: Ints | None = None
     miscounts: Mapping[str, Ints] = field(default_factory=dict)
@@ -232,6 +291,12 @@ class ScriptEvidence:
     peak_bytes: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
     sleep: Sleep | None = None
+    unseen: str | None = None
+    stub_ran: bool = False
+    at_length: AtLength | None = None
+    unstated: Sequence[Unstated] | None = None
+    other: OtherWorld | None = None
+    blurred: str | None = None
 
     @property
     def main(self) -> Pass | None:
@@ -241,8 +306,8 @@ class ScriptEvidence:
     @property
     def noise(self) -> float:
         """Largest change of a charged value between unchanged runs, nats; 0 where they agree or none was made."""
-        found = [result.largest for result in (self.rerun(), *self.same()) if result is not None]
-        return max([value for value in found if np.isfinite(value)], default=0.0)
+        again = self.rerun()
+        return again.largest if again is not None and np.isfinite(again.largest) else 0.0
 
     @property
     def tolerance(self) -> float:
@@ -259,17 +324,12 @@ class ScriptEvidence:
             return None
         return self.against(self.again, np.zeros(self.base.tokens, bool))
 
-    def same(self) -> list[Comparison]:
-        """The base run against unchanged forks."""
-        none = np.zeros(self.base.tokens, bool)
-        made = (self.against(f.trace, none) for f in self.flips if f.variant.kind == "same" and f.trace)
-        return [result for result in made if result is not None]
-
     def compared(self, flip: Flip) -> Comparison | None:
         """A flip against the base run, in the headline pass; None where there is nothing to compare."""
         if flip.trace is None or self.main is None:
             return None
-        return self.against(flip.trace, flip.variant.mask(self.base.tokens))
+        result = self.against(flip.trace, flip.variant.mask(self.base.tokens))
+        return dataclasses.replace(result, rounding=flip.rounding) if result is not None and flip.rounding else result
 
     def against(self, other: ScriptTrace, replaced: NDArray[np.bool_]) -> Comparison | None:
         """The headline pass against the pass of another run that stands at the same place."""

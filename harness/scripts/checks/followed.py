@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
 from harness.record import Finding, Status, Value
 from harness.scripts.checks.evidence import ScriptEvidence, found, lost
 from harness.scripts.checks.implied import implied
+from harness.scripts.reasons import Reason, of_ending
 from harness.scripts.trace import lines
 from harness.scripts.trace.lines import Printed
 
@@ -17,43 +19,67 @@ MATCH = 1e-5
 
 def why_not(evidence: ScriptEvidence) -> str | None:
     """Why the headline loss was not followed, one clause; None where it was."""
+    reason = not_traced(evidence)
+    return None if reason is None else reason.detail
+
+
+def not_traced(evidence: ScriptEvidence) -> Reason | None:
+    """Why the headline loss was not followed, a reason of the closed list; None where it was."""
     base, main = evidence.base, evidence.main
     if main is None:
         if base.ended not in ("ok", "exit 0"):
-            return f"the script ended before it scored the validation stream ({_error(evidence)})"
-        return "no reported number was made of losses of the validation stream that could be followed" + _first(
-            lost(evidence)
+            error = _error(evidence)
+            detail = f"the script ended before it scored the validation stream ({error})"
+            reason = Reason(of_ending(base.facts, error), detail)
+            return dataclasses.replace(reason, detail=f"{detail}. {reason.sentence}")
+        return Reason(
+            "no pass",
+            "no reported number was made of losses of the validation stream that could be followed"
+            + _first(lost(evidence)),
         )
     if base.ended not in ("ok", "exit 0"):
-        return f"the script broke after the {main.name} pass ({_error(evidence)}); a later one may be what counts"
+        return Reason(
+            "stopped after",
+            f"the script broke after the {main.name} pass ({_error(evidence)}); a later one may be what counts",
+        )
     if (other := unclaimed(evidence)) is not None:
-        return other
+        return Reason("label", other)
     last = base.last
     if last is not None and last.loss is None:
         shown = main.printed
         if shown is None or shown.bpb is None or last.bpb is None or not _alike(shown, last):
-            return (
+            return Reason(
+                "another number",
                 f'the BPB that the script prints last, {last.bpb:g} in "{last.text[:80]}", is not that of the '
-                f"{main.name} pass, the last that was followed{_first(lost(evidence))}"
+                f"{main.name} pass, the last that was followed{_first(lost(evidence))}",
             )
     elif last is not None and (
-        main.printed is None or _relative(main.mean, last.loss) > _room(last.loss_digits, last.loss)
+        main.printed is None
+        or min(_relative(main.mean, last.loss), _relative(main.spread, last.loss)) > _room(last.loss_digits, last.loss)
     ):
-        return (
+        return Reason(
+            "another number",
             f'the loss that the script prints last, {last.loss:g} in "{last.text[:80]}", is not the mean of the NLLs '
-            f"that were followed ({main.mean:.6g} in the nearest pass){_first(lost(evidence))}"
+            f"that were followed ({main.mean:.6g} in the nearest pass){_first(lost(evidence))}",
         )
     if last is None and not main.error <= MATCH:
         where = _first(lost(evidence))
-        return f"the script prints no validation loss, and the number it read is not the atoms' sum{where}"
+        return Reason(
+            "another number",
+            f"the script prints no validation loss, and the number it read is not the atoms' sum{where}",
+        )
     beside = implied(evidence)
     if beside is not None and not beside.explained:
-        return (
+        return Reason(
+            "another number",
             f'the BPB in "{beside.line.text[:80]}" is not that of the loss beside it ({beside.implied:.4f} bytes per '
-            f"token, and the text has {beside.true:.4f}): other numbers enter it, or other bytes"
+            f"token, and the text has {beside.true:.4f}): other numbers enter it, or other bytes",
         )
     if main.unlocated > 0.01 * len(main.position):
-        return f"{main.unlocated:,} of {len(main.position):,} losses belong to tokens that could not be located"
+        return Reason(
+            "unlocated",
+            f"{main.unlocated:,} of {len(main.position):,} losses belong to tokens that could not be located",
+        )
     return None
 
 
@@ -94,6 +120,8 @@ def _alike(one: Printed, other: Printed) -> bool:
 def _relative(value: float, printed: float | None) -> float:
     if value == printed:  # infinite for infinite, too
         return 0.0
+    if math.isnan(value):
+        return math.inf
     return abs(value - printed) / abs(printed) if printed and math.isfinite(printed) else math.inf
 
 

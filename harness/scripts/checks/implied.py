@@ -12,6 +12,8 @@ from harness.scripts.trace.observed import Ints
 
 #: Relative difference up to which two counts of bytes are the same; a printed BPB has 4 to 8 digits.
 MATCH = 2e-3
+#: Whose loss is left out of the sum, and whose bytes are not.
+UNCHARGED = "bytes of targets that are never charged are counted"
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,9 @@ def implied(evidence: ScriptEvidence) -> Implied | None:
     if not (math.isfinite(line.loss) and math.isfinite(line.bpb)):
         return None
     inside = main.position[(main.position >= 0) & (main.position < len(evidence.token_bytes))]
+    mistakes = {name: _mean(counts, inside) for name, counts in evidence.miscounts.items()}
+    if main.unique() < main.targets:
+        mistakes[UNCHARGED] = float(evidence.token_bytes.sum()) / max(len(inside), 1)
     loss = main.mean if math.isfinite(main.mean) else line.loss
     return Implied(
         line=line,
@@ -67,7 +72,7 @@ def implied(evidence: ScriptEvidence) -> Implied | None:
         implied=loss / math.log(2) / line.bpb,
         true=_mean(evidence.token_bytes, inside),
         sidecar=None if evidence.sidecar_bytes is None else _mean(evidence.sidecar_bytes, inside),
-        mistakes={name: _mean(counts, inside) for name, counts in evidence.miscounts.items()},
+        mistakes=mistakes,
         room=MATCH + 0.51 * 10.0**-line.bpb_digits / line.bpb,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from harness.audit import check
 from harness.audit.check import Need, Provider
@@ -14,14 +14,16 @@ from harness.scripts.checks import (
     causality,
     coverage,
     determinism,
+    document_boundary,
     followed,
     isolation,
     normalization,
     null_stream,
     score_before_update,
+    settings,
     single_pass,
 )
-from harness.scripts.checks.evidence import ScriptEvidence
+from harness.scripts.checks.evidence import FINISHED, ScriptEvidence
 
 _SECOND = frozenset({Need.SECOND_RUN})
 _FLIPS = frozenset({Need.SECOND_RUN, Need.FLIPS})
@@ -31,16 +33,20 @@ _RECURRING = frozenset({Need.RECURRING})
 #: The checks of a script's run by id, in the order in which a report should be read.
 CHECKS: dict[str, Provider[ScriptEvidence]] = {
     "determinism": Provider(determinism.check, _SECOND),
-    "causality": Provider(causality.check, _WHOLE, _RECURRING | {Need.TURNED}),
+    "causality": Provider(causality.check, _WHOLE, _RECURRING | {Need.TURNED, Need.AT_LENGTH}),
     "null-stream": Provider(null_stream.check, frozenset({Need.NULL_RUN})),
     "normalization": Provider(normalization.check, uses=_RECURRING | {Need.TURNED}),
     "score-before-update": Provider(score_before_update.check, uses=_FLIPS),
     "single-pass": Provider(single_pass.check, uses=frozenset({Need.TURNED})),
-    "artifact-independence": Provider(artifact_independence.check, _WHOLE),
+    "artifact-independence": Provider(artifact_independence.check, _WHOLE, frozenset({Need.TURNED})),
     "warm-up": Provider(artifact_independence.check_warm_up, _WHOLE),
+    "document-boundary": Provider(document_boundary.check, frozenset({Need.BOUNDARIES})),
     "byte-accounting": Provider(byte_accounting.check),
     "isolation": Provider(isolation.check),
     "coverage": Provider(coverage.check),
+    "settings": Provider(
+        settings.check, frozenset({Need.OTHER_SETTINGS}), _WHOLE | _RECURRING | {Need.NULL_RUN, Need.TURNED}
+    ),
 }
 
 #: Checks that are about the script itself, not about the evaluation that it made.
@@ -58,7 +64,7 @@ def judge(evidence: ScriptEvidence, names: Sequence[str] | None = None) -> list[
     return [_if_claimed(_with_cause(found, evidence), evidence) for found in findings]
 
 
-def _made(names: Sequence[str] | None) -> list[str]:
+def _made(names: Iterable[str] | None) -> list[str]:
     """Of the checks that were asked for those that are made of a run; others are made of the papers."""
     return [name for name in names or CHECKS if name in CHECKS]
 
@@ -70,7 +76,7 @@ def _with_cause(found: Finding, evidence: ScriptEvidence) -> Finding:
     again = evidence.again
     if again is None:
         why = "a second run was not asked for"
-    elif again.ended not in ("ok", "exit 0"):
+    elif again.ended not in FINISHED:
         why = f"the second run did not come to its end: {again.facts.get('error') or again.ended}"[:400]
     elif again.main is None:
         why = "the second run scored nothing"
@@ -103,6 +109,17 @@ def _if_claimed(found: Finding, evidence: ScriptEvidence) -> Finding:
     )
 
 
+def first(names: Sequence[str] | None = None) -> list[str]:
+    """Of the checks that were asked for those that need no audit with other settings; of that alone, all of these."""
+    made = _made(names)
+    return [name for name in (CHECKS if made and made == last(made) else made) if name not in last(CHECKS)]
+
+
+def last(names: Iterable[str] | None = None) -> list[str]:
+    """Of the checks that were asked for those that hold the findings of two audits against each other."""
+    return [name for name in _made(names) if Need.OTHER_SETTINGS in CHECKS[name].needs]
+
+
 def merge(dynamic: Sequence[Finding], static: Sequence[Finding]) -> list[Finding]:
     """The findings of the run, then those of the papers; where both make a check, it is one finding of two parts."""
     papers = {finding.id: finding for finding in static}
@@ -113,15 +130,17 @@ def merge(dynamic: Sequence[Finding], static: Sequence[Finding]) -> list[Finding
 def joined(run: Finding, papers: Finding) -> Finding:
     """One finding from what the run and the papers show of the same check.
 
-    The run's conclusion stands, unless the papers contradict themselves: that is a violation whatever was run. What the
-    papers do not show counts for the claim, and stays a part.
+    The run's conclusion stands, unless the papers contradict themselves: that is a violation whatever was run; or they
+    show what no rule settles, and the run nothing amiss. What the papers do not show counts for the claim, and stays a
+    part.
     """
     parts = [
         Part(id=one.id, source=source, question=one.question, status=one.status, headline=one.headline,
              metrics=one.metrics)
         for source, one in (("the run", run), ("the papers", papers))
     ]  # fmt: skip
-    first, second = (papers, run) if papers.status == Status.FAIL != run.status else (run, papers)
+    leads = papers.status == Status.FAIL != run.status or (papers.status, run.status) == (Status.UNRULED, Status.PASS)
+    first, second = (papers, run) if leads else (run, papers)
     names = {id(run): "in the run", id(papers): "in the papers"}
     return first.model_copy(
         update={

@@ -40,9 +40,9 @@ def check(evidence: ScriptEvidence) -> Finding:
     }
     if ledger.early_places:
         metrics["where"] = texts(f"{place} ({count} times)" for place, count in ledger.early_places.most_common(3))
-    flips = [flip for flip in evidence.flips if flip.variant.kind != "same" and flip.scope == "pass"]
+    flips = [flip for flip in evidence.flips if flip.scope == "pass"]
     if not flips and not ledger.before.any():  # whole runs alone were made, and show the pass alone
-        flips = [flip for flip in evidence.flips if flip.variant.kind != "same"]
+        flips = list(evidence.flips)
     made = causality.compared(evidence, flips)
     at_early = [item for item in made if early[item[0].variant.position]]
     leaking = [item for item in made if causality.leaks(evidence, item[1])]

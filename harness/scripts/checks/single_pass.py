@@ -13,13 +13,16 @@ import numpy as np
 from harness.audit.orders import Scoring
 from harness.audit.practices import Seen, ruled
 from harness.audit.single_pass import judge, metrics
-from harness.record import Finding, Status, Value
+from harness.record import Finding, Status, Value, Witness
 from harness.scripts.checks import choosing, followed
-from harness.scripts.checks.evidence import ScriptEvidence, found, texts
+from harness.scripts.checks.evidence import AT_LENGTH, ScriptEvidence, found, texts
 from harness.scripts.trace import observed
 from harness.scripts.trace.reading import Pass
 
 CHECK = "single-pass"
+#: Practices that a pass at the submitted length is asked for; what a stream that short leaves out says nothing.
+_AGAIN = ("second_pass", "scored_again")
+_SHOWN = 20
 
 
 def check(evidence: ScriptEvidence) -> Finding:
@@ -35,6 +38,9 @@ def check(evidence: ScriptEvidence) -> Finding:
         status, headline, witness = ruled(evidence.ruleset, [Seen("chosen_evaluation", chosen)])
     elif status == Status.PASS and (lost := choosing.lost_evaluation(evidence)) is not None:
         status, headline = Status.INCONCLUSIVE, f"in the pass that counts nothing is amiss, but {lost}"
+    long = _at_length(evidence, scoring)
+    if long is not None and status == Status.PASS:
+        status, headline, witness = ruled(evidence.ruleset, *long)
     problem = followed.why_not(evidence)
     if problem and status == Status.PASS:
         status, headline = Status.INCONCLUSIVE, f"in the nearest pass nothing is amiss, but {problem}"
@@ -59,6 +65,28 @@ def check(evidence: ScriptEvidence) -> Finding:
             "passes whose numbers are not the reported one, unless tests with other text show that they matter"
         ],
     )
+
+
+def _at_length(evidence: ScriptEvidence, tiny: Scoring) -> tuple[list[Seen], Witness] | None:
+    """What is scored a second time at the submitted sequence length and in no tiny run."""
+    made = evidence.at_length
+    if made is None or made.shown is None or made.shown.main is None:
+        return None
+    scoring, _ = scoring_of(made.shown, made.shown.main)
+    scored = int(np.flatnonzero(scoring.order >= 0).max()) + 1  # some cut the text, and this one is short
+    cut = Scoring.of_sequence(made.shown.main.position, scored, scoring.documents, toy=True)
+    scoring = cut if scored < scoring.tokens else scoring
+    known = {one.practice for one in tiny.cover}
+    seen = [
+        Seen(one.practice, f"{AT_LENGTH} {one.note}")
+        for one in scoring.cover
+        if one.practice in _AGAIN and one.practice not in known
+    ]
+    again = [int(position) for position in scoring.again[:_SHOWN]]
+    if not seen:
+        return None
+    summary = f"{AT_LENGTH} position {again[0]:,} is scored a second time"
+    return seen, Witness(kind="positions", summary=summary, data={"scored_again": again, "text": AT_LENGTH})
 
 
 def scoring_of(evidence: ScriptEvidence, main: Pass) -> tuple[Scoring, int]:

@@ -35,6 +35,9 @@ APART = 12
 SLACK = 0.02
 #: The largest ratio that counts. To pay less than was won is sound, and keeps infinite probabilities finite.
 _MOST = 1e6
+#: Places from which a balance says something, and the share of the gains that has to be seen paid at the least.
+ENOUGH = 30
+PAID = 0.75
 _BETS = (0.2, 0.5, 0.8, 0.95)
 
 
@@ -122,6 +125,60 @@ def source(first: Pass, drawn_nll: Floats) -> Source:
     gained = own - p
     usable = first.lowered & (gained > 0) & np.isfinite(own) & np.isfinite(other) & (other > 0)
     return Source(gained, own, other, usable)
+
+
+@dataclass(frozen=True)
+class Balance:
+    """How much of what a mixture adds to the tokens that came it takes from the others: all of it in a distribution.
+
+    Attributes:
+        places: where another token was put, and both runs charged one.
+        share: what the others lost there, as a share of what the token that came had gained.
+        least: the lower end of that share's one-sided interval at 99.9 %.
+    """
+
+    places: int
+    share: float
+    least: float
+
+    @property
+    def even(self) -> bool:
+        """Enough places, and the gains were paid for by the other tokens."""
+        return self.places >= ENOUGH and self.least >= PAID
+
+
+def balance(recurring: Recurring) -> Balance | None:
+    """Gains against losses at the places where the lots put another token; None where there are too few to say.
+
+    With x the token that came and u another, drawn from the row: a distribution has (1 - p(x)) q(u) / p(u) = 1 - q(x)
+    on average over u. q(u) / p(u) is taken from the run in which u stands there, row and charge alike, so that a row
+    that changed with the tokens before it does not count as loss. Tokens that could not be put count as having lost
+    nothing. That is the direction which clears nobody by chance; whom it does not clear it does not accuse either: a
+    legal mixture whose counts went another way in the second run looks the same (`total` is the bet that accuses).
+    """
+    from scipy import stats  # a second of importing that only scripts with mixtures have a use for
+
+    first, size = recurring.scored, len(recurring.text)
+    known, rank = source(first, recurring.drawn_nll), first.rank(size)
+    row = np.exp(-first.nll - np.where(first.logit, 0.0, first.lse))
+    gained, left = [np.zeros(0)], [np.zeros(0)]
+    for made in recurring.substituted:
+        at = made.scored.rank(size)
+        put = made.places[known.usable[rank[made.places]] & (at[made.places] >= 0)]
+        with np.errstate(over="ignore", invalid="ignore"):
+            ratio = np.exp(made.scored.nll[at[put]] - made.scored.charged[at[put]])
+        ratio = np.concatenate([ratio, np.ones(len(made.untried))])
+        places = rank[np.concatenate([put, made.untried])]
+        gained.append(known.gained[places])
+        left.append((1 - row[places]) * ratio - (1 - known.own[places]))
+    g, excess = np.concatenate(gained), np.concatenate(left)
+    finite = np.isfinite(excess)
+    g, excess, n = g[finite], excess[finite], int(finite.sum())
+    if n < 2 or g.mean() <= 0:
+        return None
+    over = float(excess.mean() / g.mean())
+    error = float((excess - over * g).std(ddof=1) / math.sqrt(n) / g.mean())
+    return Balance(n, 1 - over, 1 - over - float(stats.t.ppf(0.999, n - 1)) * error)
 
 
 def total(recurring: Recurring) -> Sum:

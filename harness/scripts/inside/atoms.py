@@ -48,6 +48,7 @@ class Atoms:
 
     def __init__(self) -> None:
         self.position = Column(np.int64)
+        self.token = Column(np.int64)
         self.nll = Column(np.float64)
         self.lse = Column(np.float64)
         self.alternative = Column(np.float64)
@@ -69,18 +70,20 @@ class Atoms:
         alternative: Floats | None,
         event: int,
         drawn: Ints | None = None,
+        token: Ints | None = None,
     ) -> Ints:
-        """New atoms, all of one length [n]; returns their marks, -1 where the position is unknown (< 0)."""
+        """New atoms, all of one length [n]; returns their marks."""
         count = len(position)
         first = self.position.size
         unknown = np.full(count, np.nan)
         self.position.extend(position)
+        self.token.extend(np.full(count, -1) if token is None else token)
         self.nll.extend(nll)
         self.lse.extend(unknown if lse is None else lse)
         self.alternative.extend(unknown if alternative is None else alternative)
         self.drawn.extend(np.full(count, -1) if drawn is None else drawn)
         self.event.extend(np.full(count, event))
-        return np.where(position >= 0, np.arange(first, first + count), -1)
+        return np.arange(first, first + count)
 
     def positions(self, marks: Ints) -> Ints:
         """Position of each atom mark; -1 for anything else."""

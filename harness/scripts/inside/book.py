@@ -46,6 +46,7 @@ class Book:
         self.shadows = Shadows()
         self.active = False  # False: outside the script, or inside the recorder
         self.in_backward = 0
+        self.gradients = True  # whether the script has them on in the operation that is looked at
         self.seq = observed.floor(0, rank)
         self.pending: set[int] = set()  # events that read logits, whose normaliser is not known yet
         self.hooks: dict[int, Callable[[], None]] = {}
@@ -78,13 +79,21 @@ class Book:
         """Something that atoms went into, or the recorder itself, could not be followed."""
         self.unknown[name, self.places.here()] += 1
 
-    def locate(self, ids: Ints) -> Ints | None:
-        """Positions of target ids at the place that runs now; None where none is located."""
+    def locate(self, ids: Ints, scored: bool = False) -> Ints | None:
+        """Positions of target ids at the place that runs now, -1 where one is not located.
+
+        Args:
+            ids: of the targets.
+            scored: they are targets for certain, and not trained on: none of them may be located.
+
+        Returns:
+            None where none is located, unless they are `scored`.
+        """
         before = self.locator.misaligned
         found = self.locator.locate(ids, self.places.texts[self.places.here()])
         if self.locator.misaligned > before:
             self.miss("replay: other calls than in the recorded run")
-        return found
+        return np.full(ids.shape, -1, np.int64) if found is None and scored else found
 
     def mint(
         self,
@@ -95,8 +104,13 @@ class Book:
         alternative: Floats | None,
         keep: Ints | None = None,
         drawn: Ints | None = None,
+        token: Ints | None = None,
     ) -> Ints:
-        """One event. All arrays of one shape, which is also that of the marks; `keep` false: masked, no atom."""
+        """One event. All arrays of one shape, which is also that of the marks; `keep` false: masked, no atom.
+
+        A target that could not be located is an atom all the same: it may be charged, and then is no target of the
+        stream's.
+        """
         hook = self.hooks.pop(self.events, None)
         if hook is not None:
             was, self.active = self.active, False
@@ -114,7 +128,7 @@ class Book:
         marks = np.full(positions.size, -1, np.int64)
         values = nll.reshape(-1)[kept]
         marks[kept] = self.atoms.mint(
-            positions.reshape(-1)[kept], values, flat(lse), flat(alternative), event, flat(drawn)
+            positions.reshape(-1)[kept], values, flat(lse), flat(alternative), event, flat(drawn), flat(token)
         )
         return marks.reshape(shape)
 
@@ -220,6 +234,7 @@ class Book:
         cuts = np.concatenate([[0], np.cumsum([len(row[3]) for row in trainings])]).astype(np.int64)
         return Observed(
             atom_position=atoms.position.values.copy(),
+            atom_token=atoms.token.values.copy(),
             atom_nll=atoms.nll.values.copy(),
             atom_lse=atoms.lse.values.copy(),
             atom_alternative=atoms.alternative.values.copy(),

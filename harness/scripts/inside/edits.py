@@ -98,11 +98,16 @@ class Edit:
             at += length
         return found
 
-    def everywhere(self, folder: str) -> dict[str, int]:
-        """Change every copy in this process, and the files below `folder` for this process alone."""
+    def everywhere(self, folder: str, held: list[Any]) -> dict[str, int]:
+        """Change every copy in this process, and the files below `folder` for this process alone.
+
+        Args:
+            folder: where the script runs.
+            held: what could hold tokens, see `things`.
+        """
         mappings = _writable()
         seen = self._own | {int(self.stream.__array_interface__["data"][0])}
-        for thing in _things():
+        for thing in held:
             kind = type(thing)
             if kind is list:
                 self._list(thing)
@@ -172,23 +177,26 @@ class Edit:
                 self.done["files"] += 1
 
 
-def _things() -> Iterator[Any]:
+_HOLDERS = (torch.Tensor, np.ndarray, list, bytes, bytearray, memoryview, array.array)
+
+
+def things() -> list[Any]:
     """Everything that could hold tokens: what the collector knows, what these refer to, and running frames' locals."""
     known = gc.get_objects()
-    wanted = (torch.Tensor, np.ndarray, list, bytes, bytearray, memoryview, array.array)
-    for thing in known:
-        if type(thing) is list or isinstance(thing, torch.Tensor):
-            yield thing
-    for thing in gc.get_referents(*known):
-        if isinstance(thing, wanted) and type(thing) is not list:
-            yield thing
+    found = [thing for thing in _holders(known) if type(thing) is list or isinstance(thing, torch.Tensor)]
+    found += [thing for thing in _holders(gc.get_referents(*known)) if type(thing) is not list]
     for frame in sys._current_frames().values():
         at: Any = frame
         while at is not None:
-            for value in list(at.f_locals.values()):
-                if isinstance(value, wanted):
-                    yield value
+            found += _holders(list(at.f_locals.values()))
             at = at.f_back
+    return found
+
+
+def _holders(some: list[Any]) -> list[Any]:
+    """Those that can hold tokens, told by their types: there are millions, and some run code when they are asked."""
+    kinds = {kind for kind in set(map(type, some)) if issubclass(kind, _HOLDERS)}
+    return [thing for thing in some if type(thing) in kinds]
 
 
 def _flat(thing: Any) -> Iterator[Flat]:

@@ -18,10 +18,11 @@ class Order:
     """What is to be run; see `harness.scripts.play.running`, which writes it.
 
     Attributes:
-        facts: the JSON part: entry, argv, env, stages, vocab_size, bos, record, draw, ranks, forks, turn,
-            thresholds, constants.
+        facts: the JSON part: entry, argv, env, stages, vocab_size, shards, bos, record, draw, ranks,
+            forks, turn, thresholds, constants, exact.
         position_of: int64 [65536].
         alternative: int64 [65536].
+        steps: int64 [k, 3], see `locate.Tokens`.
         bos_positions: int64.
         stream: uint16 [n], the validation stream as this box has it.
         edits: for each variant of each fork, in order: positions int64 and tokens uint16.
@@ -32,6 +33,7 @@ class Order:
     facts: dict[str, Any]
     position_of: Ints
     alternative: Ints
+    steps: Ints
     bos_positions: Ints
     stream: np.ndarray[Any, np.dtype[np.uint16]]
     edits: list[tuple[Ints, np.ndarray[Any, np.dtype[np.uint16]]]]
@@ -41,7 +43,12 @@ class Order:
     @classmethod
     def of(cls, frame: Frame) -> Order:
         """Unpack the frame."""
-        header, position_of, alternative, bos, stream, start, positions, tokens, *locations = frame.arrays
-        cuts = start.tolist()
-        edits = [(positions[a:b], tokens[a:b]) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
-        return cls(json.loads(bytes(header)), position_of, alternative, bos, stream, edits, locations, frame.fds)
+        header, position_of, alternative, steps, bos, stream, start, positions, tokens, *locations = frame.arrays
+        edits = edits_of(start, positions, tokens)
+        return cls(json.loads(bytes(header)), position_of, alternative, steps, bos, stream, edits, locations, frame.fds)
+
+
+def edits_of(start: Ints, positions: Ints, tokens: np.ndarray[Any, Any]) -> list[tuple[Ints, np.ndarray[Any, Any]]]:
+    """Positions and tokens of each variant, from where each begins and all of them in a row."""
+    cuts = start.tolist()
+    return [(positions[a:b], tokens[a:b]) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]

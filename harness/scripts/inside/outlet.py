@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from harness.sandbox.protocol import Kind
-from harness.sandbox.wire import Wire
+from harness.sandbox.wire import Frame, Wire
 from harness.scripts.trace.observed import Observed
 
 
@@ -44,6 +44,10 @@ class Outlet:
         for other in others:
             os.close(other)
         self._wire = Wire(socket.socket(fileno=fd))
+
+    def ask(self) -> Frame:
+        """The next order."""
+        return self._wire.recv()
 
     def send(self) -> None:
         """Tell what was seen."""

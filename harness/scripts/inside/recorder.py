@@ -178,6 +178,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _guarded(self, name: str, act: Callable[[], Any]) -> Any:
         self.book.active = False
+        self.book.gradients = torch.is_grad_enabled()
         try:
             with torch.no_grad():
                 return act()

@@ -31,6 +31,7 @@ class _Rows:
     lse: Floats
     alternative: Floats
     drawn: Ints | None = None
+    token: Ints | None = None
 
 
 class Seeds:
@@ -59,8 +60,9 @@ class Seeds:
         return None
 
     def _vocabulary(self, size: int) -> bool:
-        v = self.book.locator.tokens.vocab_size
-        return v <= size <= v + max(1024, v // 4)  # padded vocabularies
+        tokens = self.book.locator.tokens
+        v, most = tokens.vocab_size, max(tokens.vocab_size, tokens.shards)
+        return v <= size <= most + max(1024, most // 4)  # padded vocabularies
 
     def _read(self, rows: Tensor, ids: Ints, kind: str | None = None) -> _Rows:
         """What rows [..., V] say at ids [...]; `kind` None: looked at, and taken for what they are."""
@@ -90,7 +92,7 @@ class Seeds:
                 value, second = np.log(value), np.log(second)
         alternative = np.where((other >= 0) & (other < size) & (ids >= 0), base - second, np.nan)
         lse = np.full(ids.shape, np.nan) if found == "count" else lse
-        return _Rows(kind or found, base - value, lse, alternative, drawn)
+        return _Rows(kind or found, base - value, lse, alternative, drawn, ids)
 
     def _drawn(self, rows: Tensor, kind: str) -> Ints | None:
         """A token from each row [..., V], int64 [...], as likely as the row has it; None where not asked for."""
@@ -103,7 +105,9 @@ class Seeds:
     def _mint(self, how: str, positions: Ints, read: _Rows) -> Ints:
         if read.kind == "logit":
             self.book.pending.add(self.book.events)
-        return self.book.mint(f"{how} {read.kind}", positions, read.nll, read.lse, read.alternative, drawn=read.drawn)
+        return self.book.mint(
+            f"{how} {read.kind}", positions, read.nll, read.lse, read.alternative, drawn=read.drawn, token=read.token
+        )
 
     # operations ------------------------------------------------------------------------------------------------------
 
@@ -111,13 +115,13 @@ class Seeds:
         """`nll_loss_forward(rows, target, weight, reduction, ignore_index)`, and the 2-D one with classes in dim 1."""
         rows, target, weight, reduction, ignored = args[:5]
         ids = integers(target)
-        positions = self.book.locate(ids)
+        positions = self.book.locate(ids, scored=not self.book.gradients)
         if positions is None:
             return True
         rows = rows.movedim(1, -1) if "2d" in name else rows
         read = self._read(rows, ids, "nll_loss")
         keep = ids != ignored
-        marks = self.book.mint("nll_loss", positions, read.nll, read.lse, read.alternative, keep, read.drawn)
+        marks = self.book.mint("nll_loss", positions, read.nll, read.lse, read.alternative, keep, read.drawn, ids)
         if reduction == 0:
             self.book.shadows.put(out[0], marks)
             return True
@@ -195,7 +199,7 @@ class Seeds:
             if errors[best] < 1e-2:  # otherwise something between (a soft-cap): the first output, as it is
                 found, nll, lse, alternative = [found[best]], floats(found[best]), read.lse, read.alternative
                 drawn = read.drawn
-        marks = self.book.mint(name, positions, nll, lse, alternative, drawn=drawn)
+        marks = self.book.mint(name, positions, nll, lse, alternative, drawn=drawn, token=ids)
         self.book.shadows.put(found[0], marks)
         return True
 

@@ -156,7 +156,7 @@ class Sharing:
             np.cumsum([0, *(len(ids) for ids, _ in below)]).astype(np.int64),
             np.searchsorted(used, atoms).astype(np.int64), np.concatenate([weights for _, weights in below]),
             np.array(owners, np.int64).reshape(-1, 2), rows.position.values[used], rows.nll.values[used],
-            rows.lse.values[used], rows.alternative.values[used], event.astype(np.int64),
+            rows.lse.values[used], rows.alternative.values[used], rows.token.values[used], event.astype(np.int64),
         ]  # fmt: skip
         return head, parts
 
@@ -181,7 +181,7 @@ class Sharing:
             seq = int(event[0])
             if seq not in self._events:
                 self._events[seq] = book.adopt_event(*event)
-            position, nll, lse, alternative = (column[at : at + 1] for column in columns)
-            made = int(book.atoms.mint(position, nll, lse, alternative, self._events[seq])[0])
+            position, nll, lse, alternative, token = (column[at : at + 1] for column in columns)
+            made = int(book.atoms.mint(position, nll, lse, alternative, self._events[seq], token=token)[0])
             self._ours[owner], self._theirs[made] = made, owner
         return self._ours[owner]

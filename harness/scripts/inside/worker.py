@@ -6,6 +6,7 @@ a stand-in.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import runpy
@@ -92,9 +93,11 @@ def _dress(order: Order, run: str, outlet: Outlet, peers: Peers) -> tuple[Any, A
         tokens = Tokens(
             position_of=order.position_of,
             alternative=order.alternative,
+            steps=order.steps,
             bos=int(facts["bos"]),
             bos_positions=order.bos_positions.tolist(),
             vocab_size=int(facts["vocab_size"]),
+            shards=int(facts["shards"]),
         )
         turn = Turn(**facts["turn"]) if facts["turn"] else None
         places = unpacked(order.locations)
@@ -121,13 +124,27 @@ def _stages(facts: dict[str, Any], run: str, recorder: Any, branches: Branches |
     result: dict[str, Any] = {}
     before: list[dict[str, str]] = []
     common = dict(os.environ)
-    script = (lambda: runpy.run_path(entry, run_name="__main__")) if branches is None else lambda: branches.run(entry)
+    from harness.scripts.inside.standins import modal
+
+    def script() -> None:
+        if branches is None:
+            runpy.run_path(entry, run_name="__main__")
+        else:
+            branches.run(entry)
+        modal.finish()
+
+    exact: Any = contextlib.nullcontext()
+    if facts["exact"]:
+        from harness.scripts.inside.exact import Exact
+
+        exact = Exact()  # type: ignore[no-untyped-call]
     for index, stage in enumerate(facts["stages"]):
         os.environ.clear()
         os.environ.update(common)
         os.environ.update(stage["env"])
         sys.argv = [entry, *stage["argv"]]
-        result = _one(script, run, recorder)
+        with exact:
+            result = _one(script, run, recorder)
         before.append({"ended": result["ended"], "error": result["error"]})
         result |= {"stage": index, "stages": before}
         os.chdir(run)

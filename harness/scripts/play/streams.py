@@ -7,9 +7,14 @@ BOS (id 1) stands where documents start, in both permutations, and the largest i
 largest token of the text for the size of the vocabulary.
 
 Two permutations and a training range fit when V >= 2 n + 260 + 740: 2,049 tokens need V = 5120. For a smaller
-vocabulary `make` takes as many positions as fit (V = 4096: 1,548; V = 1024: 446); a script whose vocabulary can be
+vocabulary `make` takes as many positions as fit (V = 4096: 1,678); a script whose vocabulary can be
 set should therefore be run at 5120. Scripts that count repetitions (n-gram caches) learn nothing from a
 permutation: `repeated` gives streams of phrases for them, whose positions are taken from a run on the permutation.
+
+Below a vocabulary of 2,048 tokens have to repeat, or the stream would be a few hundred long. There every *pair* of
+neighbours occurs once. Ids are put together two by two, a stream is a walk over such twins in which no step is made
+twice, and a coin says at each position which of the two twins stands there; the flip has the other. Any mixture of the
+two streams makes the same steps, so that positions are read from steps whatever was replaced (V = 256: 2,049 tokens).
 """
 
 from __future__ import annotations
@@ -27,6 +32,7 @@ from numpy.typing import NDArray
 from harness.corpus.shards import write_shard
 from harness.corpus.tokenbytes import ByteTable, byte_table
 from harness.corpus.tokenizer import Tokenizer
+from harness.errors import UsageError
 from harness.scripts.play.vocabulary import BOS, FIRST_ORDINARY, sentencepiece_model
 
 Tokens = NDArray[np.uint16]
@@ -35,8 +41,14 @@ Ints = NDArray[np.int64]
 #: Documents are between these many tokens long, where the stream is long enough.
 DOCUMENT_TOKENS = (90, 400)
 _IDS = 1 << 16
+#: Byte pieces in a stream that has room for other tokens: what is done to them alone is seen, too.
+BYTE_PIECES = 24
 #: Bytes that the side-car of case-folding scripts promises for each token.
 SIDECAR_BYTES = 3
+#: Vocabularies from this on get streams in which every token occurs once; below, every step from token to token does.
+UNIQUE = 2048
+#: The smallest vocabulary that there are streams for.
+SMALLEST = 128
 
 
 @dataclass(frozen=True)
@@ -45,6 +57,7 @@ class Streams:
 
     Attributes:
         vocab_size: V; all ids are below.
+        model_size: ids that the model has, where those are fewer (a model of 1,024 on shards of 8,192); else 0.
         validation: uint16 [n], the stream that is scored.
         flipped: uint16 [n], the other permutation; equal to `validation` where documents start and at the end.
         bos_positions: int64 [d], where documents start; the first is 0.
@@ -52,6 +65,10 @@ class Streams:
         train_ids: (first, past the last) of the training range.
         position_of: int64 [65536], position of a token id of either permutation, -1 for all others.
         alternative: int64 [65536], the id of the other permutation at the same position, -1 for all others.
+        steps: int64 [k, 3], where tokens repeat: the smaller ids of two neighbours' twins, and the position of the
+            second; empty where ids are positions.
+        source_nll: what the source that the stream was drawn from charges for all of `drawn`, nats.
+        drawn: tokens that were drawn.
     """
 
     vocab_size: int
@@ -62,6 +79,10 @@ class Streams:
     train_ids: tuple[int, int]
     position_of: Ints = field(repr=False)
     alternative: Ints = field(repr=False)
+    model_size: int = 0
+    steps: Ints = field(default_factory=lambda: np.zeros((0, 3), np.int64), repr=False)
+    source_nll: float = 0.0
+    drawn: int = 0
 
     def suffix(self, start: int) -> Tokens:
         """The validation stream with everything from position `start` on replaced."""
@@ -75,7 +96,9 @@ class Streams:
         return made
 
 
-def make(vocab_size: int, tokens: int = 2049, seed: int = 0, *, train_tokens: int = 40_000) -> Streams:
+def make(
+    vocab_size: int, tokens: int = 2049, seed: int = 0, *, train_tokens: int = 40_000, model_size: int = 0
+) -> Streams:
     """Streams for a vocabulary.
 
     Args:
@@ -83,20 +106,32 @@ def make(vocab_size: int, tokens: int = 2049, seed: int = 0, *, train_tokens: in
         tokens: length of the validation stream; fewer where they do not fit (see the module's text).
         seed: of the permutations, the documents and the training tokens.
         train_tokens: length of the training stream.
+        model_size: ids that the model has, where those are fewer than V. Most of the stream is below, so that positions
+            can be told by it, and the rest is what becomes other tokens.
 
     Raises:
-        ValueError: the vocabulary is smaller than 512.
+        UsageError: the vocabulary is smaller than 128.
     """
-    if vocab_size < 512:
-        raise ValueError(f"a vocabulary of {vocab_size} is too small for streams of unique tokens; 512 is the least")
+    if vocab_size < SMALLEST:
+        raise UsageError(f"a vocabulary of {vocab_size} is too small for a stream; {SMALLEST} is the least")
     rng = np.random.default_rng(seed)
-    # Byte pieces are ordinary tokens to a model; they are spared where there is enough else.
-    first = FIRST_ORDINARY if vocab_size >= 4096 else 4
-    train_count = min(740, max(64, (vocab_size - first) // 8))
+    if vocab_size < UNIQUE:
+        return _walk(vocab_size, tokens, rng, train_tokens)
+    known = min(model_size or vocab_size, vocab_size)
+    # Byte pieces are ordinary tokens to a model; most are spared where there is enough else.
+    first = FIRST_ORDINARY if known >= 4096 else 4
+    train_count = min(740, max(64, (known - first) // 8))
     train_ids = (first, first + train_count)
-    free = rng.permutation(np.arange(train_ids[1], vocab_size - 1))
-    n = min(tokens, len(free) // 2)
-    a, b = free[:n].astype(np.uint16), free[n : 2 * n].astype(np.uint16)
+    free = rng.permutation(np.arange(train_ids[1], known - 1))
+    if first == FIRST_ORDINARY:
+        free[rng.permutation(len(free))[: 2 * BYTE_PIECES]] = rng.permutation(np.arange(4, first))[: 2 * BYTE_PIECES]
+    above = rng.permutation(np.arange(known, vocab_size - 1))
+    unknown = min(len(above) // 2, len(free) // 2 // 3, tokens // 4)
+    n = min(tokens, len(free) // 2 + unknown)
+    a, b = (
+        rng.permutation(np.concatenate([free[k : k + n - unknown], above[j : j + unknown]])).astype(np.uint16)
+        for k, j in ((0, 0), (n - unknown, unknown))
+    )
     starts = _documents(n, rng)
     position_of = np.full(_IDS, -1, np.int64)
     alternative = np.full(_IDS, -1, np.int64)
@@ -107,9 +142,120 @@ def make(vocab_size: int, tokens: int = 2049, seed: int = 0, *, train_tokens: in
     a[starts] = b[starts] = BOS
     a[n - 1] = b[n - 1] = last = vocab_size - 1
     position_of[last] = n - 1
-    train = rng.integers(*train_ids, size=train_tokens).astype(np.uint16)
-    train[_documents(train_tokens, rng)] = BOS
+    pieces = 2 * BYTE_PIECES if first == FIRST_ORDINARY else 0
+    drawn = a[inner].astype(np.int64)
+    source = _urns(len(free), n - unknown, pieces, int((drawn < first).sum()), len(above), unknown,
+                   int((drawn >= known).sum()), len(drawn))  # fmt: skip
+    return Streams(vocab_size, a, b, starts, _train(train_ids, train_tokens, rng), train_ids, position_of, alternative,
+                   model_size, source_nll=source, drawn=len(drawn))  # fmt: skip
+
+
+def _urns(ids: int, known: int, pieces: int, met: int, above: int, unknown: int, beyond: int, drawn: int) -> float:
+    """What the source of a stream of `make` charges for it, nats.
+
+    A shuffle of `known` + `unknown` places decides which hold ids that the model has; in their urn `pieces` of `ids`
+    were exchanged for byte pieces, of which there are 256. Of the places, `drawn` are left, in an order that says
+    nothing.
+
+    Args:
+        ids: in the urn of those that the model has.
+        known: of these, how many the stream had.
+        pieces: of the ids, how many were exchanged for byte pieces.
+        met: byte pieces among the drawn.
+        above: ids that the model has not.
+        unknown: of these, how many the stream had.
+        beyond: of these, how many are among the drawn.
+        drawn: tokens that were drawn and are still there.
+    """
+
+    def ways(size: int, picked: int) -> float:
+        """Log of the number of ordered draws without replacement."""
+        return math.lgamma(size + 1) - math.lgamma(size - picked + 1)
+
+    own = drawn - beyond
+    which = ways(unknown, beyond) + ways(known, own) - ways(known + unknown, drawn)
+    kind = ways(pieces, met) + ways(ids - pieces, own - met) - ways(ids, own)
+    return ways(above, beyond) + ways(256, met) + ways(ids, own - met) - which - kind
+
+
+def long(vocab_size: int, tokens: int, replaced: Ints, seed: int = 0, *, document: int = 0) -> Streams:
+    """Streams of which only some tokens have another one to be replaced by: nearly as long as the vocabulary is large.
+
+    Args:
+        vocab_size: V of the script.
+        tokens: length of the validation stream.
+        replaced: int64 [k], the positions that can be replaced; where a document starts or the stream ends none is.
+        seed: of the permutation, the documents and the training tokens.
+        document: length of the first document, in tokens; the others are as short as in `make`.
+
+    Raises:
+        ValueError: the vocabulary has no room for them.
+    """
+    rng = np.random.default_rng((seed, 3))
+    free = vocab_size - 1 - FIRST_ORDINARY - tokens - len(replaced)
+    if free < 64:
+        raise ValueError(f"a vocabulary of {vocab_size} has no room for {tokens} different tokens")
+    train_ids = (FIRST_ORDINARY, FIRST_ORDINARY + min(740, free))
+    ids = rng.permutation(np.arange(train_ids[1], vocab_size - 1))
+    a = ids[:tokens].astype(np.uint16)
+    starts = _documents(tokens - document, rng)
+    starts = np.concatenate([[0], starts + document]) if document else starts
+    chosen = np.setdiff1d(replaced, [*starts, tokens - 1])
+    position_of, alternative = np.full(_IDS, -1, np.int64), np.full(_IDS, -1, np.int64)
+    inner = np.setdiff1d(np.arange(tokens - 1), starts)
+    position_of[a[inner]] = inner
+    b = a.copy()
+    b[chosen] = other = ids[tokens : tokens + len(chosen)].astype(np.uint16)
+    position_of[other], alternative[a[chosen]], alternative[other] = chosen, other, a[chosen]
+    a[starts] = b[starts] = BOS
+    a[-1] = b[-1] = last = vocab_size - 1
+    position_of[last] = tokens - 1
+    train = _train(train_ids, 40_000, rng)
     return Streams(vocab_size, a, b, starts, train, train_ids, position_of, alternative)
+
+
+def _train(ids: tuple[int, int], count: int, rng: np.random.Generator) -> Tokens:
+    made = rng.integers(*ids, size=count).astype(np.uint16)
+    made[_documents(count, rng)] = BOS
+    return made
+
+
+def _walk(vocab_size: int, tokens: int, rng: np.random.Generator, train_tokens: int) -> Streams:
+    """Streams in which tokens repeat and steps do not, see the module's text."""
+    first = 4
+    train_ids = (first, first + max(16, (vocab_size - first) // 8))
+    kinds = (vocab_size - 1 - train_ids[1]) // 2
+    low = train_ids[1] + 2 * np.arange(kinds)
+    n = min(tokens, kinds * kinds // 3)  # two thirds of all steps stay free, so that the walk never gets stuck
+    starts = _documents(n, rng)
+    alternative = np.full(_IDS, -1, np.int64)
+    alternative[low], alternative[low + 1] = low + 1, low
+    a, b = np.empty(n, np.uint16), np.empty(n, np.uint16)
+    a[starts] = b[starts] = BOS
+    a[n - 1] = b[n - 1] = vocab_size - 1
+    used: dict[int, set[int]] = {}
+    ended: set[int] = set()
+    source, before = 0.0, -1
+    begins = set(starts.tolist())
+    for at in range(n - 1):
+        if at in begins:
+            before = -1  # all documents start alike: what comes first in one is free of what came first in the others
+            continue
+        taken = used.setdefault(before, set())
+        last = at + 1 in begins  # what ends a document has to be another twin in each, too
+        free = [int(twin) for twin in low if int(twin) not in taken and not (last and int(twin) in ended)]
+        before = free[int(rng.integers(len(free)))]
+        taken.add(before)
+        if last:
+            ended.add(before)
+        source += math.log(2 * len(free))
+        coin = int(rng.integers(2))
+        a[at], b[at] = before + coin, before + 1 - coin
+    kind = np.where(alternative >= 0, np.minimum(alternative, np.arange(_IDS)), np.arange(_IDS))[a.astype(np.int64)]
+    steps = np.stack([kind[:-1], kind[1:], np.arange(1, n)], axis=1)
+    train, nowhere = _train(train_ids, train_tokens, rng), np.full(_IDS, -1, np.int64)
+    drawn = n - len(starts) - 1
+    return Streams(vocab_size, a, b, starts, train, train_ids, nowhere, alternative, 0, steps, source, drawn)
 
 
 def repeated(streams: Streams, seed: int = 0, *, ids: int = 400, phrases: int = 40) -> tuple[Tokens, Tokens]:
@@ -214,7 +360,13 @@ class Layout:
 
 
 def write(
-    folder: Path, streams: Streams, *, sidecar: bool = False, datasets: tuple[str, ...] = (), tokenizer: str = ""
+    folder: Path,
+    streams: Streams,
+    *,
+    sidecar: bool = False,
+    datasets: tuple[str, ...] = (),
+    tokenizer: str = "",
+    other: tuple[str, bytes] = ("", b""),
 ) -> Layout:
     """Write a data folder in the contest's layout.
 
@@ -225,6 +377,7 @@ def write(
             it for validation tokens, because their pattern matches its name.
         datasets: further names of the folder of shards, below `datasets`, for scripts that ignore DATA_PATH.
         tokenizer: a further name for the model file, below `tokenizers`.
+        other: name and content of a tokenizer file that is no model of SentencePiece's, for scripts that read one.
 
     Returns:
         The paths for the environment, relative to `folder`'s parent.
@@ -246,6 +399,8 @@ def write(
     (folder / "tokenizers").mkdir(parents=True, exist_ok=True)
     for name in models:
         (folder / "tokenizers" / name).write_bytes(sentencepiece_model(size))
+    if other[0]:
+        (folder / "tokenizers" / other[0]).write_bytes(other[1])
     root = folder.name
     return Layout(f"./{root}/", f"./{root}/datasets/{names[0]}", f"./{root}/tokenizers/{models[0]}")
 
@@ -278,6 +433,15 @@ def miscounts(streams: Streams) -> dict[str, Ints]:
         "byte pieces or spaces are counted as the three bytes of their stand-in": base + 3 * space,
     }
     return {name: np.concatenate([[0], counts]).astype(np.int64) for name, counts in made.items()}
+
+
+def byte_level(streams: Streams) -> Ints | None:
+    """As `true_bytes`, for scripts without a tokenizer: every id is a byte; None where there are other ids, too."""
+    if not 256 <= streams.vocab_size <= FIRST_ORDINARY:
+        return None
+    if streams.vocab_size == FIRST_ORDINARY:
+        return true_bytes(streams)
+    return np.concatenate([[0], np.ones(len(streams.validation) - 1)]).astype(np.int64)
 
 
 def sidecar_bytes(streams: Streams) -> Ints:

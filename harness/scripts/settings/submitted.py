@@ -128,7 +128,7 @@ def read_settings(
     Raises:
         UsageError: an override names something that the script never reads.
     """
-    trees = tuple(_trees(script))
+    trees = tuple(trees_of(script))
     reads = find_reads(trees)
     known = reads.by_name()
     for name in overrides or {}:
@@ -171,7 +171,7 @@ def read_settings(
     return Settings(values, reads.reads, stages, tuple(conflicts), unread, reads.constants, tuple(notes))
 
 
-def _trees(script: Script) -> Iterator[tuple[str | None, ast.Module]]:
+def trees_of(script: Script) -> Iterator[tuple[str | None, ast.Module]]:
     """The entry, and the side files that it imports, directly or through each other."""
     tree = parse(script.source)
     queue: list[tuple[str | None, ast.Module]] = [(None, tree)] if tree else []

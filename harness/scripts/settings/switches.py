@@ -73,10 +73,10 @@ def comes_to(test: ast.expr, reads: Mapping[str, Read], values: Mapping[str, str
 
     Args:
         test: a condition of the source.
-        reads: the settings that the source reads, by the attribute or variable that they are kept in.
+        reads: the settings that the source reads, by the attributes and variables that hold them.
         values: {name: submitted value} where it is known.
     """
-    places = _Places(ast.Module([], []), {read.name: read for read in reads.values()}, values, frozenset())
+    places = _Places(ast.Module([], []), {read.name: read for read in reads.values()}, values, frozenset(), reads)
     return places.outcome(test)
 
 
@@ -99,10 +99,16 @@ class _Places:
     """The conditions under which parts of one file run."""
 
     def __init__(
-        self, tree: ast.Module, reads: Mapping[str, Read], values: Mapping[str, str | None], said: frozenset[str]
+        self,
+        tree: ast.Module,
+        reads: Mapping[str, Read],
+        values: Mapping[str, str | None],
+        said: frozenset[str],
+        held: Mapping[str, Read] | None = None,
     ) -> None:
         self._reads, self._values, self._said = reads, values, said
-        self._attributes = {read.attribute: read for read in reversed(list(reads.values())) if read.attribute}
+        own = {read.attribute: read for read in reversed(list(reads.values())) if read.attribute}
+        self._attributes: Mapping[str, Read] = own if held is None else held
         self._parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
         self._calls: dict[str, list[ast.expr]] = {}
         self._assigned: dict[str, list[ast.expr]] = {}
@@ -172,6 +178,9 @@ class _Places:
             return self._attributes.get(node.id)
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             return self._reads.get(node.value)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr":
+            named = node.args[1] if len(node.args) > 1 else None
+            return self._attributes.get(str(named.value)) if isinstance(named, ast.Constant) else None
         return None
 
     def _leaf(self, test: ast.expr, read: Read, wanted: bool) -> list[Assignment]:
@@ -201,10 +210,10 @@ class _Places:
 
     def _value(self, node: ast.expr, read: Read, value: str) -> object:
         """What a node is where the setting has a value; None where that is not clear."""
-        if isinstance(node, (ast.Attribute, ast.Name)) and self._read(node) is read:
+        if isinstance(node, (ast.Attribute, ast.Name, ast.Call)) and self._read(node) is read:
             return _typed(read, value)
         if isinstance(node, ast.Compare):
-            return self._outcome(node, read, value)
+            return self._outcome(node, read, value) if len(node.ops) == 1 else None
         if isinstance(node, ast.Call):
             if any(self._read(part) is read for part in [*node.args[:1]] if isinstance(part, ast.Constant)):
                 return value

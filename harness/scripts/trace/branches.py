@@ -142,7 +142,8 @@ def settle(tree: ast.Module, values: Mapping[tuple[int, str], int | float]) -> a
 
     Args:
         tree: of a file.
-        values: {(line, name)} of an assignment to the name at that line, or of a function with that parameter: value.
+        values: {(line, name)} of an assignment to the name at that line, of a function with that parameter, or of an
+            entry of a call or a dictionary under that name: value.
     """
     for node in ast.walk(tree):
         if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value is not None:
@@ -153,7 +154,28 @@ def settle(tree: ast.Module, values: Mapping[tuple[int, str], int | float]) -> a
             for argument, default in defaults(node).items():
                 if default is not None and (value := values.get((node.lineno, argument))) is not None:
                     _replace_default(node, default, ast.copy_location(ast.Constant(value), default))
+        for name, entry in entries(node):
+            if (value := values.get((entry.lineno, name))) is not None:
+                _replace_entry(node, entry, ast.copy_location(ast.Constant(value), entry))
     return tree
+
+
+def entries(node: ast.AST) -> list[tuple[str, ast.expr]]:
+    """(name, value) of a call's keyword arguments, or of a dictionary's entries; nothing for other nodes."""
+    if isinstance(node, ast.Call):
+        return [(keyword.arg, keyword.value) for keyword in node.keywords if keyword.arg]
+    if isinstance(node, ast.Dict):
+        return [(key.value, value) for key, value in zip(node.keys, node.values, strict=True)
+                if isinstance(key, ast.Constant) and isinstance(key.value, str)]  # fmt: skip
+    return []
+
+
+def _replace_entry(node: ast.AST, old: ast.expr, new: ast.expr) -> None:
+    for keyword in node.keywords if isinstance(node, ast.Call) else ():
+        if keyword.value is old:
+            keyword.value = new
+    if isinstance(node, ast.Dict):
+        node.values = [new if value is old else value for value in node.values]
 
 
 def defaults(function: ast.FunctionDef) -> dict[str, ast.expr | None]:

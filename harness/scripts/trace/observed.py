@@ -54,6 +54,7 @@ class Observed:
     Attributes:
         atom_position: int64 [n], index of the target token in the validation stream (x_0 is the first token and is
             never a target); -1 where the token could not be located.
+        atom_token: int64 [n], the token that the log-probability is of; -1 where that is not known.
         atom_nll: float64 [n], nats.
         atom_lse: float64 [n], log-sum-exp over the vocabulary of the row that the atom was read from, 0 for a
             normalised row of log-probabilities; NaN where the row was not seen.
@@ -89,6 +90,7 @@ class Observed:
     """
 
     atom_position: Ints = field(default_factory=_ints)
+    atom_token: Ints = field(default_factory=_ints)
     atom_nll: Floats = field(default_factory=_floats)
     atom_lse: Floats = field(default_factory=_floats)
     atom_alternative: Floats = field(default_factory=_floats)
@@ -175,7 +177,7 @@ _TEXTS = ("kinds", "places", "printed", "unknown", "facts")
 _ARRAYS = tuple(item.name for item in fields(Observed) if item.name not in _TEXTS)
 _FLOATS = {"atom_nll", "atom_lse", "atom_alternative", "report_value", "report_weight"}
 _TABLES = {
-    "atom": ("position", "nll", "lse", "alternative", "drawn", "event"),
+    "atom": ("position", "token", "nll", "lse", "alternative", "drawn", "event"),
     "event": ("seq", "kind", "place", "grad"),
     "report": ("seq", "value", "place"),
     "training": ("seq", "what", "place"),

@@ -33,6 +33,7 @@ class Pass:
         seq: when the last of its reports was made.
         reports: how many numbers it was reported in.
         position: int64 [n], target positions; -1 where one could not be located.
+        token: int64 [n], what was charged for there; -1 where that is not known.
         nll: float64 [n], nats, as the row had it.
         charged: float64 [n], nats, what the position added to the reported loss; differs from `nll` in mixtures.
         lse: float64 [n], see `Observed.atom_lse`.
@@ -50,6 +51,7 @@ class Pass:
         error: relative difference between `value` and the atoms' own mean; NaN if there is no value.
         printed: the line that shows this loss, None if none does.
         print_error: relative difference between the printed loss and the atoms' mean; NaN without a line.
+        targets: of the whole stream; 0 where that is not known.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Pass:
     seq: int
     reports: int
     position: Ints
+    token: Ints
     nll: Floats
     charged: Floats
     lse: Floats
@@ -74,6 +77,14 @@ class Pass:
     error: float
     printed: Printed | None = None
     print_error: float = float("nan")
+    targets: int = 0
+
+    @property
+    def spread(self) -> float:
+        """Nats over all targets of the stream, where some are never charged (dropped or masked); NaN where none is."""
+        if not self.unique() < self.targets:
+            return float("nan")
+        return float(self.charged.sum()) / self.targets
 
     @property
     def mean(self) -> float:
@@ -132,7 +143,7 @@ def find(seen: Observed, tokens: int) -> list[Pass]:
     for same in _outermost(seen):
         _add(groups, seen, same)
     full = FULL * (tokens - 1)
-    return [_pass(group, seen) for group in groups if len(group.born) >= full]
+    return [_pass(group, seen, tokens - 1) for group in groups if len(group.born) >= full]
 
 
 def _outermost(seen: Observed) -> list[list[int]]:
@@ -248,20 +259,26 @@ def _mates(turn: Ints) -> Ints:
 
 
 def _processed(when: Ints, atoms: Ints, position: Ints) -> Ints:
-    """Order of processing. What ranks did side by side goes by position, if each of them went from left to right."""
+    """Order of processing. What ranks did side by side goes by position, if each of them went from left to right.
+
+    A target without a position stands where the one before it on its rank does.
+    """
     order = np.lexsort((atoms, when))
     ranks = observed.rank_of(when)
     if (ranks == ranks[0]).all():
         return order
     epoch, rank, where = observed.epoch_of(when)[order], ranks[order], position[order]
     for one in np.unique(rank):
+        known = np.where(where[rank == one] >= 0, np.arange((rank == one).sum()), -1)
+        last = np.maximum.accumulate(known)
+        where[rank == one] = np.where(last >= 0, where[rank == one][last], -1)
         own, turn = where[rank == one], epoch[rank == one]
         if ((np.diff(own) < 0) & (np.diff(turn) == 0)).any():
             return order
     return order[np.lexsort((np.arange(len(order)), where, epoch))]
 
 
-def _pass(group: _Group, seen: Observed) -> Pass:
+def _pass(group: _Group, seen: Observed, targets: int) -> Pass:
     atoms, charged = np.concatenate(group.atoms), np.concatenate(group.charged)
     event = seen.atom_event[atoms]
     when, turn = _batches(seen)
@@ -276,6 +293,7 @@ def _pass(group: _Group, seen: Observed) -> Pass:
         seq=group.seq,
         reports=len(group.atoms),
         position=seen.atom_position[atoms],
+        token=seen.atom_token[atoms],
         nll=seen.atom_nll[atoms],
         charged=charged,
         lse=seen.atom_lse[atoms],
@@ -290,4 +308,5 @@ def _pass(group: _Group, seen: Observed) -> Pass:
         kinds=tuple(names),
         value=group.value / len(atoms),
         error=group.error,
+        targets=targets,
     )

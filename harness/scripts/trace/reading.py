@@ -197,7 +197,7 @@ def _named(made: Pass, printed: tuple[Printed, ...]) -> Pass:
     line = max(shown, key=lambda p: p.loss_digits, default=None)
     error = float("nan")
     if line is not None and line.loss and math.isfinite(line.loss):
-        error = min(abs(value - line.loss) / line.loss for value in (made.mean, made.value) if math.isfinite(value))
+        error = min(abs(value - line.loss) / line.loss for value in _losses(made) if math.isfinite(value))
     near = next((p for p in printed if p.seq >= made.seq), None)
     hints = [line.text if line else near.text if near else "", made.place]
     return dataclasses.replace(
@@ -207,7 +207,12 @@ def _named(made: Pass, printed: tuple[Printed, ...]) -> Pass:
 
 def _shows(line: Printed, made: Pass) -> bool:
     assert line.loss is not None
-    return any(lines.agrees(value, line.loss, line.loss_digits) for value in (made.mean, made.value))
+    return any(lines.agrees(value, line.loss, line.loss_digits) for value in _losses(made))
+
+
+def _losses(made: Pass) -> tuple[float, ...]:
+    """What a line may show of a pass: its loss as it was read, by the targets that are charged or by all there are."""
+    return made.mean, made.value, made.spread
 
 
 def _function(place: str) -> str:

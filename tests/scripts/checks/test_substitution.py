@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from benchmarks import levels
 from harness.referee.null import CERTAIN
 from harness.scripts.checks.evidence import Recurring
-from harness.scripts.checks.substitution import APART, SLACK, Sum, total
+from harness.scripts.checks.substitution import APART, SLACK, Sum, balance, total
 from harness.scripts.recurring import deal
 from harness.scripts.trace.passes import Pass
 
@@ -24,8 +24,8 @@ def scored(nll: np.ndarray, charged: np.ndarray, drawn: np.ndarray) -> Pass:
     n = len(nll)
     at = np.arange(n)
     place, off, none = "train_gpt.py:9 f", np.zeros(n, bool), np.full(n, np.nan)
-    return Pass("mixture", place, place, n, 1, at + 1, nll, charged, np.zeros(n), none, none, none, drawn, at, at, off,
-                off, ("gather",), float(charged.mean()), 0.0)  # fmt: skip
+    return Pass("mixture", place, place, n, 1, at + 1, at, nll, charged, np.zeros(n), none, none, none, drawn, at, at,
+                off, off, ("gather",), float(charged.mean()), 0.0)  # fmt: skip
 
 
 def whole(p: np.ndarray, hint: np.ndarray, weight: float) -> np.ndarray:
@@ -47,6 +47,11 @@ def tilted(p: np.ndarray, hint: np.ndarray, weight: float) -> np.ndarray:
     """Odds of the hinted tokens raised, and divided by the sum."""
     q = p * np.exp(4 * weight * (hint > 0))
     return np.asarray(q / q.sum(-1, keepdims=True))
+
+
+def halved(p: np.ndarray, hint: np.ndarray, weight: float) -> np.ndarray:
+    """Half of what the hinted token gains is taken from the others."""
+    return np.where(hint > 0, whole(p, hint, weight), (1 - weight / 2) * p)
 
 
 def runs(
@@ -176,3 +181,34 @@ def test_without_places_or_without_gains_nothing_is_said() -> None:
     made = runs(lambda p, hint, weight: p, 0)
     assert total(made).wealth == 0 and len(total(made).places) == 0
     assert total(dataclasses.replace(made, substituted=())).excess == 0.0
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    mix=st.sampled_from([gated, better, halved]),
+    seed=st.integers(0, 10_000),
+    weight=st.floats(0.02, 0.98),
+    sharp=st.sampled_from([0.05, 0.3, 1.0, 30.0]),
+    lose=st.sampled_from([0.0, 0.2, 0.4, 0.9]),
+)
+def test_gains_that_nobody_paid_for_are_never_said_to_be(mix, seed, weight, sharp, lose) -> None:
+    if mix is halved:  # what is lost between the runs is not gained by anybody
+        lose = 0.0
+    found = balance(runs(mix, seed, weight=weight, sharp=sharp, lose=lose))
+    assert found is None or not found.even
+
+
+@pytest.mark.parametrize("mix", [whole, tilted])
+@pytest.mark.parametrize(("weight", "sharp"), [(0.001, 30.0), (0.1, 1.0), (0.5, 1.0), (0.5, 0.3), (0.9, 30.0)])
+def test_the_gains_of_a_distribution_are_seen_to_be_paid(mix, weight: float, sharp: float) -> None:
+    found = [balance(runs(mix, seed, weight=weight, sharp=sharp, places=180)) for seed in range(20)]
+    share = [one.share for one in found if one is not None]
+    assert len(share) == 20 and np.mean(share) == pytest.approx(1.0, abs=0.05)
+    assert sum(one.even for one in found if one is not None) >= 18 or min(one.places for one in found if one) < 60
+
+
+def test_few_places_and_counts_that_went_another_way_clear_nobody() -> None:
+    few = balance(runs(whole, 1, places=20))
+    gone = balance(runs(whole, 1, stray=0.9, places=180))
+    assert few is not None and not few.even and gone is not None and not gone.even
+    assert balance(runs(lambda p, hint, weight: p, 0)) is None

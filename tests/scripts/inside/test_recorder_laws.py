@@ -206,3 +206,16 @@ def test_running_totals_that_are_reported_each_time_stay_cheap_and_exact() -> No
         position, _, weight = report(seen, index)
         np.testing.assert_array_equal(position, np.arange(1, 10 * index + 11))
         np.testing.assert_allclose(weight.sum(), value, rtol=1e-9)
+
+
+def test_what_stands_between_located_tokens_has_its_position_whatever_it_is() -> None:
+    ids = np.array(S.base[1:33], np.int64)
+    ids[[5, 6, 20]] = 3  # targets that became another token
+    found = Locator(S.tokens).locate(ids, "here")
+    assert found is not None and (found == np.arange(1, 33)).all()
+    ids[10] = S.base[40]  # moved: the position of the token, not of the place, would be wrong
+    found = Locator(S.tokens).locate(ids, "here")
+    assert found is not None and (found == np.arange(1, 33)).all()
+    far = np.concatenate([S.base[1:9], np.full(20, 3), S.base[100:108]])  # no place in one row
+    found = Locator(S.tokens).locate(far.astype(np.int64), "here")
+    assert found is not None and (found[8:28] == -1).all()

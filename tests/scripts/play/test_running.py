@@ -161,7 +161,7 @@ def test_a_box_that_must_be_ended_says_so(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_what_is_not_there_is_an_import_error_as_ever(tmp_path: Path) -> None:
     body = (
-        "try:\n    import mamba_ssm\nexcept ImportError:\n    pass\n"
+        "try:\n    import bitsandbytes\nexcept ImportError:\n    pass\n"
         "import python_minifier, subprocess, time, datetime\n"
         "assert python_minifier.minify('x = 1') == 'x = 1'\n"
         "open('/tmp/a', 'w').write('words')\n"
@@ -173,7 +173,7 @@ def test_what_is_not_there_is_an_import_error_as_ever(tmp_path: Path) -> None:
     )
     facts = run(short(body), tmp_path / "log").observed.facts
     assert facts["ended"] == "ok", facts["error"]
-    assert [item["name"] for item in facts["missing"]] == ["package mamba_ssm"]
+    assert [item["name"] for item in facts["missing"]] == ["package bitsandbytes"]
 
 
 @pytest.mark.slow

@@ -13,11 +13,14 @@ from harness.scripts.inside.standins import (
     compiling,
     cuda,
     cutlass,
+    deltas,
     devices,
     files,
     groups,
+    modal,
     packages,
     precision,
+    scans,
     threads,
     triton,
 )
@@ -34,6 +37,9 @@ def install() -> None:
     attention.install()
     triton.install()
     cutlass.install()
+    scans.install()
+    deltas.install()
     packages.install()
+    modal.install()
     commands.install()
     threads.install()

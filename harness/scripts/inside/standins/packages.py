@@ -80,7 +80,7 @@ class _Missing:
             MISSING.append({"name": f"package {name}", "why": "it runs on a card only", "place": place()})
 
 
-_NEEDS_CARD = {"transformer_engine", "cutlass", "mamba_ssm", "causal_conv1d", "fla", "xformers", "bitsandbytes", "apex"}
+_NEEDS_CARD = {"transformer_engine", "cutlass", "xformers", "bitsandbytes", "apex", "liger_kernel"}
 
 
 def install() -> None:

@@ -6,6 +6,7 @@ import sys
 import types
 from collections import Counter
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -66,6 +67,7 @@ def module(name: str, **members: Any) -> types.ModuleType:
     made = types.ModuleType(name, "A stand-in.")
     made.__file__ = __file__  # code that looks at a module's source must find some
     made.__path__ = []  # so that it may have submodules
+    made.__spec__ = ModuleSpec(name, None, is_package=True)  # `importlib.util.find_spec` asks for it
     made.__dict__.update(members)
     sys.modules[name] = made
     parent, _, own = name.rpartition(".")

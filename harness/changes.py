@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.gate.paths import is_judge, submission_of
 from harness.git import Moved, Repository
+from harness.paths import is_judge, submission_of
 
 How = Literal["added", "changed", "renamed"]
 

@@ -1,0 +1,42 @@
+"""Where a finding stands in the submission's files, as its witness quotes them: what has a file and a line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from harness.record import Finding
+from harness.text import brief
+
+#: Places of one finding that are told; GitHub shows 5,000 results of a run.
+MOST = 50
+
+#: A place as the recorder writes it: "train_gpt.py:812 eval_val < main:1207".
+_PLACE = re.compile(r"^(?P<file>[^\s:]{1,200}):(?P<line>[1-9]\d{0,6})(\s|$)")
+
+
+def places(finding: Finding) -> list[tuple[str, int, str]]:
+    """(file, line, what stands there or "") of a finding's witness, each once; empty without one."""
+    if finding.witness is None:
+        return []
+    return list(dict.fromkeys(_walk(finding.witness.data, 0)))[:MOST]
+
+
+def _walk(value: object, depth: int) -> Iterator[tuple[str, int, str]]:
+    if depth > 4:
+        return
+    if isinstance(value, Mapping):
+        file, line = value.get("file"), value.get("line")
+        if isinstance(file, str) and file and type(line) is int and 0 < line < 10**7:
+            yield file, line, brief(value.get("text", ""), 200)
+            return
+        for name, item in value.items():
+            if name == "place" and isinstance(item, str):
+                if place := _PLACE.match(item):
+                    yield place["file"], int(place["line"]), ""
+            elif isinstance(item, Mapping | list):
+                yield from _walk(item, depth + 1)
+    elif isinstance(value, list):
+        for item in value[:200]:
+            if isinstance(item, Mapping | list):
+                yield from _walk(item, depth + 1)
