@@ -18,7 +18,7 @@ MOST_BYTES = 1 << 20
 MOST_DEPTH = 40
 _MOST_ODD = 20
 _MOST_DIGITS = 308
-_NAME = re.compile(r"submission[\w.-]*\.json", re.I)
+_NAME = re.compile(r"submission[\w.-]{0,200}\.json", re.I)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
