@@ -7,6 +7,7 @@ it starts a program or has a say in what is read, and an object that is not ther
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import subprocess
@@ -17,6 +18,7 @@ from pathlib import Path
 from harness.errors import HarnessError, UsageError
 from harness.text import plain
 
+_LOG = logging.getLogger(__name__)
 _SECONDS = 300
 _OBJECT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 #: What would change what is read or said, or start a program. A partial clone names the place where missing objects
@@ -232,6 +234,7 @@ class Repository:
 
     def _git(self, *args: str, input: bytes = b"") -> bytes:
         words = command(self.path, *args)
+        _LOG.debug("%s: git %s", self.path, " ".join(args))
         try:
             done = subprocess.run(
                 words, input=input, capture_output=True, timeout=_SECONDS, check=False, env=environment()

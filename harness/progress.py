@@ -6,6 +6,7 @@ stdout is left to results.
 from __future__ import annotations
 
 import json as jsonlib
+import logging
 import sys
 import threading
 import time
@@ -14,8 +15,9 @@ from types import TracebackType
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.text import Text
 
 from harness.text import plain
 
@@ -33,6 +35,7 @@ class Progress:
         progress.done("loss 2.31")
 
     Starting a phase ends the one before it. Outside any phase `update` does nothing and `note` prints the note alone.
+    Where the phases are known beforehand (`plan`), a phase says which of how many it is.
     """
 
     def __init__(
@@ -47,7 +50,8 @@ class Progress:
 
         Args:
             quiet: print nothing at all.
-            json: print one JSON object a line, with the fields event, phase, text, done, total and seconds.
+            json: print one JSON object a line, with the fields event, phase, step, steps, text, done, total, seconds
+                and left (seconds, estimated).
             stream: where to print; stderr unless given.
             clock: seconds, for tests.
         """
@@ -65,6 +69,7 @@ class Progress:
         self._phase: str | None = None
         self._started = self._printed = 0.0
         self._last: tuple[float, float | None, str] | None = None
+        self._plan: tuple[str, ...] = ()
 
     def __enter__(self) -> Progress:
         if self._bar:
@@ -84,6 +89,11 @@ class Progress:
         if self._bar:
             self._bar.stop()
 
+    def plan(self, *names: str) -> None:
+        """Names the phases to come, in their order: each says "2/5". One may be left out, or come several times."""
+        with self._lock:
+            self._plan = names
+
     def phase(self, name: str, text: str = "") -> None:
         """Starts a phase called `name`; `text` says what it does."""
         with self._lock:
@@ -91,7 +101,8 @@ class Progress:
             self._phase, self._started, self._last = name, self._clock(), None
             self._say("start", text or "started")
             if self._bar:
-                self._task = self._bar.add_task(plain(f"{name}: {text}" if text else name, 60), total=None, note="")
+                said = plain(f"{self._head()}: {text}" if text else self._head(), 60)
+                self._task = self._bar.add_task(said, total=None, note="")
 
     def update(self, done: float, total: float | None = None, note: str = "") -> None:
         """Says how far the phase is: `done` of `total` units (None: unknown), and anything worth reading beside it."""
@@ -120,6 +131,10 @@ class Progress:
             if self._phase is not None and self._clock() - self._printed >= HEARTBEAT:
                 self._say("alive", "still running")
 
+    def _head(self) -> str:
+        name = self._phase or ""
+        return f"{self._plan.index(name) + 1}/{len(self._plan)} {name}" if name in self._plan else name
+
     def _beat(self) -> None:
         while not self._stop.wait(1.0):
             self.heartbeat()
@@ -144,11 +159,17 @@ class Progress:
         self._printed = now
         seconds = now - self._started if self._phase is not None else None
         done, total, _ = self._last or (None, None, "")
+        left = None if event in ("done", "stopped") else _left(done, total, seconds)
         if self._json:
-            fields = {"event": event, "phase": self._phase, "text": text, "done": done, "total": total}
-            line = jsonlib.dumps({**fields, "seconds": None if seconds is None else round(seconds, 3)})
+            step = self._plan.index(self._phase) + 1 if self._phase in self._plan else None
+            fields = {
+                "event": event, "phase": self._phase, "step": step, "steps": len(self._plan) if step else None,
+                "text": text, "done": done, "total": total, "seconds": None if seconds is None else round(seconds, 3),
+                "left": None if left is None else round(left, 3),
+            }  # fmt: skip
+            line = jsonlib.dumps(fields)
         else:
-            line = _line(event, self._phase, plain(text), done, total, seconds)
+            line = _line(event, self._head() or None, plain(text), done, total, seconds, left)
         try:
             if self._bar:
                 self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -158,12 +179,45 @@ class Progress:
             self._quiet = True  # nobody reads stderr any more; that is no reason to end the run
 
 
+class _Stderr(logging.Handler):
+    """Lines on whatever stderr is at the moment: a live bar takes its place while it runs."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            print(plain(self.format(record), 500), file=sys.stderr, flush=True)
+        except OSError:
+            pass  # nobody reads stderr any more
+
+
+def narrate(level: int) -> None:
+    """Have the house say what it does on stderr: 1 every box and how it ended, 2 every question to git as well."""
+    house = logging.getLogger("harness")
+    if not any(isinstance(handler, _Stderr) for handler in house.handlers):
+        handler = _Stderr()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S"))
+        house.addHandler(handler)
+    house.setLevel(logging.DEBUG if level > 1 else logging.INFO)
+
+
+def _left(done: float | None, total: float | None, seconds: float | None) -> float | None:
+    """Seconds until `total`, if the rest goes as what was done."""
+    if not done or not total or seconds is None or done > total:
+        return None
+    return seconds * (total - done) / done
+
+
 def _line(
-    event: str, phase: str | None, text: str, done: float | None, total: float | None, seconds: float | None
+    event: str,
+    head: str | None,
+    text: str,
+    done: float | None,
+    total: float | None,
+    seconds: float | None,
+    left: float | None,
 ) -> str:
-    if phase is None or seconds is None:
+    if head is None or seconds is None:
         return text
-    head = plain(phase, 40)
+    head = plain(head, 48)
     if event in ("start", "note"):
         return f"{head}: {text}"
     parts = []
@@ -173,7 +227,17 @@ def _line(
         parts.append(f"{done:,.6g}" + (f"/{total:,.6g} ({done / total:.0%})" if total else ""))
     if text:
         parts.append(text)
-    return f"{head}: {', '.join([*parts, f'{seconds:.1f} s'])}"
+    parts.append(f"{seconds:.1f} s")
+    if left is not None and done and seconds:
+        parts += [f"{done / seconds:,.3g} a second", f"about {left:,.0f} s left"]
+    return f"{head}: {', '.join(parts)}"
+
+
+class _Rate(ProgressColumn):
+    """Units a second, once there is something to tell."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:,.3g}/s" if task.speed and task.total else "")
 
 
 def _bar(console: Console) -> Bar:
@@ -181,7 +245,9 @@ def _bar(console: Console) -> Bar:
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=24),
         TextColumn("{task.fields[note]}", markup=False),
+        _Rate(),
         TimeElapsedColumn(),
+        TimeRemainingColumn(elapsed_when_finished=False),
         console=console,
         transient=True,
         redirect_stdout=False,  # results stay on stdout

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import sys
 import threading
 
 import pytest
 
-from harness.progress import Progress
+from harness.progress import Progress, narrate
 
 
 class Clock:
@@ -40,8 +41,8 @@ def test_a_log_gets_the_start_the_end_and_little_between() -> None:
         progress.done("loss 3.00")
     assert stream.getvalue().splitlines() == [
         "train: training 700 steps",
-        "train: 300/700 (43%), loss 3.57, 3.0 s",
-        "train: 600/700 (86%), loss 3.14, 6.0 s",
+        "train: 300/700 (43%), loss 3.57, 3.0 s, 100 a second, about 4 s left",
+        "train: 600/700 (86%), loss 3.14, 6.0 s, 100 a second, about 1 s left",
         "train: done, loss 3.00, 7.0 s",
     ]
 
@@ -108,6 +109,42 @@ def test_updates_and_ends_outside_a_phase_are_ignored() -> None:
     assert stream.getvalue() == ""
 
 
+def test_a_plan_numbers_its_phases_whether_they_come_never_once_or_twice() -> None:
+    progress, stream, clock = made()
+    progress.plan("train", "retrain", "score", "blind")
+    for name in ("data", "train", "score", "blind", "blind"):
+        progress.phase(name)
+        clock.now += 1
+    progress.done()
+    told = [line.split(":")[0] for line in stream.getvalue().splitlines() if line.endswith("started")]
+    assert told == ["data", "1/4 train", "3/4 score", "4/4 blind", "4/4 blind"]
+
+
+def test_a_plan_is_in_json_and_on_a_terminal() -> None:
+    progress, stream, _ = made(json=True)
+    progress.plan("train", "score")
+    progress.phase("score")
+    event = json.loads(stream.getvalue())
+    assert (event["phase"], event["step"], event["steps"], event["left"]) == ("score", 2, 2, None)
+    terminal = Terminal()
+    with Progress(stream=terminal) as live:
+        live.plan("train", "score")
+        live.phase("train", "700 steps")
+        live.update(350, 700)
+    assert "1/2 train: 700 steps" in terminal.getvalue()
+
+
+def test_time_left_is_told_only_where_it_can_be_known() -> None:
+    progress, stream, clock = made()
+    progress.phase("score")
+    for done, total in ((0, 100), (50, None), (120, 100), (100, 100)):
+        clock.now += 3
+        progress.update(done, total)
+    assert [line.partition(" s")[2] for line in stream.getvalue().splitlines()[1:]] == [
+        "", "", "", ", 8.33 a second, about 0 s left",
+    ]  # fmt: skip
+
+
 def test_unknown_totals_are_fine() -> None:
     progress, stream, clock = made()
     progress.phase("search")
@@ -137,10 +174,13 @@ def test_json_lines_are_json() -> None:
     assert events[1] == {
         "event": "update",
         "phase": "train",
+        "step": None,
+        "steps": None,
         "text": "loss \u202e2",
         "done": 7,
         "total": 700,
         "seconds": 3.0,
+        "left": 297.0,
     }
     assert stream.getvalue().isascii()
 
@@ -189,6 +229,24 @@ def test_threads_may_update_together() -> None:
     lines = stream.getvalue().splitlines()
     assert all(line.startswith("score: ") for line in lines)
     assert lines[-1].startswith("score: done")
+
+
+def test_the_house_says_what_it_does_where_that_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    house, inner = logging.getLogger("harness"), logging.getLogger("harness.git")
+    try:
+        inner.info("not asked for")
+        narrate(1)
+        narrate(1)  # a second time adds no second line
+        inner.info("ls-tree \x1b[31m\n::error::")
+        inner.debug("too much")
+        narrate(2)
+        inner.debug("asked for")
+    finally:
+        house.handlers.clear()
+        house.setLevel(logging.NOTSET)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(" ", 1)[1].split(": ")[0] for line in lines] == ["INFO harness.git", "DEBUG harness.git"]
+    assert "\x1b" not in lines[0] and lines[1].endswith("asked for")
 
 
 def test_a_closed_stderr_does_not_end_the_run() -> None:

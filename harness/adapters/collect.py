@@ -104,6 +104,7 @@ def run(
     started = time.monotonic()
     home = seal_in or out
     home.mkdir(parents=True, exist_ok=True)
+    progress.plan(*phases(folder, options))
     sealed = train(folder, dataset, seed, home, options, progress, fresh=fresh, given=artifact)
     evidence = gather(folder, dataset, sealed, seed, out, options, progress)
     findings = judge(evidence, options.checks)
@@ -112,6 +113,23 @@ def run(
     formats.save(record, out, {"trace.npz": evidence.trace.to_bytes()})
     promote(home, sealed)
     return record
+
+
+def phases(folder: Folder, options: Options) -> list[str]:
+    """What a run will report of, in its order; some of it only where what came before asks for it."""
+    needs = check.needs(options.checks, CHECKS)
+    wanted = {
+        "train": True,
+        "retrain": folder.reads_validation and Need.RETRAINING in needs,
+        "score": True,
+        "blind": Need.FLIPS in needs,
+        "audit": Need.SECOND_RUN in needs,
+        "null": Need.NULL_RUN in needs,
+        "encode": Need.PROOF in needs,
+        "decode": Need.PROOF in needs,
+        "search": Need.AT_HAND in needs,
+    }
+    return [name for name, asked in wanted.items() if asked]
 
 
 def gather(

@@ -341,10 +341,6 @@ def describe(exit_: Exit) -> str:
         "ok": "its process ended before it was done",
         "RE": f"its process exited with code {exit_.code}",
         "SG": f"its process was killed by signal {exit_.signal}",
-        "TO": exit_.message,
-        "ML": f"it {exit_.message.removeprefix('a memory allocation failed') or 'ran out of memory'} "
-        "(--memory raises this limit)",
-        "PL": "it exceeded its limit on processes",
     }
     return words.get(exit_.state, exit_.message or "its process ended")
 

@@ -87,8 +87,12 @@ class _Group(click.Group):
     "--config", envvar=configuration.VARIABLE, metavar="FILE",
     help="Options that are repeated, as TOML; none for none.  [default: the nearest harness.toml, or [tool.harness]]",
 )  # fmt: skip
+@click.option(
+    "--verbose", "-v", count=True,
+    help="Say on stderr what is started and how it ended: every box; -vv: every question to git, too.",
+)
 @click.pass_context
-def cli(ctx: click.Context, config: str | None) -> None:
+def cli(ctx: click.Context, config: str | None, verbose: int) -> None:
     """A referee for language-model compression contests.
 
     Trains, quantizes, scores and audits a submission in a sandbox, and writes a record and an HTML report.
@@ -96,6 +100,10 @@ def cli(ctx: click.Context, config: str | None) -> None:
     Exit codes: 0 pass, 1 a rule is violated, 2 unusable input, 3 incomplete evidence, 4 the harness failed,
     130 interrupted (143 by SIGTERM, 129 by SIGHUP).
     """
+    if verbose:
+        from harness.progress import narrate  # rich, which the version does without
+
+        narrate(verbose)
     if ctx.invoked_subcommand in COMMANDS and config != configuration.NONE:
         _configure(ctx, str(ctx.invoked_subcommand), config)
 
@@ -138,7 +146,15 @@ def main() -> None:
     except Exception as error:
         with tempfile.NamedTemporaryFile("w", prefix="harness-", suffix=".log", delete=False) as log:
             traceback.print_exc(file=log)
+        if _verbose():
+            traceback.print_exc()
         _fail(f"internal error ({type(error).__name__}: {error}); the traceback is in {log.name}", 4)
+
+
+def _verbose() -> bool:
+    import logging  # imported by most commands, and not by --version
+
+    return logging.getLogger("harness").isEnabledFor(logging.INFO)
 
 
 def _fail(message: str, code: int) -> None:

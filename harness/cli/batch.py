@@ -138,7 +138,7 @@ def command(
 def lint_settings(how: How) -> Settings:
     """Options of `harness lint`; those that say how something is run are refused."""
     unused = names_of(DataOptions, SeedOptions, SettingsOptions, RanksOptions, ChecksOptions, BoxOptions)
-    refuse([name for name in unused if name != "quiet"], "does not go with --lint, which runs nothing")
+    refuse([name for name in unused if name not in ("quiet", "verbose")], "does not go with --lint, which runs nothing")
     return Settings(lint=_strict(how), places=_rules(how.judging), identity=_identity(how.judging))
 
 

@@ -22,7 +22,7 @@ from click.core import ParameterSource
 from harness import rules
 from harness.adapters.scaffold import example
 from harness.corpus import commons
-from harness.progress import Progress
+from harness.progress import Progress, narrate
 from harness.record import Depth, Device, NullSource, Record
 from harness.rules import rulings
 from harness.sandbox.outcome import Limits, Sandbox
@@ -104,12 +104,22 @@ def names_of(*groups: type[Any]) -> list[str]:
     return [field.name for group in groups for field in dataclasses.fields(group)]
 
 
+def _narrate(_: click.Context, __: click.Parameter, level: int) -> int:
+    if level:
+        narrate(level)
+    return level
+
+
 @dataclass(frozen=True)
 class SandboxOptions:
     """Which box, and how much is said while it works."""
 
     sandbox: Sandbox = flag("--sandbox", default="auto", type=click.Choice(get_args(Sandbox)), help="Which box to use.")
     quiet: bool = flag("--quiet", "-q", default=False, is_flag=True, help="No progress, only the result.")
+    verbose: int = flag(
+        "--verbose", "-v", default=0, count=True, callback=_narrate,
+        help="Say on stderr how every box ended; -vv: what git is asked, too.",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ SECURITY.md says what each level holds.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import stat
@@ -40,6 +41,7 @@ from harness.sandbox.wire import Wire
 __all__ = ["LEVELS", "Box", "Exit", "Level", "Limits", "Sandbox"]
 
 LEVELS: tuple[Sandbox, ...] = ("bubblewrap", "native", "landlock")
+_LOG = logging.getLogger(__name__)
 _best: list[Sandbox] = []  # what worked last time in this process: the levels above it need not be tried again
 
 
@@ -111,6 +113,11 @@ class Box:
     def __exit__(self, *_: object) -> None:
         if self._keeper is not None:
             self._keeper.close()
+            if ended := self._keeper.exit:
+                _LOG.info(
+                    "%s: process %d: %s; %.1f CPU seconds, %.1f by the clock, %d MiB at most", self._module,
+                    self._keeper.pid, ended.message, ended.cpu_seconds, ended.wall_seconds, ended.max_rss_bytes >> 20,
+                )  # fmt: skip
         if self._folder is not None and (why := leftovers.remove(self._folder)) is not None:
             raise SandboxError(f"cannot remove the box's folder {self._folder}: {why}")
 
@@ -224,6 +231,7 @@ class Box:
             keeper = Keeper(plan.at(name), self._limits, self._environment(), self._log)
         self._keeper = keeper
         self.level = _level(name, keeper.ready)
+        _LOG.info("%s: started at level %s, process %d, prints into %s", self._module, name, keeper.pid, self._log)
 
     def _environment(self) -> dict[str, str]:
         return {

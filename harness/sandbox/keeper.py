@@ -51,6 +51,7 @@ class Keeper:
         self, plan: Plan, limits: Limits, env: Mapping[str, str], log: Path, warmed: Warmed | None = None
     ) -> None:
         self.exit: Exit | None = None
+        self._limits = limits
         self._process: subprocess.Popen[bytes] | Fork
         self._ended = threading.Event()
         self._verdict: tuple[State, str] | None = None
@@ -217,7 +218,8 @@ class Keeper:
         if code == 0:
             return "ok", "ended normally"
         if code == OUT_OF_MEMORY:
-            return "ML", "a memory allocation failed"
+            limit = self._limits.memory_bytes / 2**20
+            return "ML", f"a memory allocation failed; the limit is {limit:.0f} MiB (--memory raises this limit)"
         if code < 0:
             return "SG", f"ended by {signal.Signals(-code).name}"
         self._output.join()

@@ -98,10 +98,10 @@ class Watchdog:
             )
         self.peak_processes = max(self.peak_processes, len(self._found))
         if len(self._found) > limits.processes:
-            return "PL", f"{len(self._found)} processes at once; the limit is {limits.processes}"
+            return "PL", f"it had {len(self._found)} processes at once; the limit is {limits.processes}, which is fixed"
         threads = sum(process.threads for process in self._found)
         if threads > limits.threads:
-            return "PL", f"{threads} threads at once; the limit is {limits.threads}"
+            return "PL", f"it had {threads} threads at once; the limit is {limits.threads}, which is fixed"
         return None
 
     def _space(self, found: list[processes.Process]) -> tuple[State, str] | None:
@@ -118,13 +118,14 @@ class Watchdog:
             self.max_rss_bytes = max(self.max_rss_bytes, memory)
             if memory > limits.memory_bytes:
                 used, limit = memory / 2**20, limits.memory_bytes / 2**20
-                return "ML", f"used {used:.0f} MiB of memory; the limit is {limit:.0f} MiB"
+                return "ML", f"it used {used:.0f} MiB of memory; the limit is {limit:.0f} (--memory raises this limit)"
         if now >= self._next_disk:
             begin = time.thread_time()
             used_bytes = _disk(self._folders, limits.file_bytes) + _unnamed(found)
             self._next_disk = now + min(max(_DISK_EVERY, _SELDOM * (time.thread_time() - begin)), _LONGEST)
             if used_bytes > limits.file_bytes:
-                return "OL", f"wrote more than {limits.file_bytes / 2**20:.0f} MiB of files, or too many of them"
+                limit = limits.file_bytes / 2**20
+                return "OL", f"it wrote more than {limit:.0f} MiB of files, or too many of them; this limit is fixed"
         return None
 
     def _inside(self, found: list[processes.Process]) -> list[processes.Process]:

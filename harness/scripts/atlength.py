@@ -105,7 +105,7 @@ def gather(
     runner = dataclasses.replace(plan.runner, script=script)
     reduced = tuple(f"{one.name} {one.real} -> {one.tiny}: {one.why}" for one in long.reduced)
     evidence.at_length = found = AtLength(long.window, long.tokens, reduced=reduced)
-    runner.note(f"one pass at the submitted length of {long.window:,} tokens")
+    runner.progress.phase("length", f"one pass at the submitted length of {long.window:,} tokens")
     base = runner.play("long", runner.streams)
     if base.cut:
         evidence.at_length = dataclasses.replace(found, why=base.cut)

@@ -24,7 +24,7 @@ from harness.report import formats
 from harness.scripts.checks import coverage, followed, judging
 from harness.scripts.checks.evidence import AtLength, OtherWorld
 from harness.scripts.checks.explaining import explain, with_quotes
-from harness.scripts.collect import Gathered, Prepared, ScriptOptions, gather, prepare, sources_of
+from harness.scripts.collect import Gathered, Prepared, ScriptOptions, gather, phases, prepare, sources_of
 from harness.scripts.opening import Script
 from harness.scripts.play.streams import Streams, data_sha256
 from harness.scripts.play.vocabulary import sentencepiece_model
@@ -53,6 +53,7 @@ def audit_script(path: Path, options: ScriptOptions, out: Path, progress: Progre
     """
     need_run()
     started = time.monotonic()
+    progress.plan(*phases(options.needs))
     progress.phase("read", "source, settings and evidence")
     prepared = prepare(path, options, out, progress)
     options = dataclasses.replace(options, ruleset=prepared.ruleset)
@@ -61,7 +62,6 @@ def audit_script(path: Path, options: ScriptOptions, out: Path, progress: Progre
     out.mkdir(parents=True, exist_ok=True)
     static = linting.judge(case).findings if case is not None else []
     progress.done(f"{len(settings.submitted)} settings differ from the defaults, {len(small.changed)} made small")
-    progress.phase("run", "the unmodified script at a tiny size")
     gathered = gather(
         prepared.runner,
         options.ruleset,
@@ -71,6 +71,7 @@ def audit_script(path: Path, options: ScriptOptions, out: Path, progress: Progre
         text=prepared.text,
         plan=prepared.plan,
     )
+    progress.phase("judge", "what was seen")
     sources = sources_of(script)
     gathered.evidence.unseen = script.unseen
     gathered.evidence.stub_ran = any(layer.ran for layer in script.unwrapped.layers)

@@ -50,7 +50,7 @@ def gather(runner: Runner) -> tuple[list[Flip], float]:
     tokens, started = len(streams.validation), time.monotonic()
     if len(documents) < 3:
         return [], 0.0
-    runner.note("the last tokens of documents, and the others, replaced: the script has a SmearGate")
+    runner.progress.phase("documents", "their last tokens, and the others, replaced: the script has a SmearGate")
     wanted = variants(documents, tokens)
 
     def play(index: int) -> Flip:

@@ -55,7 +55,7 @@ def gather(runner: Runner, evidence: ScriptEvidence, seed: int) -> tuple[Turned,
     planned = plan(decisions(evidence.base, evidence.main), seed)
     planned += list({made.site: made for made in whole(evidence.base, evidence.main)}.values())[-EVALUATIONS:]
     if planned:
-        runner.note(f"{len(planned)} runs in which one decision by losses comes out the other way")
+        runner.progress.note(f"{len(planned)} runs in which one decision by losses comes out the other way")
     made: list[Turned] = []
     with ThreadPoolExecutor(2) as pool:
         for first in range(0, len(planned), 2):

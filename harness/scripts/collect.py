@@ -160,7 +160,7 @@ def prepare(
             logs,
             options.ranks,
             claimed=frozenset() if options.env else claim.labels,
-            note=lambda text: progress.note(text),
+            progress=progress,
         )
 
     runner = runner_of(small)
@@ -179,7 +179,7 @@ def prepare(
 
 def _takes(runner: Runner) -> bool:
     """Whether the script scores shards of a larger vocabulary than its model's."""
-    runner.note("a run on shards of a larger vocabulary than the model's, as the folder names them")
+    runner.progress.note("a run on shards of a larger vocabulary than the model's, as the folder names them")
     runner.logs.mkdir(parents=True, exist_ok=True)
     played = runner.play("shards", runner.streams)
     return bool(passes.find(played.observed, len(runner.streams.validation)))
@@ -227,6 +227,22 @@ class Gathered:
     runner: Runner
 
 
+def phases(needs: Collection[Need]) -> list[str]:
+    """What an audit will report of, in its order; some of it only where what came before asks for it."""
+    wanted = {
+        "read": True,
+        "base": True,
+        "flips": not {Need.SECOND_RUN, Need.FLIPS, Need.OTHER_TEXT}.isdisjoint(needs),
+        "documents": Need.BOUNDARIES in needs,
+        "null": Need.NULL_RUN in needs,
+        "choices": Need.TURNED in needs,
+        "recurring": Need.RECURRING in needs,
+        "length": Need.AT_LENGTH in needs,
+        "judge": True,
+    }
+    return [name for name, asked in wanted.items() if asked]
+
+
 def gather(
     runner: Runner,
     ruleset: Ruleset,
@@ -255,7 +271,7 @@ def gather(
     started = time.monotonic()
     streams = runner.streams
     tokens = len(streams.validation)
-    runner.note("the base run")
+    runner.progress.phase("base", "the unmodified script at a tiny size")
     base = runner.play("base", streams)
     read = reading.read(base.observed, tokens, runner.claimed)
     sleep: asleep.Sleep | None = None
@@ -281,7 +297,7 @@ def gather(
     )
     seconds = {"base run": base.seconds}
     evidence.nulls = [made for made in [permutation_null(read, streams, evidence.token_bytes, seed)] if made]
-    runner.note(_said(read))
+    runner.progress.done(_said(read))
     if read.main is not None:
         unmade: dict[str, str] = {}
 
@@ -291,23 +307,26 @@ def gather(
                 unmade[name] = played.cut
             return played
 
+        if not {Need.SECOND_RUN, Need.FLIPS, Need.OTHER_TEXT}.isdisjoint(needs):
+            runner.progress.phase("flips", "other text behind a place, and whether what was scored before it moves")
         evidence.again, evidence.flips, spent = flips.make(runner, read, base, needs, seed)
         seconds |= spent
         exact.settle(runner, evidence)
         if Need.BOUNDARIES in needs and boundaries.speaks_of(runner.script):
             evidence.boundaries, seconds["ends of documents"] = boundaries.gather(runner)
         if Need.NULL_RUN in needs and (read.main.modified or why_not(evidence)):
-            runner.note("a run on text drawn from a known source")
+            runner.progress.phase("null", "a run on text drawn from a known source")
             null, seconds["null run"] = null_run(runner, seed, play)
             evidence.nulls = [*evidence.nulls, *([null] if null else [])]
         if Need.TURNED in needs:
             before = time.monotonic()
+            runner.progress.phase("choices", "what decides by losses")
             evidence.turned = choices.gather(runner, evidence, seed)
             if evidence.turned:
                 seconds["runs with a decision turned"] = time.monotonic() - before
         counted = runner.ranks == 1 and not read.claimed and recurring.counts(runner.script)
         if Need.RECURRING in needs and counted:
-            runner.note("runs on text in which phrases recur: the script counts tokens")
+            runner.progress.phase("recurring", "runs on text in which phrases recur: the script counts tokens")
             evidence.recurring = recurring.gather(play, evidence, base, streams, seed)
             if evidence.recurring is not None:
                 seconds["runs on recurring text"] = evidence.recurring.seconds
@@ -337,7 +356,7 @@ def _awake(
     for _ in range(_ROUNDS):
         if not (fresh := asleep.woken(sleep.asleep)):
             break
-        runner.note(f"the base run again: {len(fresh)} thresholds of the source scaled, because code slept behind them")
+        runner.progress.note(f"once more: {len(fresh)} thresholds of the source scaled, because code slept behind them")
         script = dataclasses.replace(runner.script, thresholds={**runner.script.thresholds, **fresh})
         other = dataclasses.replace(runner, script=script)
         played = other.play("base", runner.streams)

@@ -30,7 +30,8 @@ def settle(runner: Runner, evidence: ScriptEvidence) -> None:
     sizes = {id(flip): causality.size_of(evidence, result) for flip, result in leaking}
     if not sizes or max(sizes.values()) >= SMALL:
         return
-    runner.note(f"again in float64: rows moved by at most {max(sizes.values()):.3g} nats, which may be rounding")
+    most = max(sizes.values())
+    runner.progress.note(f"again in float64: rows moved by at most {most:.3g} nats, which may be rounding")
     logs = runner.logs / "float64"
     logs.mkdir(exist_ok=True)
     script = dataclasses.replace(runner.script, exact=True)

@@ -287,7 +287,7 @@ def forked(
     unchanged = edit(streams, [], "unchanged")
     point = fork_point(streams, read, base, variants)
     point = dataclasses.replace(point, edits=[unchanged, *point.edits])
-    runner.note(
+    runner.progress.note(
         f"{len(variants)} flips in forks of a second run" + (", one in a whole run" if whole is not None else "")
     )
     seconds: dict[str, float] = {}
@@ -359,11 +359,11 @@ def _in_whole_runs(
     streams, tokens = runner.streams, len(runner.streams.validation)
     second, seconds = None, {}
     if again:
-        runner.note("a second run")
+        runner.progress.note("a second run")
         played = runner.play("again", streams)
         second, seconds["second run"] = reading.read(played.observed, tokens), played.seconds
     if variants:
-        runner.note(f"{len(variants)} flips, each in a whole run")
+        runner.progress.note(f"{len(variants)} flips, each in a whole run")
     flips = []
     for index, variant in enumerate(variants):
         played = runner.play(f"{name}-{index}", data.with_validation(streams, text(streams, variant)))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -37,6 +40,20 @@ def test_a_report_on_the_terminal_and_nothing_to_explain(tmp_path):
     assert "nothing to explain" in done.output
     settings = json.loads((out / "record.json").read_text())["submission"]["settings"]
     assert settings["overrides"] == {"ITERATIONS": "2"}
+
+
+def test_progress_is_numbered_and_every_box_is_named_where_that_is_asked_for(tmp_path):
+    path = write_script(tmp_path / "s", BROKEN)
+    words = [sys.executable, "-m", "harness", "audit", str(path), "--out", str(tmp_path / "out")]
+    plain, told, early = (
+        subprocess.run([*run, *more], capture_output=True, text=True, timeout=300, check=False).stderr
+        for run, more in ((words, []), (words, ["-v"]), ([*words[:3], "-v", *words[3:]], []))
+    )
+    assert re.search(r"(?m)^1/\d read: source", plain) and re.search(r"(?m)^2/\d base: the unmodified script", plain)
+    assert "level" not in plain
+    for said in (told, early):
+        assert re.search(r"INFO harness\.sandbox\.box: \S+: started at level \w+, process \d+", said)
+        assert re.search(r"INFO harness\.sandbox\.box: .*CPU seconds, .* by the clock, \d+ MiB at most", said)
 
 
 def test_env_is_for_scripts(tmp_path):

@@ -125,3 +125,9 @@ def test_variables_of_git_do_not_reach_it(trap: Trap, monkeypatch: pytest.Monkey
     assert len(repository.changed(repository.commit("HEAD~1"), repository.commit("HEAD"))) == 1
     assert not trap.mark.exists()
     assert git.environment()["GIT_ALLOW_PROTOCOL"] == "none" and "GIT_DIR" not in git.environment()
+
+
+def test_what_git_is_asked_is_told_where_that_is_asked_for(trap: Trap, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("DEBUG", logger="harness"):
+        Repository(trap.home).commit("HEAD")
+    assert any(record.name == "harness.git" and "git rev-parse" in record.getMessage() for record in caplog.records)

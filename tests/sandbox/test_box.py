@@ -132,7 +132,9 @@ def test_memory_of_children_counts(make_box: MakeBox) -> None:
 def test_an_allocation_far_beyond_the_limit_fails_at_once(make_box: MakeBox, tmp_path: Path) -> None:
     with make_box("one_huge_array", limits=Limits(memory_bytes=300 * MIB)) as box:
         ended = box.wait(60)
-    assert (ended.state, ended.message) == ("ML", "a memory allocation failed")
+    assert (ended.state, ended.message) == (
+        "ML", "a memory allocation failed; the limit is 300 MiB (--memory raises this limit)"
+    )  # fmt: skip
     assert "MemoryError" in (tmp_path / "box.log").read_text()
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import HarnessError, UsageError
+from harness.progress import Progress
 from harness.sandbox.box import Box, Exit, Level, Limits, Sandbox
 from harness.sandbox.protocol import Kind
 from harness.sandbox.wire import MAX_FDS, Wire, WireClosed, WireError, WireTimeout, pair
@@ -60,7 +61,6 @@ _BASE = re.compile(r"^BASE_VOCAB(?:_SIZE)?\s*=\s*(\d{1,5})\b", re.M)
 _TOOLS = ("/bin", "/usr/bin", "/usr/include", "/usr/libexec", "/usr/local/bin")
 _RANKS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT", "LOCAL_WORLD_SIZE")
 
-Note = Callable[[str], None]
 More = Callable[[list["Forked"]], "Sequence[Edit]"]
 
 
@@ -525,7 +525,7 @@ class Runner:
         logs: folder for what the runs print.
         ranks: processes that play it together.
         claimed: labels of the printed lines that carry the score, if known.
-        note: told what happens.
+        progress: told what happens.
         spent: CPU seconds and the peak of resident memory, in bytes, of each run so far, by its name.
     """
 
@@ -536,7 +536,7 @@ class Runner:
     logs: Path
     ranks: int = 1
     claimed: frozenset[str] = frozenset()
-    note: Note = field(default=lambda text: None)
+    progress: Progress = field(default_factory=lambda: Progress(quiet=True))
     spent: dict[str, tuple[float, int]] = field(default_factory=dict)
 
     def play(
