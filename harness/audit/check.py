@@ -322,14 +322,20 @@ REGISTRY: dict[str, Check] = {
 }
 
 
+#: What is asked for where nothing but a score is wanted, and soon.
+SCORE = "score"
+
+
 def select(names: str, providers: Mapping[str, Provider[E]]) -> list[str]:
-    """Turn `all` or a comma-separated list into ids of checks that a collector can make.
+    """Turn `all`, `score` or a comma-separated list into ids of checks that a collector can make.
 
     Raises:
         UsageError: an id is not known.
     """
     if names == "all":
         return [name for name in providers if not REGISTRY[name].on_request]
+    if names == SCORE:
+        return alone(providers)
     wanted = named(names, providers)
     return [name for name in providers if name in wanted]
 
@@ -358,6 +364,11 @@ def within(gathered: Iterable[Need], providers: Mapping[str, Provider[E]]) -> li
     return [
         name for name, one in providers.items() if one.needs <= frozenset(gathered) and not REGISTRY[name].on_request
     ]
+
+
+def alone(providers: Mapping[str, Provider[E]]) -> list[str]:
+    """The checks for which nothing is gathered but the score: one evaluation that is told the truth."""
+    return [name for name in within((), providers) if not providers[name].uses]
 
 
 def judge(evidence: E, names: Sequence[str], providers: Mapping[str, Provider[E]]) -> list[Finding]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from harness.audit.check import named
+from harness.audit.check import SCORE, alone, named
 from harness.audit.checks import CHECKS
 from harness.cli.list import all_submissions
 from harness.cli.options import (
@@ -126,11 +126,14 @@ def command(
 
 
 def known_checks(text: str) -> tuple[str, ...]:
-    """Ids of checks, comma-separated in a text; those that only scripts have are known too.
+    """Ids of checks, comma-separated in a text, or of those that `score` means; those of scripts are known too.
 
     Raises:
         UsageError: one is not known, or there is none.
     """
+    if text == SCORE:
+        of_papers = [name for name in alone(CHECKS) if name not in script_checks.CHECKS]
+        return tuple(sorted([*of_papers, *alone(script_checks.CHECKS)]))
     return tuple(named(text, sorted({*CHECKS, *script_checks.CHECKS})))
 
 

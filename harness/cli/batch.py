@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from harness.audit.check import SCORE
 from harness.audit.checks import CHECKS
 from harness.batch import cluster, local, summary
 from harness.batch.items import Item, listed
@@ -163,7 +164,9 @@ def run_settings(items: Sequence[Item], progress: Progress, how: How, *more: str
         shared += ["--timeout", str(how.box.timeout)]
     scripts = [*shared, *(word for name, value in how.env.env for word in ("--env", f"{name}={value}"))]
     adapters = [*shared, "--scale", how.training.scale, "--seed", str(how.training.seed)]
-    if how.checks.checks != "all":
+    if how.checks.checks == SCORE:
+        adapters, scripts = [*adapters, "--checks", SCORE], [*scripts, "--checks", SCORE]
+    elif how.checks.checks != "all":
         wanted = known_checks(how.checks.checks)
         adapters += ["--checks", ",".join(name for name in wanted if name in CHECKS)]
         scripts += ["--checks", ",".join(wanted)]

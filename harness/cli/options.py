@@ -277,7 +277,10 @@ class RanksOptions:
 class ChecksOptions:
     """What is looked at."""
 
-    checks: str = flag("--checks", default="all", show_default=True, metavar="ID,...", help="Which checks to run.")
+    checks: str = flag(
+        "--checks", default="all", show_default=True, metavar="ID,...",
+        help="Which checks to run; score: those that ask for nothing but one evaluation, for a quick look.",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

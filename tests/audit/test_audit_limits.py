@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from harness import rules
-from harness.audit import checks, clocks, size_limit
+from harness.audit import check, checks, clocks, size_limit
 from harness.audit.check import REGISTRY
 from harness.audit.evidence import ArtifactSizes, Clocks
 from harness.corpus.dataset import Dataset
@@ -95,6 +95,9 @@ def test_the_clocks_limits_come_from_the_ruleset(dataset: Dataset) -> None:
 def test_select() -> None:
     assert checks.select("all") == [name for name in checks.CHECKS if not REGISTRY[name].on_request]
     assert checks.select("proof") == ["proof"] and "proof" not in checks.select("all")
+    quick = checks.select("score")
+    assert {"single-pass", "byte-accounting", "size-limit"} <= {*quick} and not check.needs(quick, checks.CHECKS)
+    assert not {"causality", "null-stream", "determinism", "normalization"} & {*quick}
     assert checks.select(" size-limit , causality ") == ["causality", "size-limit"]
 
 

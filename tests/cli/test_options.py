@@ -15,7 +15,9 @@ from harness.batch.tasks import Settings
 from harness.cli import COMMANDS, cli
 from harness.cli import audit as auditing
 from harness.cli import batch as batching
+from harness.cli.audit import known_checks
 from harness.cli.options import BoxOptions, OwnBoxOptions, SettingsOptions, flag, given, names_of, takes
+from harness.scripts.checks import judging
 from tests.report.records import passing
 from tests.scripts.audits import write_script
 from tests.support import write_submission
@@ -200,3 +202,11 @@ def test_a_batch_hands_on_what_was_said(tmp_path: Path, batched: list[Settings])
     assert batched[0].scripts == (*plain, "--env", "A=x y") and batched[0].lint is None
     assert batched[0].adapters == (*plain, "--scale", "smoke", "--seed", "1")
     assert batch(tmp_path, script, "--lint", "--strict").exit_code == 0 and batched[1].lint == ("--strict",)
+
+
+def test_a_quick_look_asks_for_one_evaluation_whatever_is_judged(tmp_path: Path, batched: list[Settings]) -> None:
+    script = write_script(tmp_path / "s", "pass\n").parent
+    assert batch(tmp_path, script, "--checks", "score").exit_code == 0
+    assert batched[0].scripts[-2:] == batched[0].adapters[-2:] == ("--checks", "score")
+    names = known_checks("score")
+    assert not judging.needs(names) and {"byte-accounting", "size-limit", "coverage"} <= {*names}
