@@ -137,9 +137,16 @@ class Repository:
         return found[0]
 
     def changed(self, before: str, after: str) -> list[Moved]:
-        """Files that differ between two commits; renames are followed, copies are not."""
-        options = ["-r", "--raw", "-z", "-M", "-l2000", "--no-ext-diff", "--no-textconv", "--no-abbrev"]
-        out = self._git("diff-tree", *options, "--ignore-submodules=none", before, after)
+        """Files that differ between two commits; renames are followed, copies are not.
+
+        Of a clone that lacks some blobs only renames without a change are followed: for others git reads both files.
+        """
+        options = ["-r", "--raw", "-z", "-l2000", "--no-ext-diff", "--no-textconv", "--no-abbrev"]
+        options += ["--ignore-submodules=none", before, after]
+        try:
+            out = self._git("diff-tree", "-M", *options)
+        except HarnessError:
+            out = self._git("diff-tree", "-M100%", *options)
         fields = iter(os.fsdecode(out).split("\0"))
         moved = []
         for head in fields:

@@ -117,7 +117,7 @@ def _revision(text: str, home: Path, revision: str, path: str, sources: Path) ->
 def _refs(text: str, home: Path, pattern: str, path: str, sources: Path) -> Iterator[Item]:
     found = False
     for ref, changes in repository.offered(home, pattern):
-        for change in changes.submissions:
+        for change in () if isinstance(changes, str) else changes.submissions:
             if fnmatchcase(change.path, path or "*"):
                 found = True
                 yield item_of(f"{home}@{ref}:{change.path}", home, ref, change.path, sources)

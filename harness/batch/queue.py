@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.batch.items import Item, item_of
-from harness.changes import find as changes_between
+from harness.batch.repository import offered
 from harness.errors import UsageError
 from harness.git import Repository
 from harness.progress import Progress
@@ -44,25 +44,18 @@ def find(repository: Path, refs: str, wanted: Collection[int], base: str, source
     """
     if refs.count("{}") != 1:
         raise UsageError(f"--refs {refs}: write {{}} where the number stands, such as refs/pull/{{}}/head")
-    opened = Repository(repository)
-    onto = opened.commit(base)
-    known = set(opened.refs(refs.replace("{}", "*")))
-    found = Found([], [], [])
-    for done, number in enumerate(sorted(wanted), 1):
-        ref = refs.replace("{}", str(number))
-        if ref not in known:
-            found.absent.append(number)
-            continue
-        progress.update(done, len(wanted))
-        label = f"{repository}@refs/pull/{number}/head"
-        try:
-            head = opened.commit(ref)
-            changes = changes_between(opened, opened.merge_base(onto, head), head)
-        except UsageError as error:
-            found.items.append(Item(f"{label}:", None, str(error)))
+    known = set(Repository(repository).refs(refs.replace("{}", "*")))
+    numbered = {refs.replace("{}", str(number)): number for number in sorted(wanted)}
+    found = Found([], [], [number for ref, number in numbered.items() if ref not in known])
+    heads = [ref for ref in numbered if ref in known]
+    for done, (ref, changes) in enumerate(offered(repository, heads, base), 1):
+        progress.update(done, len(heads))
+        label = f"{repository}@refs/pull/{numbered[ref]}/head"
+        if isinstance(changes, str):
+            found.items.append(Item(f"{label}:", None, changes))
             continue
         if not changes.submissions:
-            found.without.append(number)
+            found.without.append(numbered[ref])
         found.items.extend(
             item_of(f"{label}:{change.path}", repository, ref, change.path, sources) for change in changes.submissions
         )

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -109,25 +109,28 @@ def export(repository: Path, revision: str, path: str, target: Path) -> Exported
     return Exported(home, missing)
 
 
-def offered(repository: Path, pattern: str, base: str = "HEAD") -> Iterator[tuple[str, Changes]]:
-    """What each of some refs adds or changes since it departed from a base, as a gate sees it; refs in their order.
+def offered(repository: Path, refs: str | Sequence[str], base: str = "HEAD") -> Iterator[tuple[str, Changes | str]]:
+    """What each of some refs adds or changes since it departed from a base, as a gate sees it; refs by their numbers.
 
     Args:
         repository: a git repository on this machine.
-        pattern: of refs, such as "refs/pull/*/head".
+        refs: a pattern such as "refs/pull/*/head", or names.
         base: revision that they are to be merged into.
+
+    Yields:
+        The ref, and what changes; or why that cannot be said, as of a branch with a history of its own, or where a tree is missing.
 
     Raises:
         UsageError: no such base.
     """
     opened = Repository(repository)
     onto = opened.commit(base)
-    for ref in sorted(opened.refs(pattern), key=_by_number):
-        head = opened.commit(ref)
+    for ref in sorted(opened.refs(refs) if isinstance(refs, str) else refs, key=_by_number):
         try:
+            head = opened.commit(ref)
             yield ref, find(opened, opened.merge_base(onto, head), head)
-        except UsageError:
-            continue  # a branch with a history of its own adds nothing to this one
+        except HarnessError as error:
+            yield ref, str(error)
 
 
 def _by_number(ref: str) -> tuple[int, str]:

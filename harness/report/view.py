@@ -193,7 +193,8 @@ def numbers(metrics: Sequence[Metric]) -> dict[str, Value]:
 
 def claimed_bpb(record: Record) -> float | None:
     """The BPB that the submission claims for itself, if it claims a number."""
-    return finite(record.submission.claims.get("val_bpb"))
+    claim = record.submission.claims.get("val_bpb")
+    return finite(claim.get("value") if isinstance(claim, dict) else claim)  # papers quote where they found it
 
 
 def reasons(record: Record) -> tuple[str, ...]:

@@ -140,6 +140,32 @@ def test_a_clone_that_lacks_a_blob_judges_without_that_file_and_names_it(contest
     assert clean.missing == ()
 
 
+def test_a_clone_that_lacks_what_a_rename_is_told_from_loses_no_pull_request(tmp_path: Path) -> None:
+    lacking = Scratch(tmp_path / "lacking")
+    text = "".join(f"line {n} of something long enough to be told from other files\n" for n in range(200))
+    base = lacking.commit({"README.md": "x", "old.txt": text})
+    lacking.git("update-ref", "refs/heads/main", base)
+    lacking.git("symbolic-ref", "HEAD", "refs/heads/main")
+    moved = {"README.md": "x", "new.txt": f"{text}and one more\n", **script("two", 1.2)}
+    lacking.git("update-ref", "refs/pull/9/head", lacking.commit(moved, base))
+    lacking.git("update-ref", "refs/pull/10/head", lacking.commit({"README.md": "y", **script("three", 1.3)}, base))
+
+    def lose(name: str) -> None:
+        (lacking.path / "objects" / name[:2] / name[2:]).unlink()
+
+    lose(lacking.blob(text))
+    pattern = [f"{lacking.path}@refs/pull/*/head:records/*"]
+    assert [item.path.name for item in listed(pattern, tmp_path / "s") if item.path] == ["two", "three"]
+    backlog(lacking.path, tmp_path / "out", "--prs", "9-10", "--lint")
+    assert {number: row["outcome"] != "UNUSABLE" for (number, _), row in rows(tmp_path / "out").items()} == {
+        9: True, 10: True,
+    }  # fmt: skip
+    lose(lacking.git("rev-parse", "refs/pull/9/head^{tree}").strip())
+    assert [item.path.name for item in listed(pattern, tmp_path / "t") if item.path] == ["three"]
+    backlog(lacking.path, tmp_path / "less", "--prs", "9-10", "--lint")
+    assert {number: row["outcome"] for (number, _), row in rows(tmp_path / "less").items()}[9] == "UNUSABLE"
+
+
 def test_a_pattern_of_refs_is_what_each_of_them_adds(contest: Path, tmp_path: Path) -> None:
     found = listed([f"{contest}@refs/pull/*/head:records/*"], tmp_path)
     labels = [item.label.partition("@")[2] for item in found]
