@@ -118,7 +118,7 @@ def offered(repository: Path, refs: str | Sequence[str], base: str = "HEAD") -> 
         base: revision that they are to be merged into.
 
     Yields:
-        The ref, and what changes; or why that cannot be said, as of a branch with a history of its own, or where a tree is missing.
+        The ref, and what changes; or why that cannot be said: a branch with a history of its own, or a missing tree.
 
     Raises:
         UsageError: no such base.
