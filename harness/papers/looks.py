@@ -44,6 +44,7 @@ class Looks:
 
     Attributes:
         runs: runs with a score in the logs.
+        profiles: different settings among these, seeds and paths apart; 0 where no log dumps any.
         seeds: different seeds among these, and among the results in submission.json and the README's rows.
         claimed: runs, or results by seed, that the claim rests on.
         points: points of sweeps over one artifact in the logs that carry the claim.
@@ -53,6 +54,7 @@ class Looks:
     """
 
     runs: int = 0
+    profiles: int = 0
     seeds: int = 0
     claimed: int = 0
     points: int = 0
@@ -64,12 +66,15 @@ class Looks:
     def told(self) -> str:
         """All of it in one sentence."""
         text = f"{self.how}; the folder shows {self.runs} scored runs of {self.seeds} seeds"
+        text += f" with {self.profiles} different settings" if self.profiles > 1 else ""
         return text + (f" and {self.points} points of a sweep" if self.points else "")
 
 
 def count(case: Case) -> Looks:
     """Everything that was looked at, and how the claim was chosen from it."""
     looks = Looks(runs=sum(bool(run.results) for run in case.runs), claimed=len(case.headline.carried))
+    scored = (run.settings for run in case.runs if run.results and run.settings)
+    looks.profiles = len({tuple(sorted((k, v) for k, v in one.items() if not OWN.search(k))) for one in scored})
     seeds = {f"{run.seed.value:.0f}" for run in case.runs if run.seed and run.results}
     listed = {one.seed for one in case.claims.per_seed if one.val_bpb}
     looks.seeds = len(seeds | listed | set(_rows(case)))

@@ -57,6 +57,7 @@ def test_runs_of_other_settings_are_no_reruns(tmp_path: Path) -> None:
     found = significance(folder(tmp_path, logs, claims=of(logs, 1, 2, 3)), STRICT)
     assert found.status == Status.NOT_APPLICABLE
     assert "beside 3 runs of other or unknown settings" in str(found.value("chosen"))
+    assert "6 scored runs of 6 seeds with 4 different settings" in str(found.value("chosen"))
     bare = runs()  # a log of March dumps no settings, so nothing is known of them
     found = significance(folder(tmp_path / "b", bare, claims=of(bare, 1, 2, 3), grammar="old"), STRICT)
     assert found.status == Status.NOT_APPLICABLE
