@@ -56,18 +56,21 @@ def sliding(
 def cached(model: Any, vocab_size: int | None = None, **more: Any) -> Scorer:
     """A model that decodes with its cache, a token at a time: `model(ids, past_key_values=..., use_cache=True)`.
 
-    What it returns has `.logits` and `.past_key_values`, as models of `transformers` do. Audited beside the same model
-    without a cache this shows whether the cache keeps what it must not.
+    What it returns has `.logits` and `.past_key_values`, as models of `transformers` do; or `.cache`, and then it takes
+    `cache=...`, as theirs do since 5.24. Audited beside the same model without a cache this shows whether the cache
+    keeps what it must not.
     """
     vocab, _ = _facts(model, vocab_size, 8)
 
     def score(played: Any) -> Score:
         def scored(tokens: torch.Tensor) -> torch.Tensor:
-            rows, past = [], None
+            rows: list[torch.Tensor] = []
+            past: dict[str, Any] = {}
             with evaluating(played):
                 for at in range(len(tokens) - 1):
-                    out = played(tokens[None, at : at + 1], past_key_values=past, use_cache=True)
-                    past = out.past_key_values
+                    out = played(tokens[None, at : at + 1], use_cache=True, **past)
+                    kept = getattr(out, "cache", None)
+                    past = {"past_key_values": out.past_key_values} if kept is None else {"cache": kept}
                     rows.append(logits_of(out)[0, -1])
             return torch.stack(rows)
 

@@ -56,10 +56,20 @@ def test_a_causal_language_model_of_transformers_as_it_is() -> None:
         assert_causal(Decoder(ahead=True))
 
 
+class Renamed(Decoder):
+    """As one of transformers since 5.24, which calls it `cache`."""
+
+    def forward(self, input_ids: Tensor, cache: Any = None, use_cache: bool = False) -> Any:  # type: ignore[override]
+        out = super().forward(input_ids, cache, use_cache)
+        return SimpleNamespace(logits=out.logits, cache=out.past_key_values)
+
+
 def test_decoding_with_a_cache_and_one_that_is_not_emptied() -> None:
     assert audit_scorer(adapters.cached(Decoder()), length=48).ok
-    with pytest.raises(Leak):
-        audit_scorer(adapters.cached(Decoder(late=True)), length=48).raise_for_status()
+    assert audit_scorer(adapters.cached(Renamed()), length=48).ok
+    for late in (Decoder(late=True), Renamed(late=True)):
+        with pytest.raises(Leak):
+            audit_scorer(adapters.cached(late), length=48).raise_for_status()
 
 
 @pytest.mark.skipif(
