@@ -34,6 +34,49 @@ class Result:
         return self.test.refuted(self.bar.p_value)
 
 
+@dataclass(frozen=True)
+class Reached:
+    """Runs against the fixed loss of a bar: nats per token."""
+
+    bar: Bar
+    target: float
+    mean: float
+    test: TTest
+    numbers: str
+
+    @property
+    def met(self) -> bool:
+        """Whether the mean is below the target at the bar's p."""
+        return self.test.p_value < self.bar.p_value
+
+    @property
+    def missed(self) -> bool:
+        """Whether further runs like these would not help: their mean is above the target."""
+        return self.mean > self.target
+
+    @property
+    def sentence(self) -> str:
+        """What is shown, for a headline."""
+        if self.met:
+            return f"{self.numbers}, below at p < {self.bar.p_value:g}"
+        return f"{self.numbers}; " + (
+            "the mean is above it" if self.missed else f"p < {self.bar.p_value:g} is not shown, and further runs decide"
+        )
+
+
+def reached(losses: Sequence[float], bar: Bar) -> Reached:
+    """Losses, nats per token, against the fixed loss that the bar asks for.
+
+    Raises:
+        ValueError: the bar names none; too few losses, a bad one, or no spread at all.
+    """
+    if bar.target_nats is None:
+        raise ValueError("this bar is an improvement over a record, not a fixed loss")
+    test, mean = statistics.reached(losses, bar.target_nats), statistics.mean(losses)
+    numbers = f"{len(losses)} runs, mean {mean:.5f} nats per token against {bar.target_nats:g}: p = {test.p_value:.3g}"
+    return Reached(bar, bar.target_nats, mean, test, numbers)
+
+
 def results(
     losses: Sequence[float], previous: Sequence[float], width: float, wanted: Significance, *, seeds: int = 1
 ) -> list[Result]:

@@ -161,6 +161,12 @@ REGISTRY: dict[str, Kind] = {
         ("significance",),
         holds={"seeds": dict, "previous": dict},
     ),
+    "target": Kind(
+        "losses of seeds against the one that the rule asks for",
+        {"adapter": Again.RUN},
+        ("significance",),
+        holds={"seeds": dict, "target": float},
+    ),
     "clock": Kind(
         "seconds over the limit",
         {"adapter": Again.RUN},

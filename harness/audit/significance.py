@@ -18,6 +18,7 @@ from harness.audit.claimed import claims_record
 from harness.audit.evidence import Evidence, PreviousRecord
 from harness.audit.looks import anytime
 from harness.record import Finding, Scalar, Status, Value, Witness
+from harness.rules import Bar
 
 CHECK = "significance"
 
@@ -31,6 +32,9 @@ _SAME_WIDTH = 1e-6
 def check(evidence: Evidence) -> Finding:
     """PASS when the deciding bar is met; FAIL only where a record is claimed and the bar is missed."""
     previous, seeds = evidence.previous, evidence.seeds
+    wanted = evidence.ruleset.significance
+    if (bar := wanted.bar[wanted.decides]).target_nats is not None:
+        return _target(evidence, bar)
     if previous is None:
         return _finding(
             evidence, Status.NOT_APPLICABLE, "no previous record is given that this score would have to beat"
@@ -60,7 +64,6 @@ def check(evidence: Evidence) -> Finding:
         results = bars.results(losses, previous.val_bpb, width, evidence.ruleset.significance, seeds=previous.seeds)
     except ValueError as error:
         return _finding(evidence, Status.INCONCLUSIVE, str(error), metrics=metrics)
-    wanted = evidence.ruleset.significance
     decisive = bars.decisive(results, wanted)
     metrics |= _told(results)
     needed = decisive.margin + decisive.test.needed(decisive.bar.p_value)
@@ -102,6 +105,35 @@ def check(evidence: Evidence) -> Finding:
         },
     )
     return _finding(evidence, Status.FAIL, headline, metrics=metrics, witness=witness, figures=figures)
+
+
+def _target(evidence: Evidence, bar: Bar) -> Finding:
+    """The seeds' losses against a fixed one."""
+    least = evidence.ruleset.significance.min_seeds
+    losses = {str(seed.seed): seed.val_loss for seed in evidence.seeds}
+    metrics: dict[str, Value] = {"seeds": len(losses)}
+    if evidence.scale != "record":
+        headline = f"the loss that has to be reached is one of record scale, and this run is of {evidence.scale} scale"
+        return _finding(evidence, Status.NOT_APPLICABLE, headline, metrics=metrics)
+    if len(losses) < least:
+        headline = f"{len(losses)} of {least} seeds; chance cannot be told from progress"
+        return _finding(evidence, Status.INCONCLUSIVE, headline, metrics=metrics)
+    try:
+        found = bars.reached(list(losses.values()), bar)
+    except ValueError as error:
+        return _finding(evidence, Status.INCONCLUSIVE, str(error), metrics=metrics)
+    metrics |= {"mean_loss": found.mean, "p": found.test.p_value}
+    if found.met or not found.missed:
+        status = Status.PASS if found.met else Status.INCONCLUSIVE
+        return _finding(evidence, status, found.sentence, metrics=metrics)
+    if not claims_record(evidence.claims, evidence.scale):
+        return _finding(evidence, Status.NOT_APPLICABLE, f"{found.sentence}; no record is claimed", metrics=metrics)
+    witness = Witness(
+        kind="target",
+        summary=f"mean {found.mean:.6f} nats per token; the rule asks for {found.target:g} at most",
+        data={"source": bar.source, "seeds": losses, "target": found.target, "p": found.test.p_value},
+    )
+    return _finding(evidence, Status.FAIL, found.sentence, metrics=metrics, witness=witness)
 
 
 def _comparable(evidence: Evidence, previous: PreviousRecord) -> float:

@@ -161,6 +161,31 @@ def one_sample(new: Sequence[float], previous: float, margin: float = 0.0, seeds
     return TTest(gap / error, float(degrees), error, p, exact)
 
 
+def reached(new: Sequence[float], target: float) -> TTest:
+    """Is the mean of the new losses below a fixed number? One-sided one-sample t-test (Student, Biometrika 6, 1908).
+
+    The hypothesis that is tested is mean(new) >= target, and the target is exact: it is written in a rule.
+
+    Args:
+        new: two or more losses, one per run.
+        target: the number, in the same unit.
+
+    Raises:
+        ValueError: too few losses, a bad one, or no spread at all.
+    """
+    from scipy import stats
+
+    left = sample(new)
+    (goal,) = sample([target])
+    if len(left) < 2:
+        raise ValueError("a t-test needs two losses, not 1")
+    if _flat(left):
+        raise ValueError("the runs have no spread at all; are they copies of one run?")
+    result = stats.ttest_1samp(left, goal, alternative="less")
+    error = deviation(left) / math.sqrt(len(left))
+    return TTest(float(result.statistic), float(len(left) - 1), error, float(result.pvalue))
+
+
 def improvement(new: Sequence[float], previous: Sequence[float], margin: float = 0.0, seeds: int = 1) -> TTest:
     """The test that fits what is known of the previous losses: `welch` for two or more of them, `one_sample` for one.
 

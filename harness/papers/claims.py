@@ -82,6 +82,8 @@ def _score(case: Case, book: Book) -> None:
         book.question(Reason.BAD_METADATA if claims.file else Reason.NO_METADATA, claims.problem)
     elif claims.val_bpb is None:
         book.question(Reason.NO_SCORE_CLAIMED, f"{claims.file} has no val_bpb")
+    if headline.how == "none" and case.carried:
+        return  # the rules ask for a loss, and the logs print it
     if headline.how == "none":
         book.question(Reason.NO_SCORED_LOG, "no log of a run with a score is in the folder")
         return

@@ -51,7 +51,12 @@ class Case:
 
     @cached_property
     def carried(self) -> list[Run]:
-        """The runs that the claim rests on, and those of the same seeds where training has a log of its own."""
+        """The runs that the claim rests on, and those of the same seeds where training has a log of its own.
+
+        Where the rules ask for a loss that has to be reached: all runs that print one.
+        """
+        if self.ruleset.significance.bar[self.ruleset.significance.decides].target_nats is not None:
+            return [run for run in self.runs if run.loss is not None]
         runs = self.headline.runs
         seeds = {run.seed.value for run in runs if run.seed}
         if all(run.train_ms or run.totals for run in runs):

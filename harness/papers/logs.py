@@ -43,6 +43,8 @@ UNDERWAY = re.compile(
     re.I,
 )
 CODED = re.compile(r"\bbytes=(?P<bytes>\d{4,})\b")
+#: The last validation of a contest that scores nats per token: no bits per byte stand beside it.
+LOSS = re.compile(rf"^step[:= ] ?(?P<step>\d+)/(?P=step)\s+(?:val_loss|vl): ?(?P<loss>{_NUM})(?!\S)(?!.*bpb)", re.I)
 #: A validation during training, in either grammar: its label is a step, and it is no result.
 STEP = re.compile(
     rf"^(?P<label>(?:(?:step|s)[:= ] ?)?\d+/\d+)\s+(?:val_loss|vl): ?(?P<loss>{_NUM}) "
@@ -136,6 +138,7 @@ class Run:
         seed, world_size, val_tokens, train_shards: as printed, None where they are not.
         settings: the hyperparameter dump, empty in the older grammar.
         setting_lines: where each setting stands.
+        loss: nats per token at the last step, where the log has no bits per byte beside them.
         metrics: evaluations in the order of the log, validations during training left out.
         steps: validations during training.
         stop: milliseconds at which the wall-clock cap ended training.
@@ -154,6 +157,7 @@ class Run:
     train_shards: Number | None = None
     settings: dict[str, str] = field(default_factory=dict)
     setting_lines: dict[str, Quote] = field(default_factory=dict)
+    loss: Number | None = None
     metrics: list[Metric] = field(default_factory=list)
     steps: list[Metric] = field(default_factory=list)
     stop: Number | None = None
@@ -177,7 +181,7 @@ class Run:
     @property
     def empty(self) -> bool:
         """Nothing of a run was found."""
-        return not (self.metrics or self.steps or self.stop or self.totals or self.last_time)
+        return not (self.metrics or self.steps or self.stop or self.totals or self.last_time or self.loss)
 
     @property
     def results(self) -> list[Metric]:
@@ -245,6 +249,8 @@ def _take(run: Run, line: str, paper: Paper, index: int) -> None:
         unit = {"ms": 1.0, "s": 1e3, "m": 6e4}[match["unit"]]
         read = number(float(match["time"]) * unit, match["time"])
         run.last_time = Number(read.value, read.half * unit, read.quote)
+    if match := LOSS.match(line):
+        run.loss = number(float(match["loss"]), match["loss"])
     if "bpb" in line.lower() and (match := _score(line)):
         _metric(run, match, line, number)
     elif match := MODEL.match(line):
@@ -313,6 +319,10 @@ def read_logs(papers: Iterable[Paper]) -> list[Run]:
 def fingerprint(run: Run) -> tuple[object, ...] | None:
     """What two different runs never share: seed, clock and all scores; None where there is too little of it."""
     scores = tuple(metric.bpb.value for metric in run.metrics)
-    if len(scores) < 2 or run.train_ms is None:
+    if run.train_ms is None:
+        return None
+    if not scores and run.loss is not None:  # two runs do not share a loss, and a time to the millisecond
+        return (run.loss.value, run.train_ms.value)
+    if len(scores) < 2:
         return None
     return (run.seed.value if run.seed else None, run.train_ms.value, scores)

@@ -7,7 +7,7 @@ whenever somebody stopped adding seeds.
 
 from __future__ import annotations
 
-from harness.audit import statistics
+from harness.audit import bars, statistics
 from harness.audit.looks import anytime
 from harness.audit.practices import ruled
 from harness.papers import looks
@@ -16,6 +16,7 @@ from harness.papers.known import implied_width
 from harness.papers.reading import Number, Quote
 from harness.papers.reasons import Reason
 from harness.record import SEVERITY, Finding, Status, Value, Witness
+from harness.rules import Significance
 
 CHECK = "significance"
 
@@ -55,9 +56,37 @@ def _with_choice(case: Case, found: Finding, shown: looks.Looks) -> Finding:
     )
 
 
+def _target(case: Case, wanted: Significance) -> Finding:
+    """All runs' last losses against a fixed one."""
+    bar = wanted.bar[wanted.decides]
+    losses = [run.loss for run in case.carried if run.loss is not None]
+    metrics: dict[str, Value] = {"seeds": len(losses)}
+    if len(losses) < wanted.min_seeds:
+        headline = f"{len(losses)} of {wanted.min_seeds} runs are shown; chance cannot be told from progress"
+        return finding(
+            case, CHECK, Status.INCONCLUSIVE, headline, reasons=Reason.TOO_FEW_SEEDS, metrics=metrics, quotes=losses
+        )
+    try:
+        found = bars.reached([one.value for one in losses], bar)
+    except ValueError as error:
+        return finding(
+            case, CHECK, Status.INCONCLUSIVE, str(error), reasons=Reason.SPREAD_UNKNOWN, metrics=metrics, quotes=losses
+        )
+    status = Status.PASS if found.met else Status.FAIL if found.missed else Status.INCONCLUSIVE
+    reason = () if found.met else Reason.NOT_BEATEN if found.missed else Reason.SPREAD_UNKNOWN
+    return finding(
+        case, CHECK, status, found.sentence, reasons=reason, quotes=losses,
+        metrics={**metrics, "mean_loss": found.mean, "p": found.test.p_value},
+        data={"losses": [one.value for one in losses], "target": found.target, "p": found.test.p_value},
+        not_covered=["runs that the folder does not show"],
+    )  # fmt: skip
+
+
 def _tested(case: Case, shown: looks.Looks) -> Finding:
-    """The seeds against the previous record, whatever they were chosen from."""
+    """The seeds against the previous record, or the loss that has to be reached, whatever they were chosen from."""
     wanted, found = case.ruleset.significance, scores(case)
+    if case.record and wanted.bar[wanted.decides].target_nats is not None:
+        return _target(case, wanted)
     metrics: dict[str, Value] = {"seeds": len(found), "chosen": shown.told}
     quotes: list[Quote | Number | None] = [*shown.quotes, *(one.metric.bpb for one in case.headline.carried)]
     if not case.record:

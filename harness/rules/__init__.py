@@ -113,11 +113,15 @@ class Practice(_Table):
 
 
 class Bar(_Table):
-    """What a record has to show: an improvement of more than `margin_nats` per `margin_unit`, at p < `p_value`."""
+    """What a record has to show: an improvement of more than `margin_nats` per `margin_unit`, at p < `p_value`.
+
+    Where `target_nats` is given there is no record to beat: the mean loss, nats per token, has to be at most that.
+    """
 
     title: str = Field(min_length=1)
     margin_nats: float = Field(ge=0, allow_inf_nan=False)
     margin_unit: Unit
+    target_nats: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     p_value: float = Field(gt=0, lt=1, allow_inf_nan=False)
     source: str = Field(min_length=1)
 

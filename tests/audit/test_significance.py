@@ -325,3 +325,34 @@ def test_unrecorded_configurations_are_said(dataset: Dataset) -> None:
     found = judged(dataset, PR1769, PR1736, configurations={})[0]
     assert any("one configuration" in line for line in settled(found, Status.PASS).not_covered)
     assert not any("one configuration" in line for line in judged(dataset, PR1769, PR1736)[0].not_covered)
+
+
+# A fixed loss instead of a record.
+
+
+@pytest.mark.filterwarnings("ignore")
+@given(losses.filter(spread), st.floats(0.5, 3.0))
+def test_a_fixed_loss_has_no_error_of_its_own(new: list[float], target: float) -> None:
+    test = statistics.reached(new, target)
+    error = statistics.deviation(new) / math.sqrt(len(new))
+    assert test.statistic == pytest.approx((statistics.mean(new) - target) / error, rel=1e-6, abs=1e-9)
+    assert test.p_value == pytest.approx(float(stats.t.cdf(test.statistic, len(new) - 1)), rel=1e-6, abs=1e-12)
+    assert test.exact is None and test.degrees == len(new) - 1
+
+
+@pytest.mark.parametrize(
+    ("mean", "status"), [(3.2785, Status.PASS), (3.2799, Status.INCONCLUSIVE), (3.2805, Status.FAIL)]
+)
+def test_runs_against_a_fixed_loss(dataset: Dataset, mean: float, status: Status) -> None:
+    sibling = rules.load("nanogpt-speedrun")
+    bpb = [(mean + delta) / (math.log(2) * WIDTH) for delta in (-3e-4, 0.0, 1e-4, 2e-4)]
+    changes: dict[str, Any] = {"ruleset": sibling, "previous": None, "scale": "record"}
+    found = settled(judged(dataset, bpb, PR1868, **changes)[0], status)
+    assert "against 3.28" in found.headline and found.value("mean_loss") == pytest.approx(mean, abs=1e-4)
+    if status == Status.FAIL:
+        assert found.witness is not None and found.witness.data["target"] == 3.28
+        settled(judged(dataset, bpb, PR1868, **changes, claims={})[0], Status.NOT_APPLICABLE)
+    settled(judged(dataset, bpb[:2], PR1868, **changes)[0], Status.INCONCLUSIVE)
+    settled(judged(dataset, bpb, PR1868, **changes | {"scale": "smoke"})[0], Status.NOT_APPLICABLE)
+    same = judged(dataset, [bpb[0]] * 4, PR1868, **changes)[0]
+    assert same.status == Status.INCONCLUSIVE and "copies of one run" in same.headline
