@@ -28,6 +28,8 @@ _SWEEP = re.compile(r"(?<![a-z])(?:sweep|grid|candidate|trial|profile|best)(?![a
 _BPB = re.compile(r"(?<![\w.])(?:val_)?bpb[:= ]{1,3}(?P<bpb>\d\.\d{3,12})(?![\d.])", re.I)
 #: A point of a sweep that a script numbers or names: `rank 3: ttt_lr1e-3 = 1.6500`, `[SWEEP] T=0.98 1.0812`.
 _POINT = re.compile(r"(?<![\w.])(?P<bpb>[0-5]\.\d{4,12})(?![\d.%]|s\b)")
+#: As a word that ends there, or in front of the score: `best_agree_bpb` is the name of an expert.
+_BEST = re.compile(r"(?<![a-z])best(?:_val)?(?:_bpb)?(?![a-z_])", re.I)
 _BEST_OF = re.compile(
     r"\bbest (?:of|out of|among|from) (?:the )?(?:\d{1,3}|two|three|four|five|six|ten|several|many)"
     r" (?:seeds|runs|trials)\b",
@@ -171,15 +173,16 @@ def _sweep(case: Case, looks: Looks) -> None:
         if len(points) < 2 or not case.headline.matched:
             continue
         near = [point for point in points if abs(point.value - value.value) <= point.half + value.half]
-        lower = [point for point in points if point.value < value.value - point.half - value.half]
-        if near and not lower and "best" in value.quote.text.lower():
-            looks.how = f"the lowest of {len(points)} evaluations of one artifact"
+        others = [point for point in points if point not in near]
+        lower = [point for point in others if point.value < value.value]
+        # A number that is printed twice was not chosen from anything.
+        if near and others and not lower and _BEST.search(value.quote.text):
+            count = 1 + len({point.value for point in others})
+            looks.how = f"the lowest of {count} evaluations of one artifact"
             looks.seen.append(
-                Seen(
-                    "chosen_evaluation", f"the claimed {value.value:g} is called the best of {len(points)} evaluations"
-                )
+                Seen("chosen_evaluation", f"the claimed {value.value:g} is called the best of {count} evaluations")
             )
-            looks.quotes += [value, *points[:6]]
+            looks.quotes += [value, *others[:6]]
             return
 
 

@@ -107,6 +107,7 @@ def sweep(path: Path, best: str) -> None:
         ("final_best val_bpb:1.0799", Status.FAIL),
         ("final val_bpb:1.0799", Status.INCONCLUSIVE),  # nothing says that it was chosen
         ("final_best val_bpb:1.0831", Status.INCONCLUSIVE),  # a lower one is not claimed
+        ("final_best_agree val_bpb:1.0799", Status.INCONCLUSIVE),  # the name of an expert
     ],
 )
 def test_one_evaluation_of_a_sweep(tmp_path: Path, line: str, expected: Status) -> None:
@@ -117,6 +118,15 @@ def test_one_evaluation_of_a_sweep(tmp_path: Path, line: str, expected: Status) 
     found = significance(path)
     assert found.status == expected, found.headline
     assert "points of a sweep" in str(found.value("chosen"))
+
+
+def test_a_number_that_is_printed_twice_was_not_chosen(tmp_path: Path) -> None:
+    script = SCRIPT + 'print(f"best so far val_bpb:{b:.4f}")\nprint(f"final_best val_bpb:{b:.4f}")\n'
+    path = folder(tmp_path, [Log()], script=script, claims={"val_bpb": 1.0799, "seed_results": None})
+    for file in path.glob("*.log"):
+        lines = [line for line in file.read_text().splitlines() if not line.startswith("quantized_ttt")]
+        file.write_text("\n".join([*lines, "best so far val_bpb:1.0799", "final_best val_bpb:1.0799"]) + "\n")
+    assert significance(path).status == Status.INCONCLUSIVE  # one seed, and nothing worse
 
 
 def test_no_record_no_practice(tmp_path: Path) -> None:
