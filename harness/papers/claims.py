@@ -230,7 +230,8 @@ def _sizes(case: Case, book: Book) -> None:
         else:
             models = [one.value for run in case.carried for one in run.models.values()]
             what = ", the model alone" if any(abs(one - claimed.value) < 2 for one in models) else ""
-            text = f"{claimed.field} = {claimed.value:,.0f}{what}, and the logs add up {low:,.0f} to {high:,.0f}"
+            text = f"{claimed.field} = {claimed.value:,.0f}{what}, and the logs add up {low:,.0f}"
+            text += f" to {high:,.0f}" if high > low else ""
             book.question(Reason.BYTES_DIFFER, text, claimed.number, totals[0])
     script = case.code.script
     counted = [size for run in case.headline.runs for size in run.code.values()]

@@ -216,7 +216,9 @@ def _apart(case: Case, check: str, runs: list[Run], limit: float) -> Finding | N
         return finding(case, check, Status.NOT_APPLICABLE, headline)
     small = [run.world_size for run in runs if run.world_size is not None and run.world_size.value != _GPUS]
     if small:
-        headline = f"a log is of {small[0].value:.0f} GPUs, and {limit:g} s are for {case.ruleset.limits.hardware}"
+        count = small[0].value
+        what = f"{count:.0f} GPU{'' if count == 1 else 's'}"
+        headline = f"a log is of {what}, and {limit:g} s are for {case.ruleset.limits.hardware}"
         return finding(case, check, Status.INCONCLUSIVE, headline, reasons=Reason.OTHER_HARDWARE, quotes=small)
     return None
 

@@ -29,7 +29,7 @@ _BYTES = r"\d[\d,]*"
 
 METRIC = re.compile(
     rf"^(?P<label>[A-Za-z][\w .()+/@*=-]{{0,70}}?)?[:, ]{{0,20}}+(?:stride:\d+ )?(?:mode:\w+ )?"
-    rf"(?:val_loss|vl)[:=] ?(?P<loss>{_NUM}),? (?:val_)?bpb[:=] ?(?P<bpb>{_NUM})(?P<rest>.*)$"
+    rf"(?:val_loss|vl)[:=] ?(?P<loss>{_NUM}),? (?:[a-z_]{{1,20}} )?(?:val_)?bpb[:=] ?(?P<bpb>{_NUM})(?P<rest>.*)$"
 )
 #: A score without a loss beside it; byte mixers print the bytes that they coded.
 SCORE = re.compile(

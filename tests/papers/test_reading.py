@@ -166,3 +166,14 @@ def test_code_that_cannot_be_parsed_is_weighed_and_never_run(tmp_path: Path) -> 
     path = folder(tmp_path, script="import os; os.abort()\nthis is no python\n")
     code = read_code(read(path))
     assert code.shipped == len((path / "train_gpt.py").read_bytes()) and code.same == ""
+
+
+def test_a_word_may_stand_before_the_score(tmp_path: Path) -> None:
+    line = "final_int8_zlib_roundtrip_exact sliding val_loss:2.02050108 sliding val_bpb:1.19665674"
+    text = f"seed:1337\nfinal_int8_zlib_roundtrip_exact val_loss:2.05641610 val_bpb:1.21792545\n{line}\n"
+    (tmp_path / "train.log").write_text(text)
+    (run,) = read_log(Paper("train.log", len(text), tmp_path))
+    assert [(one.kind, one.loss.value if one.loss else None, one.bpb.value) for one in run.results] == [
+        ("final_int8_zlib_roundtrip", 2.0564161, 1.21792545),
+        ("final_int8_zlib_roundtrip_exact sliding", 2.02050108, 1.19665674),
+    ]
