@@ -90,7 +90,7 @@ class Example(_Table):
 @cache
 def known() -> dict[str, Violation]:
     """All classes by id, in the order of the file."""
-    found = (Violation(id=key, **{"name": key, **one}) for key, one in _read("violations.toml").items())
+    found = (Violation.model_validate({"id": key, "name": key, **one}) for key, one in _read("violations.toml").items())
     return {one.id: one for one in found}
 
 
@@ -103,7 +103,7 @@ def names() -> dict[str, str]:
 @cache
 def examples() -> dict[str, Example]:
     """All examples by name."""
-    return {key: Example(name=key, **one) for key, one in _read("examples.toml").items()}
+    return {key: Example.model_validate({"name": key, **one}) for key, one in _read("examples.toml").items()}
 
 
 def of_check(check: str) -> list[Violation]:
