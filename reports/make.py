@@ -2,10 +2,12 @@
 
     python reports/make.py [--only NAME] [harness run's options, such as --timeout 3600]
     python reports/make.py --tables
+    python reports/make.py --pictures
 
 `harness run` takes up the sealed artifact that an earlier run left in runs/NAME. Records are kept whole, on one line,
-in reports/records/NAME.json: `harness report`, `compare` and `board` read them. What README.md and the submissions' own
-READMEs say was found stands between two comments and is written from these records, at the end or by `--tables`.
+in reports/records/NAME.json: `harness report`, `compare` and `board` read them. What docs/submissions.md and the
+submissions' own READMEs say was found stands between two comments and is written from these records, at the end or by
+`--tables`. docs/report.png and docs/board.png are pictures of the pages here, taken in Chromium by `--pictures`.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +29,8 @@ VERDICTS = (0, 1, 3)
 
 #: Around what is written from the records.
 BEGIN, END = "<!-- found: written by reports/make.py from reports/records -->", "<!-- end of what was found -->"
+#: Whose report is shown in docs/report.png: a leak whose interval leaves the measured score out.
+PICTURED = "scored_slot"
 #: Findings that a submission's README quotes, whatever they say; others where they are no PASS.
 QUOTED = ("causality", "null-stream", "score-before-update")
 
@@ -34,10 +39,13 @@ def main() -> int:
     """Run, keep, render; the exit code is 1 when a submission left no record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", metavar="NAME", help="this submission alone; repeat it")
-    parser.add_argument("--tables", action="store_true", help="write what the READMEs quote, and run nothing")
+    parser.add_argument("--tables", action="store_true", help="write what the documents quote, and run nothing")
+    parser.add_argument("--pictures", action="store_true", help="take the pictures in docs/, and run nothing")
     chosen, options = parser.parse_known_args()
     if chosen.tables:
         return quote()
+    if chosen.pictures:
+        return pictures()
     folders = sorted(path.parent for path in (HERE.parent / "submissions").glob("*/submission.py"))
     missing = []
     for folder in folders:
@@ -68,11 +76,30 @@ def keep(record: Path, name: str) -> None:
 
 
 def quote() -> int:
-    """Write what was found into README.md and the submissions' READMEs."""
-    records = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(HERE.glob("records/*.json"))}
-    between(HERE.parent / "README.md", table(records))
+    """Write what was found into docs/submissions.md and the submissions' READMEs."""
+    records = read_records()
+    between(HERE.parent / "docs" / "submissions.md", table(records))
     for name, record in records.items():
         between(HERE.parent / "submissions" / name / "README.md", paragraph(name, record, records))
+    return 0
+
+
+def read_records() -> dict[str, Any]:
+    """The records, by the submission's name."""
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(HERE.glob("records/*.json"))}
+
+
+def pictures() -> int:
+    """Take the pictures in docs/ of the first screen of a report and of the board."""
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if browser is None:
+        raise SystemExit("no Chromium on PATH; `make chromium` installs it")
+    record, report = HERE / "records" / f"{PICTURED}.json", HERE / f"{PICTURED}.html"
+    subprocess.run([*HARNESS, "report", str(record), "--out", str(report)], cwd=HERE.parent, check=True)
+    for name, page in (("report", report), ("board", HERE / "index.html")):
+        picture = HERE.parent / "docs" / f"{name}.png"
+        words = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1000,1250"]
+        subprocess.run([browser, *words, f"--screenshot={picture}", page.as_uri()], check=True)
     return 0
 
 
@@ -103,7 +130,8 @@ def table(records: dict[str, Any]) -> str:
         honest = record["score"]["honest_bpb"]
         estimate = f"{honest['estimate']:.4f}" if honest else ""
         rows.append(
-            f"| [{name}](submissions/{name}) | {answer(record)} | {record['score']['val_bpb']:.4f} | {estimate} | "
+            f"| [{name}](../submissions/{name}/README.md) | {answer(record)} "
+            f"| {record['score']['val_bpb']:.4f} | {estimate} | "
             f"{worst['id']}: {worst['headline'].split('; ')[0].split('. ')[0]} |"
         )
     return "\n".join(rows)

@@ -11,7 +11,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TEXTS = [
     *(ROOT / name for name in ("Makefile", "action.yml", "pyproject.toml", ".pre-commit-hooks.yaml", ".gitignore")),
-    *ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob(".github/**/*.yml"), *ROOT.glob(".ci/*"),
+    *ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob(".github/**/*.yml"),
+    *(path for path in ROOT.glob(".ci/*") if path.is_file()),
     *ROOT.glob("benchmarks/*.py"), *ROOT.glob("benchmarks/*.md"), *ROOT.glob("reports/*.py"),
     *ROOT.glob("harness/**/*.py"),
 ]  # fmt: skip

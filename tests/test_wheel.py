@@ -91,6 +91,8 @@ def test_papers_reports_and_boards_work_without_torch(core: Installed, tmp_path:
     assert core("report", "records").returncode == 0 and (core.empty / "records" / "report.html").is_file()
     assert core("board", "records", "--out", "board.html").returncode == 0
     assert core("explain", "causality").returncode == 0
+    told = core("explain", "V10", "C1", "second_pass", "too_few_seeds")
+    assert told.returncode == 0 and "windows_at_once = 8" in told.stdout, told.stderr  # of tests that are not there
     assert core("new", "mine", "--from", "causal_slot").returncode == 0
     assert "context_delta" in (core.empty / "submissions" / "mine" / "submission.py").read_text()
     shutil.rmtree(core.empty / "submissions")

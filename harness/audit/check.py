@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, Protocol, TypeVar
 
+from harness.audit import violations
 from harness.audit.measures import metrics_of
 from harness.audit.replays import typed
 from harness.errors import UsageError
@@ -432,6 +433,9 @@ def explained(name: str, ruleset: Ruleset, providers: Mapping[str, Mapping[str, 
         lines += [f"## {who}", "", one.documentation, "", f"Gathered for it: {gathered}.", ""]
         if one.not_covered:
             lines += ["Not covered:", "", *(f"* {what}" for what in one.not_covered), ""]
+    if caught := violations.of_check(name):
+        lines += ["## Violations that it catches", "", "Each page has the smallest code, and how to mend it:", ""]
+        lines += [f"* [{one.id}](../violations/{one.id}.md): {one.title}" for one in caught]
     return "\n".join(lines).rstrip() + "\n"
 
 

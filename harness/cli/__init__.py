@@ -41,7 +41,7 @@ COMMANDS = {
     "init": "Write what a repository needs to be judged: the gate's workflows, or the hook before a commit.",
     "precommit": "Lint the submissions that FILE... belong to; nothing is executed.",
     "attest": "Write an unsigned in-toto Statement over the artifact, record and report in RUN_DIR.",
-    "explain": "Explain checks, words of the reports, and reasons.",
+    "explain": "Explain a check, rule, practice, violation, reason or word.",
     "list": "List the submissions under submissions/, and the checks.",
     "new": "Scaffold a working submission under submissions/NAME.",
     "doctor": "Say what this machine can do: sandbox, GPU, optional packages.",

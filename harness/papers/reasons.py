@@ -19,6 +19,12 @@ Kind = Literal["not shown", "to be explained", "wrong"]
 _GAP: Kind = "not shown"
 _ASK: Kind = "to be explained"
 _BAD: Kind = "wrong"
+#: What an author can do about each kind.
+_TODO: dict[Kind, str] = {
+    "not shown": "Put what is missing into the folder.",
+    "to be explained": "Correct it, or say in the README how it comes.",
+    "wrong": "Mend the code or the run, and measure again; no explanation changes the number.",
+}
 
 
 class Reason(Enum):
@@ -120,7 +126,7 @@ def known() -> dict[str, Reason]:
 
 def explained(reason: Reason) -> str:
     """One reason for people."""
-    return f"# {reason.id}\n\n{reason.says[0].upper()}{reason.says[1:]}. ({reason.kind})\n"
+    return f"# {reason.id}\n\n{reason.says[0].upper()}{reason.says[1:]}.\n\nKind: {reason.kind}. {_TODO[reason.kind]}\n"
 
 
 def document() -> str:
@@ -130,7 +136,9 @@ def document() -> str:
         "# Reasons\n\nWhy the papers of a submission are not in order. A finding of `harness lint` that is FAIL,"
         " INCONCLUSIVE or\nNOT_RUN names its reasons by these ids (metric `reasons`); `harness batch --lint` counts"
         " them. The kind is what a\nreason is as a rule; how certain it is in a folder, the status of its finding says."
-        "\n\nThis page is made by `harness explain --out docs/checks`.\n\n"
+        "\n\n"
+        + "\n".join(f"* {kind}: {todo[0].lower()}{todo[1:]}" for kind, todo in _TODO.items())
+        + "\n\nThis page is made by `harness explain --out docs/checks`.\n\n"
         "| reason | kind | what it means |\n|---|---|---|\n"
         f"{rows}\n"
     )

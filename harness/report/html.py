@@ -85,6 +85,7 @@ def _page(record: Record, sections: Sequence[Section], budget: Budget, most: int
         charts=_drawn(overview.figures(record)[:most], "page-figure"),
         power=overview.power(record),
         size=size,
+        counted=view.counted(record),
         fill=min(size[1] / limit, 1.0) if size and limit > 0 else 1.0,
         comparison=_comparison(sticks) if sticks else None,
         details=[(title, fact(value, budget)) for title, value in _details(record)],

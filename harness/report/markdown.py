@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from harness.record import Finding, Record, Status
 from harness.report import view
-from harness.report.places import places
+from harness.report.places import listed
 from harness.text import bpb, brief, clean, number, prose
 
 #: What GitHub takes as a step's summary, in bytes.
@@ -20,9 +20,6 @@ MAX_BYTES = 1 << 20
 
 #: Findings that get a row, and findings that get a section, tried in turn until the text is small enough.
 _BUDGETS = ((400, 40), (400, 5), (400, 0), (100, 0))
-
-#: Lines of a file that are quoted for one finding.
-_PLACES = 6
 
 _SYMBOLS = {"bad": "❌", "open": "⚠️", "good": "✅", "mute": "➖"}
 
@@ -34,9 +31,9 @@ _AT_START = re.compile(r"^(\d*)([-+=.:])")
 _TRIGGER = re.compile(r"(@|#|:(?=//)|\bwww(?=\.)|\bGH(?=-)|\bmailto(?=:)|\bxmpp(?=:))", re.IGNORECASE)
 
 
-def _place(file: str, line: int, said: str) -> str:
+def _place(place: str, said: str) -> str:
     """`train_gpt.py:812` and what stands there, as an item of a list."""
-    return f"- {code(f'{file}:{line}', 240)}" + (f" {code(said)}" if said else "")
+    return f"- {code(place, 240)}" + (f" {code(said)}" if said else "")
 
 
 def escape(text: object, limit: int = 1200) -> str:
@@ -114,11 +111,9 @@ def _facts(record: Record) -> str:
         *([f"{record.audit.depth} audit {code(str(record.audit.seed), 40)}"] if record.audit else []),
         f"run on {view.run_date(record)}" if view.run_date(record) else "",
     ]
-    if record.artifact and (size := view.total_bytes(record)):
-        facts.append(
-            f"artifact {number(record.artifact.bytes)} bytes, "
-            f"with code {number(size[1])} of {number(record.artifact.limit)}"
-        )
+    if counted := view.counted(record):
+        sealed = f"artifact {number(record.artifact.bytes)} bytes, " if record.artifact else "bytes "
+        facts.append(sealed + escape(counted))
     return "\n".join(f"- {fact}" for fact in facts if fact)
 
 
@@ -137,10 +132,11 @@ def _section(record: Record, finding: Finding) -> str:
     lines = [f"### {_SYMBOLS[look.tone]} {code(brief(finding.id, 60))}", escape(finding.headline)]
     if witness := finding.witness:
         lines.append("Witness: " + escape(witness.summary))
-        if quoted := places(finding):
-            lines.append("\n".join(_place(*one) for one in quoted[:_PLACES]))
-            if len(quoted) > _PLACES:
-                lines.append(f"and {len(quoted) - _PLACES} more places in record.json")
+        shown, more = listed(finding)
+        if shown:
+            lines.append("\n".join(_place(*one) for one in shown))
+        if more:
+            lines.append(f"and {more} more in record.json")
         if "old_text" in witness.data or "new_text" in witness.data:
             old, new = (code(brief(witness.data.get(name, ""), 60)) for name in ("old_text", "new_text"))
             before = code(str(witness.data.get("context_before", ""))[-80:], 80)

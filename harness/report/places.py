@@ -6,10 +6,13 @@ import re
 from collections.abc import Iterator, Mapping
 
 from harness.record import Finding
-from harness.text import brief
+from harness.text import brief, clean
 
 #: Places of one finding that are told; GitHub shows 5,000 results of a run.
 MOST = 50
+
+#: Places of one finding that a view for people lists.
+LISTED = 6
 
 #: A place as the recorder writes it: "train_gpt.py:812 eval_val < main:1207".
 _PLACE = re.compile(r"^(?P<file>[^\s:]{1,200}):(?P<line>[1-9]\d{0,6})(\s|$)")
@@ -20,6 +23,18 @@ def places(finding: Finding) -> list[tuple[str, int, str]]:
     if finding.witness is None:
         return []
     return list(dict.fromkeys(_walk(finding.witness.data, 0)))[:MOST]
+
+
+def listed(finding: Finding) -> tuple[list[tuple[str, str]], int]:
+    """("file:line", what stands there) of the first places, the same in every view for people, and how many follow."""
+    found = places(finding)
+    return [(f"{clean(file, 200)}:{line}", said) for file, line, said in found[:LISTED]], max(0, len(found) - LISTED)
+
+
+def at(finding: Finding) -> str:
+    """The same in one line without the quotes; "" where there is none."""
+    shown, more = listed(finding)
+    return ", ".join(place for place, _ in shown) + (f" and {more} more in record.json" if more else "")
 
 
 def _walk(value: object, depth: int) -> Iterator[tuple[str, int, str]]:

@@ -12,6 +12,7 @@ from harness.record import Finding, Record, Witness
 from harness.report import view
 from harness.report.facts import Budget, Fact, fact
 from harness.report.figures import draw
+from harness.report.places import listed
 from harness.text import clean, finite, label, number, prose
 
 #: Rows of a witness that are listed.
@@ -46,6 +47,8 @@ class Section:
     affected: tuple[tuple[str, str, str, str, str], ...]
     affected_left_out: int
     rest: Fact | None
+    places: tuple[tuple[str, str], ...]
+    places_left_out: int
     replay: str
     replay_in: str
     figures: tuple[tuple[str, Markup], ...]
@@ -72,13 +75,14 @@ def section(
     """
     witness = finding.witness
     affected = _list(witness.data.get("affected")) if witness else []
-    listed = [_moved(item, witness.data.get("position")) for item in affected[:_AFFECTED]] if witness else []
-    rows = tuple(row for row in listed if row)
+    moved = [_moved(item, witness.data.get("position")) for item in affected[:_AFFECTED]] if witness else []
+    rows = tuple(row for row in moved if row)
     rest = {
         name: value
         for name, value in (witness.data.items() if witness else ())
-        if name not in _WITNESS_FIELDS or (name == "affected" and len(rows) != len(listed))
+        if name not in _WITNESS_FIELDS or (name == "affected" and len(rows) != len(moved))
     }
+    shown, more = listed(finding)
     return Section(
         anchor=anchor,
         finding=finding,
@@ -92,6 +96,8 @@ def section(
         affected=rows,
         affected_left_out=max(0, len(affected) - _AFFECTED) if rows else 0,
         rest=fact(rest, budget) if rest else None,
+        places=tuple(shown),
+        places_left_out=more,
         replay=view.replay(record, finding) or "",
         replay_in=view.replay_in(record),
         figures=tuple(drawn),

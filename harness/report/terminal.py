@@ -9,6 +9,7 @@ from rich.text import Text
 
 from harness.record import Record
 from harness.report import view
+from harness.report.places import at
 from harness.text import bpb, number, plain
 
 #: Colour of each tone, for terminals that have colour.
@@ -39,7 +40,7 @@ def summary(record: Record, console: Console, *, report: Path | None) -> None:
     console.print()
     _print(console, Text("BPB       "), _score(record))
     if (artifact := _artifact(record)) is not None:
-        _print(console, Text("artifact  "), artifact)
+        _print(console, Text("artifact  " if record.artifact else "bytes     "), artifact)
     _print(console, Text("run       "), Text(_context(record)))
     console.print()
     _findings(record, console)
@@ -51,12 +52,18 @@ def summary(record: Record, console: Console, *, report: Path | None) -> None:
 
 
 def replays(record: Record, console: Console) -> None:
-    """Prints the command that replays each finding with a witness; not wrapped, so that it can be copied."""
-    commands = [made for finding in view.worst_first(record) if (made := view.replay(record, finding)) is not None]
-    if commands:
+    """Prints the command that replays each finding with a witness, and where in the files the witness stands.
+
+    A command is not wrapped, so that it can be copied.
+    """
+    made = [(finding, view.replay(record, finding)) for finding in view.worst_first(record)]
+    replayed = [(finding, command) for finding, command in made if command is not None]
+    if replayed:
         console.print()
-    for command in commands:
+    for finding, command in replayed:
         console.print(Text(f"replay    {command}"), soft_wrap=True)
+        if said := at(finding):
+            _print(console, Text("at        "), Text(plain(said, 1500)))
 
 
 def _findings(record: Record, console: Console) -> None:
@@ -83,13 +90,12 @@ def _score(record: Record) -> Text:
 
 
 def _artifact(record: Record) -> Text | None:
-    size = view.total_bytes(record)
+    counted, size = view.counted(record), view.total_bytes(record)
     if not size or not record.artifact:
-        return None
+        return Text(counted) if counted else None
     limit = record.artifact.limit
     style = "bold red" if size[0] > limit else "bold yellow" if size[1] > limit else ""
-    total = number(size[0]) + (f" to {number(size[1])}" if size[0] != size[1] else "")
-    return Text.assemble(f"{number(record.artifact.bytes)} bytes, with code ", (f"{total} of {number(limit)}", style))
+    return Text.assemble(f"{number(record.artifact.bytes)} bytes, ", (counted, style))
 
 
 def _context(record: Record) -> str:

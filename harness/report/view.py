@@ -11,6 +11,9 @@ from harness.record import FIRST, PLACES, SEVERITY, Finding, Metric, Record, Sta
 from harness.text import clean, finite, label, number, prose, shell
 from harness.verdict import VIOLATED, Answer, Question, Word, decide, exit_code_of, worst_of
 
+#: Counting conventions that are shown; the harness knows three.
+_CONVENTIONS = 6
+
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}(T|$)")
 
 
@@ -302,6 +305,35 @@ def total_bytes(record: Record) -> tuple[int, int] | None:
         return None
     totals = record.artifact.total.values() or [record.artifact.bytes]
     return min(totals), max(totals)
+
+
+def counted(record: Record) -> str:
+    """Bytes of model and code by every counting convention, one clause for all views; "" where nobody counted.
+
+    Of a sealed artifact they are the record's, with the one that decides named; else those that size-limit read in the
+    papers.
+    """
+    sealed = record.artifact is not None
+    totals, limit = _of_artifact(record) if sealed else _of_papers(record)
+    parts = [f"{number(total)} {name}" for name, total in totals[:_CONVENTIONS]]
+    parts += [f"{len(totals) - _CONVENTIONS} more in record.json"] if len(totals) > _CONVENTIONS else []
+    said = f"{'with code ' if sealed else ''}{', '.join(parts)}, " if parts else ""
+    return f"{said}of {number(limit)}" if sealed or parts else ""
+
+
+def _of_artifact(record: Record) -> tuple[list[tuple[str, object]], Value]:
+    made = record.artifact
+    assert made is not None
+    decides = {made.convention: " (decides)"}
+    totals = [(f"{clean(name, 30).replace('_', ' ')}{decides.get(name, '')}", n) for name, n in made.total.items()]
+    return list[tuple[str, object]](totals), made.limit
+
+
+def _of_papers(record: Record) -> tuple[list[tuple[str, object]], Value]:
+    found = next((one for one in record.findings if one.id == "size-limit"), None)
+    told = found.value("totals") if found else None
+    rows = [row for row in told if isinstance(row, list) and len(row) == 2] if isinstance(told, list) else []
+    return [(clean(name, 60), total) for name, total in rows], found.value("limit_bytes") if found else None
 
 
 def doubts(record: Record) -> list[str]:

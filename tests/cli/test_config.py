@@ -99,7 +99,7 @@ def test_a_gate_reads_none(home: Path) -> None:
         (("run", "mine", "--checks", "causalty"), "no check 'causalty'; did you mean causality?"),
         (("audit", "mine", "--checks", "causalty"), "no check 'causalty'; did you mean causality?"),
         (("lint", "mine", "--ruleset", "2026-04-2"), "no ruleset '2026-04-2'; did you mean 2026-04-28?"),
-        (("explain", "causalty"), "no check, word or reason 'causalty'; did you mean causality?"),
+        (("explain", "causalty"), "practice, violation, reason or word 'causalty'; did you mean causality?"),
         (("replay", "record.json", "claim"), "the record has no finding 'claim'; did you mean claims?"),
         (("rnu", "mine"), "No such command 'rnu'; did you mean run?"),
     ],

@@ -39,6 +39,30 @@ def copied(record: Record) -> dict[str, list[str]]:
     }
 
 
+def shown(record: Record) -> dict[str, str]:
+    """Each view for people as one line of text, without the marks of its format."""
+    out = io.StringIO()
+    terminal.summary(record, Console(file=out, width=200), report=None)
+    return {
+        "terminal": " ".join(out.getvalue().split()),
+        "html": " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page.render(record))).split()),
+        "markdown": " ".join(markdown.render(record).replace("\\", "").split()),
+    }
+
+
+def standing(record: Record) -> dict[str, list[str]]:
+    """The places in files that each view for people gives for a witness, as file:line."""
+    out = io.StringIO()
+    terminal.summary(record, Console(file=out, width=2000), report=None)
+    listed = "".join(re.findall(r'<ul class="places">(.*?)</ul>', page.render(record), re.S))
+    told = [line.partition(" and ")[0] for line in re.findall(r"^at        (.*)$", out.getvalue(), re.M)]
+    return {
+        "terminal": [place for line in told for place in line.split(", ")],
+        "html": [html.unescape(one) for one in re.findall(r"<li><code>(.*?)</code>", listed)],
+        "markdown": re.findall(r"^- `([^`]+:\d+)`", markdown.render(record), re.M),
+    }
+
+
 def paste(command: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a line in bash, in a folder, where `harness` is the harness under test."""
     root = str(Path(__file__).resolve().parents[2])

@@ -196,7 +196,7 @@ def test_the_first_screen_says_what_a_reviewer_asks_first() -> None:
         "Track B",
         "Ruleset 2026-04-28",
         "Scale smoke",
-        "812,345 bytes with code 816,216 to 821,465 of 16,000,000",
+        "812,345 bytes with code 821,465 shipped, 816,216 wrapped (decides), of 16,000,000",
         "1 FAIL 1 INCONCLUSIVE 6 PASS 1 NOT APPLICABLE",
     ):
         assert fact in first

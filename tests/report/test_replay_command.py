@@ -12,7 +12,7 @@ from harness.report import view
 from harness.text import shell
 
 from . import records
-from .commands import copied
+from .commands import copied, shown, standing
 
 ODD = [
     "runs/my record.json", "it's/`a`/$HOME/record.json", "::error/##[x]/record.json", "two  blanks/r.json",
@@ -37,6 +37,41 @@ def test_every_view_has_one_command_and_the_shell_reads_the_path(place: str) -> 
     echo = command[0].replace("harness replay", "printf '%s\\0'", 1)
     said = subprocess.run(["bash", "-c", echo], capture_output=True, check=True).stdout.decode()
     assert said.split("\0")[:-1] == [f"./{place}" if place.startswith("-") else place, "claims"]
+
+
+@pytest.mark.parametrize("count", [1, 6, 8])
+def test_every_view_for_people_gives_the_same_files_and_lines_beside_it(count: int) -> None:
+    quotes = [{"file": f"log {n}.txt", "line": n + 3, "text": f"x{n}"} for n in range(count)]
+    record = placed("r.json")
+    record.findings[0].witness = Witness(kind="evidence", summary="s", data={"quotes": quotes})
+    (places,) = {tuple(found) for found in standing(record).values()}
+    assert list(places) == [f"log {n}.txt:{n + 3}" for n in range(min(count, 6))]
+    for view_, text in shown(record).items():
+        assert (f"and {count - 6} more in record.json" in text) == (count > 6), view_
+
+
+def test_a_witness_without_a_line_has_no_place_in_any_view() -> None:
+    assert standing(records.failing()) == {"terminal": [], "html": [], "markdown": []}
+
+
+def test_every_view_for_people_counts_bytes_by_the_same_conventions_in_the_same_words() -> None:
+    three = {"shipped": 821_465, "wrapped": 816_216, "all_files": 16_000_001}
+    record = records.passing()
+    assert record.artifact is not None
+    record.artifact.total = three
+    said = "812,345 bytes"
+    with_code = "with code 821,465 shipped, 816,216 wrapped (decides), 16,000,001 all files, of 16,000,000"
+    for view_, text in shown(record).items():
+        assert said in text and with_code in text, view_
+
+
+def test_what_only_papers_count_is_in_every_view_too() -> None:
+    rows = [["as the log adds up", 15_975_933], ["with the script as shipped", 15_975_000]]
+    metrics = [*records.numbers(totals=rows, limit_bytes=16_000_000)]
+    found = Finding(id="size-limit", rule="size", title="t", status=Status.PASS, headline="h", metrics=metrics)
+    record = records.record([found], artifact=None, score=None)
+    for view_, text in shown(record).items():
+        assert "15,975,933 as the log adds up, 15,975,000 with the script as shipped, of 16,000,000" in text, view_
 
 
 @pytest.mark.parametrize("word", ODD)

@@ -34,7 +34,8 @@ def test_a_failure_is_told_in_full() -> None:
     assert "Exit code 1: a rule is violated." in lines[:8]
     text = "\n".join(lines)
     assert "BPB       1.6840 (honest estimate 1.9013, claimed 1.0846, unigram model" in text
-    assert "artifact  812,345 bytes, with code 816,216 to 821,465 of 16,000,000" in text
+    one_line = " ".join(text.split())
+    assert "artifact 812,345 bytes, with code 821,465 shipped, 816,216 wrapped (decides), of 16,000,000" in one_line
     assert "run       track B, smoke scale, seed 1337, ruleset 2026-04-28" in text
     assert lines[-1] == "report    runs/x/report.html"
 

@@ -77,10 +77,10 @@ def outcome(findings: list[Finding]) -> Outcome:
     )
 
 
-def source(animal: str, side: str, folder: Path = HERE / "animals") -> str:
+def source(animal: str, side: str, folder: Path = HERE / "animals", suffix: str = ".py") -> str:
     """The code of one side: lines marked for the other side are left out."""
     other = SIDES[1 - SIDES.index(side)]
-    lines = (folder / f"{animal}.py").read_text().splitlines()
+    lines = (folder / f"{animal}{suffix}").read_text().splitlines()
     kept = [line.removesuffix(f"  # {side}") for line in lines if not line.endswith(f"  # {other}")]
     return "\n".join(kept) + "\n"
 

@@ -1,0 +1,22 @@
+"""The space that a document starts with counted, because control pieces are no boundary (#1734); or not."""
+
+SPACE = "\u2581"
+
+
+def tables(sp):
+    """Bytes of each piece but for its leading space, whether it has one, and whether it is no text."""
+    base, space, boundary = [], [], []
+    for token in range(sp.vocab_size()):
+        piece = sp.id_to_piece(token)
+        control = sp.is_control(token) or sp.is_unknown(token) or sp.is_unused(token)
+        size = len(piece.removeprefix(SPACE).encode())
+        base.append(0 if control else 1 if sp.is_byte(token) else size)
+        space.append(piece.startswith(SPACE) and not control)
+        boundary.append(False)  # offender
+        boundary.append(control)  # neighbour
+    return base, space, boundary
+
+
+def count(tables, target, previous):
+    base, space, boundary = tables
+    return base[target] + (space[target] and not boundary[previous])
