@@ -292,7 +292,7 @@ class RulesetInfo(_Model):
         known = told.texts or ([rulings.shipped()] if told.sha256 else [])
         if told.sha256 and rulings.digest(known) != told.sha256:
             raise UsageError(f"the record does not hold its rulings (sha256 {told.sha256}), and others ship now")
-        ruleset = rules.parse(texts, self.name, known)
+        ruleset = rules.parse(texts, self.name, known, recorded=True)
         day = rulings.day_in(told.submitted or "")
         return ruleset.of(rulings.Submitted(date=day, said=told.said, pull=told.pull)).judging()
 

@@ -137,6 +137,19 @@ def test_a_file_that_is_not_text(tmp_path: Path) -> None:
     refused(str(tmp_path / "own.toml"), "is not TOML")
 
 
+def test_what_nobody_knew_of_when_a_record_was_written_is_unruled_by_its_rules() -> None:
+    name = "smear_across_documents"
+    text = SHIPPED.read_text()
+    begin = text.index(f"[practice.{name}]")
+    older = text[:begin] + text[text.index("\n[", begin) + 1 :]
+    with pytest.raises(UsageError, match=f"practice.{name}: missing"):
+        rules.parse((older,), "older")
+    found = rules.parse((older,), "older", recorded=True)
+    assert found.practice[name].ruling == "unruled" and {*found.practice} == {*rules.load().practice}
+    known = {key: one for key, one in rules.load().practice.items() if key != name}
+    assert {key: one for key, one in found.practice.items() if key != name} == known
+
+
 @pytest.mark.parametrize("name", rules.available())
 def test_a_ruleset_is_read_again_from_its_own_texts(name: str) -> None:
     ruleset = rules.load(name)

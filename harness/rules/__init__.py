@@ -260,13 +260,14 @@ def _rulings_of(path: Path) -> str:
     return text
 
 
-def parse(texts: Sequence[str], name: str, ruling_texts: Sequence[str] = ()) -> Ruleset:
+def parse(texts: Sequence[str], name: str, ruling_texts: Sequence[str] = (), *, recorded: bool = False) -> Ruleset:
     """A ruleset from its text, or from the text of the one that it extends and its own; and rulings from theirs.
 
     Args:
         texts: TOML, as `Ruleset.texts` has it.
         name: what an error calls it.
         ruling_texts: TOML, as `Ruleset.ruling_texts` has it.
+        recorded: a record holds the texts: a practice that nobody knew of when it was written is unruled by them.
 
     Raises:
         UsageError: as of `load`.
@@ -288,6 +289,8 @@ def parse(texts: Sequence[str], name: str, ruling_texts: Sequence[str] = ()) -> 
         raise UsageError(f"ruleset {name}: {_plain(error.errors()[0])}") from None
     if missing := [rule for rule in CITED if rule not in ruleset.rule]:
         raise UsageError(f"ruleset {name}: rule.{missing[0]}: missing; the checks cite {', '.join(CITED)}")
+    if recorded:
+        ruleset = ruleset.model_copy(update={"practice": {**_unknown_then(ruleset), **ruleset.practice}})
     if missing := [practice for practice in PRACTICES if practice not in ruleset.practice]:
         raise UsageError(f"ruleset {name}: practice.{missing[0]}: missing; checks may find {', '.join(PRACTICES)}")
     for practice, how in ruleset.practice.items():
@@ -309,6 +312,16 @@ def parse(texts: Sequence[str], name: str, ruling_texts: Sequence[str] = ()) -> 
     return ruleset.model_copy(
         update={"ruling": found, "ruling_texts": tuple(ruling_texts), "own_rulings": frozenset(ours)}
     )
+
+
+def _unknown_then(ruleset: Ruleset) -> dict[str, Practice]:
+    """What the default ruleset knows and this one does not, as unruled."""
+    known = _parsed(_read(DEFAULT)[0], DEFAULT)["practice"]
+    return {
+        name: Practice.model_validate({**known[name], "ruling": "unruled"})
+        for name in PRACTICES
+        if name not in ruleset.practice and name in known
+    }
 
 
 def digest(texts: Sequence[str]) -> str:
