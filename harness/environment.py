@@ -7,7 +7,6 @@ import importlib.util
 import os
 import platform
 import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -16,6 +15,7 @@ from harness import __version__, git
 from harness.errors import HarnessError
 from harness.files import digest
 from harness.record import HarnessInfo
+from harness.sandbox.linux import need_linux
 
 #: The folder of the package that holds submissions, where it was installed as a wheel.
 EXAMPLES = "examples"
@@ -64,10 +64,7 @@ def need_run() -> None:
     Raises:
         HarnessError: a package of the extra [run] is missing, or this is no Linux; one line with the remedy.
     """
-    if sys.platform != "linux":
-        raise HarnessError(
-            f"boxes need Linux, and this is {platform.system()}; lint, report, compare and board work here"
-        )
+    need_linux()
     missing = [name for name in _RUN if importlib.util.find_spec(name) is None]
     if missing:
         raise HarnessError(f"running needs {' and '.join(missing)}: pip install 'golf-harness[run]'")
@@ -99,7 +96,9 @@ def package_version(package: str) -> str | None:
 def _git(root: Path, *args: str) -> str | None:
     try:
         words = git.command(root, *args)
-        done = subprocess.run(words, capture_output=True, text=True, timeout=10, check=False, env=git.environment())
+        done = subprocess.run(
+            words, capture_output=True, encoding="utf-8", timeout=10, check=False, env=git.environment()
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

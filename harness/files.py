@@ -25,6 +25,7 @@ _KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFDIR: "a folder",
 }
+_JUNCTION = 0xA0000003  # IO_REPARSE_TAG_MOUNT_POINT, which only Windows' own `stat` names
 _STAMP = 1_577_836_800  # 2020: when a copy was made says nothing about what is judged
 #: An access time that no reading renews on file systems that keep it now and then, so that a box cannot see in it
 #: whether another has read the file before.
@@ -67,6 +68,8 @@ def walk(folder: Path, *, most_files: int = MOST_FILES) -> list[Found]:
                 facts = entry.stat(follow_symlinks=False)
             except OSError as error:
                 raise UsageError(f"cannot look at {folder / name}: {error.strerror}") from None
+            if _is_junction(facts):
+                raise UsageError(f"{folder}: {name!a} is a junction, which leads elsewhere; remove it")
             if stat.S_ISDIR(facts.st_mode):
                 pending.append((name, depth + 1))
                 continue
@@ -161,6 +164,8 @@ def replace_together(folder: Path, contents: Mapping[str, bytes]) -> None:
 
 
 def _open_and_read(folder: Path, name: str, most: int) -> bytes:
+    if os.open not in os.supports_dir_fd:
+        return _open_by_path(folder, name, most)
     *parents, last = name.split("/")
     opened = []
     try:
@@ -173,17 +178,53 @@ def _open_and_read(folder: Path, name: str, most: int) -> bytes:
         _check(folder, name, os.stat(last, dir_fd=opened[-1], follow_symlinks=False), None)
         opened.append(os.open(last, flags, dir_fd=opened[-1]))
         _check(folder, name, os.fstat(opened[-1]), None)
-        chunks: list[bytes] = []
-        left = most + 1
-        while left and (chunk := os.read(opened[-1], min(left, 1 << 20))):
-            chunks.append(chunk)
-            left -= len(chunk)
-        return b"".join(chunks)
+        return _chunks(opened[-1], most)
     except OSError as error:
         raise UsageError(f"{folder}: {name!a} cannot be read: {error.strerror}") from None
     finally:
         for fd in opened:
             os.close(fd)
+
+
+def _open_by_path(folder: Path, name: str, most: int) -> bytes:
+    """Where no file can be opened relative to a folder (Windows): every part is looked at, and what was opened is it.
+
+    Somebody who changes the folder meanwhile can have another file of this folder read; boxes, for which that would
+    matter, are on Linux only.
+    """
+    path = folder
+    try:
+        *parents, last = name.split("/")
+        for part in parents:
+            path /= part
+            if not stat.S_ISDIR((facts := path.lstat()).st_mode) or _is_junction(facts):
+                raise UsageError(f"{folder}: {name!a} lies below what is no plain folder")
+        path /= last
+        before = path.lstat()
+        _check(folder, name, before, None)
+        with path.open("rb", buffering=0) as file:
+            facts = os.fstat(file.fileno())
+            _check(folder, name, facts, None)
+            if (facts.st_dev, facts.st_ino) != (before.st_dev, before.st_ino):
+                raise UsageError(f"{folder}: {name!a} has changed while it was opened; run again")
+            return _chunks(file.fileno(), most)
+    except OSError as error:
+        raise UsageError(f"{folder}: {name!a} cannot be read: {error.strerror}") from None
+
+
+def _is_junction(facts: os.stat_result) -> bool:
+    """Whether a folder is a junction of Windows: it leads elsewhere, and is no link by its mode."""
+    return bool(getattr(facts, "st_reparse_tag", 0) == _JUNCTION)
+
+
+def _chunks(fd: int, most: int) -> bytes:
+    """At most `most` bytes of an open file, and one more, which says that there are more."""
+    chunks: list[bytes] = []
+    left = most + 1
+    while left and (chunk := os.read(fd, min(left, 1 << 20))):
+        chunks.append(chunk)
+        left -= len(chunk)
+    return b"".join(chunks)
 
 
 def _check(folder: Path, name: str, facts: os.stat_result, most: int | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -123,6 +122,8 @@ def duration(seconds: float) -> str:
 
 @contextmanager
 def _alone(out: Path) -> Iterator[None]:
+    import fcntl  # Windows has none, and is told so before it comes to this
+
     out.mkdir(parents=True, exist_ok=True)
     with (out / ".lock").open("w") as lock:
         try:

@@ -36,6 +36,7 @@ from harness.progress import Progress
 from harness.record import Record
 from harness.report import formats
 from harness.report import queue as page
+from harness.sandbox.linux import need_linux
 from harness.text import plain
 
 Tier = Literal["quick", "full"]
@@ -88,6 +89,7 @@ def command(
     refuse(["submitted", "pull"], "is for one submission; of a queue the refs say it")
     if lint:
         refuse(["tier"], "does not go with --lint, which runs nothing")
+    need_linux("a batch")
     wanted = numbers(pulls)
     if open_only is not None:
         wanted &= opened(open_only)

@@ -35,6 +35,7 @@ from harness.cli.options import (
 from harness.errors import UsageError
 from harness.folder import is_adapter
 from harness.progress import Progress
+from harness.sandbox.linux import need_linux
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,7 @@ def command(
     3 undecided, 0 none of these. An INCOMPLETE claim alone is 0, with --fail-on incomplete 3.
     """
     refuse(["submitted", "pull"], "is for one submission; in a batch a revision such as refs/pull/N/head says it")
+    need_linux("a batch")
     out.mkdir(parents=True, exist_ok=True)
     how = How(data, training, env, ranks, checks, judging, box)
     with Progress(quiet=box.quiet) as progress:

@@ -21,6 +21,7 @@ from harness.library.report import Report
 from harness.library.scorers import audit_scorer
 from harness.report import formats
 from harness.sandbox.box import Limits
+from harness.sandbox.linux import need_linux
 
 
 @click.command("check")
@@ -90,6 +91,7 @@ def _found(
         sys.path.insert(0, os.getcwd())
         yield _here(target), {}
         return
+    need_linux("a box for your model")
     seconds = box.timeout or 600.0
     limits = Limits(memory_bytes=box.memory_bytes(), cpu_seconds=seconds, wall_seconds=max(300.0, 8 * seconds))
     with tempfile.TemporaryDirectory(prefix="harness-check-") as folder:

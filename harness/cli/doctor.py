@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from harness.errors import SandboxError
+from harness.sandbox.linux import elsewhere
 from harness.sandbox.probe import available
 
 #: Seconds by the clock that a box may take to load everything, on the busiest machine.
@@ -44,6 +45,9 @@ def examine() -> Iterator[Line]:
     yield Line("processors", cpus >= 2, f"{cpus} (flips run two at a time)")
     free = shutil.disk_usage(".").free / 1e9
     yield Line("disk", free > 2, f"{free:.0f} GB free here", needed=True)
+    if (why := elsewhere()) is not None:
+        yield Line("sandbox", False, why, needed=True)
+        return
     levels = available()
     working = [level for level in levels if level.filesystem and level.network]
     for level in levels:

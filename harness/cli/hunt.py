@@ -10,6 +10,7 @@ from harness.adapters.hunt import CHECKS, hunt
 from harness.adapters.options import Options
 from harness.adapters.training import promote, train
 from harness.cli.options import FILE, RUNS, SUBMISSION, DataOptions, OwnBoxOptions, RulesetOptions, SeedOptions, takes
+from harness.environment import need_run
 from harness.folder import open_folder, safe_name
 from harness.progress import Progress
 from harness.record import exit_code_of
@@ -45,6 +46,7 @@ def command(
     """
     hypothesis()
     folder = open_folder(path)
+    need_run()
     options = Options(
         scale=training.scale,
         ruleset=rules.load(),

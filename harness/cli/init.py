@@ -34,7 +34,8 @@ def command() -> None:
 
 @command.command("gate")
 @_options
-@click.option("--tier", type=click.Choice(get_args(Tier)), default="full", show_default=True,
+@click.option("--tier", type=click.Choice([tier for tier in get_args(Tier) if tier != "papers"]), default="full",
+              show_default=True,
               help="quick: papers, files, one evaluation; full: then the whole audit.")  # fmt: skip
 @click.option("--torch-index", default="", metavar="URL", help="Package index with a build of torch for CPUs.")
 def gate(repo: Path, harness: str | None, commit: str | None, force: bool, tier: str, torch_index: str) -> None:

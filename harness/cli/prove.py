@@ -11,6 +11,7 @@ from harness.adapters.proof import prove
 from harness.adapters.training import promote, train
 from harness.audit.proof import conclude
 from harness.cli.options import FILE, RUNS, SUBMISSION, DataOptions, OwnBoxOptions, SeedOptions, takes
+from harness.environment import need_run
 from harness.files import write_atomically
 from harness.folder import open_folder, safe_name
 from harness.progress import Progress
@@ -40,6 +41,7 @@ def command(
     The sealed artifact under runs/NAME is taken where a run has left one. Exit code 0: the text came back.
     """
     folder = open_folder(path)
+    need_run()
     options = Options(
         scale=training.scale,
         sandbox=box.level,

@@ -11,8 +11,9 @@ import click
 from harness import rules
 from harness.adapters.options import Options
 from harness.adapters.replay import replay
-from harness.audit.replays import Replay, wanted
+from harness.audit.replays import Again, Replay, wanted
 from harness.cli.options import FILE, DataOptions, RulesetOptions, SandboxOptions, given, names_of, refuse, takes
+from harness.environment import need_run
 from harness.errors import UsageError
 from harness.folder import open_folder
 from harness.papers.replaying import replay_papers
@@ -50,7 +51,8 @@ def command(
         refuse(names_of(DataOptions), f"is for folders with a submission.py; {record} is the record of {_KINDS[kind]}")
     if kind == "evidence":
         refuse(["sandbox"], f"is for what is run; {record} is the record of papers, and nothing of them is")
-    wanted(loaded, finding)
+    if wanted(loaded, finding)[2] is not Again.PAPERS:
+        need_run()
     ruleset = judging.load() if given("ruleset") else loaded.ruleset.load()
     path = submission or _submission(loaded, file)
     with Progress(quiet=box.quiet) as progress:

@@ -11,6 +11,7 @@ from harness.adapters.archive import Archive
 from harness.adapters.options import Options
 from harness.adapters.proof import unpack
 from harness.cli.options import FILE, OwnBoxOptions, takes
+from harness.environment import need_run
 from harness.files import write_atomically
 from harness.folder import open_folder
 from harness.progress import Progress
@@ -30,6 +31,7 @@ def command(
 
     Exit code 0: the text that the archive was made from; 1: another one, or none.
     """
+    need_run()
     loaded = Archive.load(archive)
     options = Options(
         scale=loaded.header.scale, sandbox=box.level, timeout=box.timeout, memory_bytes=box.memory_bytes()

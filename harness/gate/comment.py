@@ -19,16 +19,16 @@ import urllib.parse
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from harness.gate.conform import problem
-from harness.gate.summary import COMMENT_LIMIT, code, render
+from harness.gate.summary import COMMENT_LIMIT, Links, code, render
 from harness.paths import is_judge
 
 MARKER = "<!-- golf-harness:gate -->"
-ARTIFACT = "gate-summary"
+ARTIFACT, RECORDS = "gate-summary", "gate-records"
 BOT = "github-actions[bot]"
 MAX_BYTES = 2_000_000  #: of the artifact, packed or not
 _MAX_ANSWER = 20_000_000
@@ -36,7 +36,20 @@ _PAGES = 30  # of 100
 MOST_LISTED = 3_000  #: changed files of a pull request that GitHub lists; it leaves out the rest without a word
 _SECONDS = 60
 _INCOMPLETE = "The list of changed files is incomplete"
+#: What GitHub says of a run that has left no result, as one would say it.
+_ENDED = {
+    "success": "The run ended well, but the gate left no result",
+    "failure": "The run failed before the gate had a result",
+    "cancelled": "The run was cancelled, by somebody or because its time was over, before the gate had a result",
+    "timed_out": "The run was out of time before the gate had a result",
+    "startup_failure": "The run could not be started: its workflow is not one that GitHub can read",
+    "action_required": "The run has not begun: a maintainer has to approve it",
+}
 _SCHEMA = Path(__file__).with_name("gate.schema.json")
+
+
+class NoResult(ValueError):
+    """The run has left none."""
 
 
 class Trouble(Exception):
@@ -155,25 +168,76 @@ def body(github: GitHub, run: Mapping[str, Any], number: int) -> str:
             "",
         ]
         parts += ["### Gate: not judged", ""]
-        return "\n".join([*parts, f"[the run]({_address(run)}) has the records and reports, as an artifact."])
+        return "\n".join([*parts, f"[the run]({_address(run)}) has the records and reports, as artifacts."])
+    jobs = jobs_of(github, run)
+    links = Links(_records(github, run), {str(job["name"]): _quoted(job["html_url"]) for job in jobs})
+    last = [*_last(links, run)]
     try:
-        parts.append(render(result_of(github, run), limit=COMMENT_LIMIT - len("\n".join(parts))))
+        result = result_of(github, run)
+        if not result["complete"]:
+            last = [*_stopped(jobs), *last]
+        parts.append(render(result, limit=COMMENT_LIMIT - len("\n".join([*parts, *last]).encode()), links=links))
+    except NoResult as error:
+        ended = str(run.get("conclusion"))
+        said = _ENDED.get(ended, f"The run ended ({code(ended, 40)}) and the gate left no result")
+        parts += ["### Gate: not finished", "", f"{said}: {code(error, 300)}. This is no pass.", "", *_stopped(jobs)]
     except ValueError as error:
-        parts += ["### Gate: no result", "", f"The run left no result that can be shown ({code(error, 300)})."]
-    parts += ["", f"[the run]({_address(run)}) has the records and reports, as an artifact."]
-    return "\n".join(parts)
+        parts += ["### Gate: no result", "", f"The run left no result that can be shown: {code(error, 300)}."]
+    return "\n".join([*parts, *last])
+
+
+def jobs_of(github: GitHub, run: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The jobs of a run; none where GitHub does not tell: a comment without links is better than no comment."""
+    try:
+        found = github.json(f"/actions/runs/{int(run['id'])}/jobs?filter=latest&per_page=100")["jobs"]
+    except (Trouble, KeyError, ValueError):
+        return []
+    return [job for job in found if job.get("name") and job.get("html_url")]
+
+
+def _stopped(jobs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What did not end well, job by job, with the step at which it was. Names may be of a pull request's own making."""
+    lines = []
+    for job in jobs:
+        if job.get("conclusion") in ("success", "skipped", "neutral"):
+            continue
+        steps = [one for one in job.get("steps") or () if one.get("conclusion") not in ("success", "skipped")]
+        step = f", at the step {code(steps[0].get('name'), 100)}" if steps else ""
+        ended = code(job.get("conclusion") or "not ended", 40)
+        lines.append(f"- [the job]({_quoted(job['html_url'])}) {code(job['name'], 100)}: {ended}{step}")
+    return [*lines, ""] if lines else []
+
+
+def _last(links: Links, run: Mapping[str, Any]) -> list[str]:
+    """Where everything is."""
+    if links.records is None:
+        return ["", f"[the run]({_address(run)}) has what there is of records and reports, as artifacts."]
+    return ["", f"[All records and reports]({links.records}), as an archive; [the run]({_address(run)})."]
+
+
+def _records(github: GitHub, run: Mapping[str, Any]) -> str | None:
+    """The address of the archive with records and reports; None where there is none."""
+    found = _artifact(github, run, RECORDS)
+    return f"{_address(run)}/artifacts/{int(found['id'])}" if found is not None else None
+
+
+def _artifact(github: GitHub, run: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+    """The newest artifact of that name that a run has."""
+    listed = github.json(f"/actions/runs/{int(run['id'])}/artifacts?name={name}&per_page=100")["artifacts"]
+    found = [item for item in listed if item["name"] == name and not item["expired"]]
+    return max(found, key=lambda item: int(item["id"]), default=None)
 
 
 def result_of(github: GitHub, run: Mapping[str, Any]) -> dict[str, Any]:
     """The gate's result that a run left behind.
 
     Raises:
-        ValueError: there is none, it is too large, does not fit the schema, or is about another commit.
+        NoResult: there is none.
+        ValueError: it is too large, does not fit the schema, or is about another commit.
     """
-    listed = github.json(f"/actions/runs/{int(run['id'])}/artifacts?name={ARTIFACT}&per_page=100")["artifacts"]
-    found = next((item for item in listed if item["name"] == ARTIFACT and not item["expired"]), None)
+    found = _artifact(github, run, ARTIFACT)
     if found is None:
-        raise ValueError("it has no artifact of that name")
+        raise NoResult(f"there is no artifact {ARTIFACT}")
     if int(found["size_in_bytes"]) > MAX_BYTES:
         raise ValueError(f"the artifact has {int(found['size_in_bytes']):,} bytes")
     result = read(unpack(github.download(int(found["id"]))))
@@ -224,8 +288,13 @@ def _names(item: Mapping[str, Any]) -> list[str]:
 
 
 def _address(run: Mapping[str, Any]) -> str:
-    """The run's page, from GitHub's event; anything that would end a Markdown link is quoted."""
-    return urllib.parse.quote(str(run["html_url"]), safe=":/")
+    """The run's page, from GitHub's event."""
+    return _quoted(run["html_url"])
+
+
+def _quoted(address: object) -> str:
+    """An address from GitHub; anything that would end a Markdown link is quoted."""
+    return urllib.parse.quote(str(address), safe=":/")
 
 
 if __name__ == "__main__":

@@ -13,10 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from harness.record import Number, RulesetInfo, Status
 from harness.verdict import Question, Word
 
-SCHEMA: Literal["harness.gate/2"] = "harness.gate/2"
+SCHEMA: Literal["harness.gate/3"] = "harness.gate/3"
 MAX_SUBMISSIONS = 64
+#: Lines of a submission that are quoted for one finding.
+MAX_PLACES = 3
 
-Tier = Literal["quick", "full"]
+#: How far a gate goes: what the folders claim; then one evaluation; then the whole audit.
+Tier = Literal["papers", "quick", "full"]
 #: What is held against a pull request: what is violated; what is undecided too; papers that say too little too; a
 #: practice that no ruling covers too.
 FailOn = Literal["fail", "inconclusive", "incomplete", "unruled"]
@@ -34,12 +37,21 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", ser_json_inf_nan="null", json_schema_serialization_defaults_required=True)
 
 
+class Place(_Model):
+    """A line of the submission that a witness names: its file, from 1 on its number, and what stands there, if known."""
+
+    file: Short
+    line: int = Field(ge=1, le=10_000_000)
+    text: Short = ""
+
+
 class Said(_Model):
-    """A finding in short: id, status and headline of the record's."""
+    """A finding in short: id, status and headline of the record's, and the lines that its witness names."""
 
     id: Short
     status: Status
     headline: Long
+    places: list[Place] = Field(default_factory=list, max_length=MAX_PLACES)
 
 
 class Reply(_Model):
@@ -82,7 +94,8 @@ class Judged(_Model):
         kind: None where it could not be opened.
         how: added, changed or renamed (from `before`).
         sha256: over the folder's files as they are in the head.
-        verdict: None while it is being judged.
+        part: which part of a gate of several jobs has judged it, "papers" or the name of a shard; empty for one job.
+        verdict: None while it is being judged; NOT_RUN where its papers were all that was asked for.
         answers: to the three questions; empty where it was not judged to the end.
         headline: what decided.
         val_bpb: as the referee measured it, at the scale that was played.
@@ -95,6 +108,7 @@ class Judged(_Model):
     how: Literal["added", "changed", "renamed"]
     before: Short | None = None
     sha256: Digest | None = None
+    part: Short = ""
     verdict: Verdict | None = None
     answers: list[Reply] = Field(default_factory=list, max_length=3)
     headline: Long = ""
@@ -133,6 +147,7 @@ class GateResult(_Model):
 
     Attributes:
         complete: False while the gate runs, and for ever if it was stopped.
+        unfinished: why it did not come to its end, as far as it can say so itself; empty where it did.
         verdict: the worst of the submissions'; None if there is none to judge.
         exit_code: what the command returns.
         conclusion: for a check: failure where the exit code is not 0; neutral where nothing is held against the pull
@@ -141,8 +156,9 @@ class GateResult(_Model):
         not_run: checks that the tier leaves out; a clean quick tier says nothing about them.
     """
 
-    schema_: Literal["harness.gate/2"] = Field(default=SCHEMA, alias="schema")
+    schema_: Literal["harness.gate/3"] = Field(default=SCHEMA, alias="schema")
     complete: bool = False
+    unfinished: Long = ""
     verdict: Verdict | None = None
     exit_code: int = Field(default=0, ge=0, le=255)
     conclusion: Conclusion = "neutral"
@@ -179,11 +195,13 @@ def exit_code_of(result: GateResult) -> int:
 
     `fail_on` is the mildest outcome that is held against a pull request: "fail" lets INCONCLUSIVE pass, "inconclusive"
     does not, "incomplete" not even papers that say too little, "unruled" neither these nor UNRULED. ERROR and BROKEN
-    always count: nothing was shown.
+    always count: nothing was shown. So does a gate that has not come to its end: it is undecided at best.
     """
     codes = {_code(one, result.fail_on) for one in result.submissions}
     if any(flag.blocks for flag in result.flags):
         codes.add(1)
+    if not result.complete:
+        codes.add(3)
     return next((code for code in (1, 4, 2, 3) if code in codes), 0)
 
 
@@ -194,12 +212,12 @@ def conclusion_of(result: GateResult) -> tuple[Conclusion, str]:
         held = next((one for one in _weightiest(result) if _code(one, result.fail_on)), None)
         if flag is not None and (held is None or _code(held, result.fail_on) != 1):
             return "failure", flag.text
-        return "failure", held.headline if held is not None else ""
+        if held is None or held.verdict is None:
+            return "failure", result.unfinished or "the gate did not come to its end"
+        return "failure", held.headline
     open_one = next((one for one in _weightiest(result) if one.verdict in OPEN), None)
     if open_one is not None:
         return "neutral", open_one.headline
-    if not result.complete:
-        return "neutral", "the gate did not come to its end"
     if not result.submissions:
         return "success", "no folder that the gate judges is changed"
     gap = next((reply for one in _weightiest(result) if incomplete(one) for reply in gaps(one)), None)

@@ -6,13 +6,14 @@ import contextlib
 import shutil
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from harness.changes import Change, Changes, find
+from harness.environment import need_run
 from harness.errors import HarnessError, SubmissionError, UsageError
 from harness.files import sha256, write_atomically
 from harness.folder import safe_name
@@ -20,12 +21,14 @@ from harness.gate import stages
 from harness.gate.export import Exported, export
 from harness.gate.keys import described, differs_from
 from harness.gate.result import (
+    MAX_PLACES,
     MAX_SUBMISSIONS,
     FailOn,
     Flag,
     GateResult,
     Harness,
     Judged,
+    Place,
     Reply,
     Revisions,
     Said,
@@ -34,6 +37,7 @@ from harness.gate.result import (
     Verdict,
     conclusion_of,
     exit_code_of,
+    gaps,
     worst,
 )
 from harness.gate.stages import Made, Settings
@@ -41,8 +45,10 @@ from harness.gate.store import Store, in_ci
 from harness.gate.summary import render
 from harness.git import Repository
 from harness.progress import Progress
-from harness.record import SEVERITY, Record, RulesetInfo, Status
+from harness.record import SEVERITY, Finding, Record, RulesetInfo, Status
 from harness.report import view
+from harness.report.places import places
+from harness.rules import Ruleset
 from harness.scripts.checks import judging
 from harness.text import plain
 from harness.verdict import decide
@@ -59,10 +65,12 @@ class Request:
         repository: a git repository with both revisions.
         base: revision that the pull request wants to be merged into.
         head: revision that it offers.
-        tier: "quick" ends after one evaluation, "full" goes on to the whole audit.
+        tier: "papers" runs nothing, "quick" ends after one evaluation, "full" goes on to the whole audit.
         fail_on: the mildest outcome that is held against a pull request.
         out: folder for gate.json, summary.md and one folder of records for each submission.
         cache: folder of results of earlier gates, or None.
+        only: folders of the repository to judge of those that have changed, by path or as a result shows it; empty for
+            all.
     """
 
     repository: Path
@@ -72,6 +80,50 @@ class Request:
     tier: Tier = "full"
     fail_on: FailOn = "fail"
     cache: Path | None = None
+    only: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What is known before anything is judged: the result so far, with each submission that is to be in it."""
+
+    repository: Repository
+    head: str
+    submissions: tuple[Change, ...]
+    result: GateResult
+
+
+def begin(request: Request, ruleset: Ruleset) -> Begun:
+    """Find what is to be judged, and begin the result, which has not come to its end.
+
+    Raises:
+        UsageError: the repository or a revision is not there, too much has changed, or a folder that was named has not.
+    """
+    repository = Repository(request.repository)
+    base, head = repository.commit(request.base), repository.commit(request.head)
+    before = repository.merge_base(base, head)
+    changes = find(repository, before, head)
+    other = differs_from(repository, base)
+    result = GateResult(
+        tier=request.tier,
+        fail_on=request.fail_on,
+        revisions=Revisions(base=base, head=head, merge_base=before),
+        harness=Harness.model_validate({**described(), "other_than_base": other}),
+        ruleset=RulesetInfo(name=ruleset.name, title=ruleset.title, sha256=ruleset.sha256),
+        flags=_flags(changes, other),
+    )
+    # A folder of results is called the same in every part of a gate, so names are given before some are chosen.
+    named = list(zip(changes.submissions, _folders(changes.submissions), strict=True))
+    chosen = [(change, name) for change, name in named if not request.only or _names(change) & {*request.only}]
+    with _told(result, request.out):
+        if unknown := sorted({*request.only}.difference(*(_names(change) for change, _ in chosen))):
+            raise UsageError(f"--only {unknown[0]}: no submission that has changed is in that folder")
+        if len(chosen) > MAX_SUBMISSIONS:
+            raise UsageError(f"{len(chosen)} submissions have changed; a gate takes {MAX_SUBMISSIONS}")
+    result.submissions = [
+        Judged(path=_shown(change), folder=name, how=change.how, before=_before(change)) for change, name in chosen
+    ]
+    return Begun(repository, head, tuple(change for change, _ in chosen), result)
 
 
 def gate(request: Request, settings: Settings, progress: Progress) -> GateResult:
@@ -84,49 +136,53 @@ def gate(request: Request, settings: Settings, progress: Progress) -> GateResult
         UsageError: the repository or a revision is not there, or too much has changed.
         KeyboardInterrupt: it was interrupted.
     """
-    repository = Repository(request.repository)
-    base, head = repository.commit(request.base), repository.commit(request.head)
-    before = repository.merge_base(base, head)
-    changes = find(repository, before, head)
-    if len(changes.submissions) > MAX_SUBMISSIONS:
-        raise UsageError(f"{len(changes.submissions)} submissions have changed; a gate takes {MAX_SUBMISSIONS}")
-    other = differs_from(repository, base)
-    result = GateResult(
-        tier=request.tier,
-        fail_on=request.fail_on,
-        revisions=Revisions(base=base, head=head, merge_base=before),
-        harness=Harness.model_validate({**described(), "other_than_base": other}),
-        ruleset=RulesetInfo(
-            name=settings.ruleset.name, title=settings.ruleset.title, sha256=settings.ruleset.sha256
-        ),
-        flags=_flags(changes, other),
-        submissions=[
-            Judged(path=plain(change.path, 250), folder=name, how=change.how, before=_before(change))
-            for change, name in zip(changes.submissions, _folders(changes.submissions), strict=True)
-        ],
-    )  # fmt: skip
+    begun = begin(request, settings.ruleset)
+    result = begun.result
     for flag in result.flags:
         progress.note(flag.text)
-    if any(repository.entries(head, f"{change.path}/submission.py") for change in changes.submissions):
-        settings.data()  # what is wrong with it is no submission's fault
-    request.out.mkdir(parents=True, exist_ok=True)
-    _save(result, request.out)
+    with _told(result, request.out):
+        _judge_all(begun, request, settings, progress)
+    return result
+
+
+def _judge_all(begun: Begun, request: Request, settings: Settings, progress: Progress) -> None:
+    result, repository, head = begun.result, begun.repository, begun.head
+    if request.tier != "papers" and begun.submissions:
+        need_run()
+        if any(repository.entries(head, f"{change.path}/submission.py") for change in begun.submissions):
+            settings.data()  # what is wrong with it is no submission's fault
+    save(result, request.out)
     fresh = in_ci()
     store = Store(request.cache, readable=not fresh)
     if fresh and request.cache is not None:
         progress.note("CI: the cache is filled, but no result is taken from it")
-    for index, (change, judged) in enumerate(zip(changes.submissions, result.submissions, strict=True)):
+    for index, (change, judged) in enumerate(zip(begun.submissions, result.submissions, strict=True)):
         progress.note(f"submission {index + 1} of {len(result.submissions)}: {judged.path} ({judged.how})")
         home = request.out / judged.folder
         if fresh:
             shutil.rmtree(home, ignore_errors=True)
-        one = _One(judged, request, settings, home, store, progress, lambda: _save(result, request.out), not fresh)
+        one = _One(judged, request, settings, home, store, progress, lambda: save(result, request.out), not fresh)
         with tempfile.TemporaryDirectory(prefix="golf-gate-") as scratch:
             one.judge(Path(scratch), partial(export, repository, head, change.path, Path(scratch)))
         progress.note(f"{judged.path}: {judged.verdict}, {judged.headline}")
     result.complete = True
-    _save(result, request.out)
-    return result
+    save(result, request.out)
+
+
+@contextlib.contextmanager
+def _told(result: GateResult, out: Path) -> Iterator[None]:
+    """Whatever ends a gate before its end stands in its result: a job's log is not read by who waits for the comment."""
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, HarnessError):
+            result.unfinished = plain(str(error), 1000)
+        elif isinstance(error, KeyboardInterrupt):
+            result.unfinished = "it was interrupted, as a job is that is cancelled or runs out of time"
+        else:
+            result.unfinished = f"internal error ({type(error).__name__})"
+        save(result, out)
+        raise
 
 
 @dataclass(frozen=True)
@@ -177,6 +233,9 @@ class _One:
             return
         judged.stages.append(Stage(name="static", verdict="PASS", headline=plain(stages.static(path, kind), 400)))
         self.save()
+        if self.request.tier == "papers":
+            self._leave(claimed.record)
+            return
         made = claimed
         names: tuple[Literal["smoke", "full"], ...] = ("smoke",) if self.request.tier == "quick" else ("smoke", "full")
         for name in names:
@@ -218,6 +277,15 @@ class _One:
             for question, answer in record.answers.items()
         ]
         self.judged.val_bpb = record.score.val_bpb if record.score else None
+
+    def _leave(self, claimed: Record) -> None:
+        """The end of a submission whose papers were all that was asked for: they contradict nothing, and no more."""
+        self._decide(claimed)
+        if self.judged.kind == "adapter":
+            self.judged.answers = []  # it needs no logs, so that its papers answer nothing
+        gap = next(iter(gaps(self.judged)), None)
+        said = f"; {gap.question} {gap.answer}: {gap.sentence}" if gap else ""
+        self.judged.verdict, self.judged.headline = "NOT_RUN", plain(f"its papers contradict nothing{said}", 600)
 
     def _broken(self, verdict: Verdict, why: str) -> None:
         done = {stage.name for stage in self.judged.stages}
@@ -271,6 +339,15 @@ def _folders(submissions: tuple[Change, ...]) -> list[str]:
     return names
 
 
+def _shown(change: Change) -> str:
+    return plain(change.path, 250)
+
+
+def _names(change: Change) -> set[str]:
+    """What a folder may be named by: its path, and what a result shows of it."""
+    return {change.path, _shown(change)}
+
+
 def _before(change: Change) -> str | None:
     return plain(change.before, 250) if change.before else None
 
@@ -285,16 +362,27 @@ def _findings(record: Record, *, bare: bool) -> list[Said]:
     """Findings that somebody should read, worst first; `bare` leaves out what is merely not shown."""
     quiet = (*_QUIET, Status.INCONCLUSIVE, Status.NOT_RUN) if bare else _QUIET
     worth = sorted((f for f in record.findings if f.status not in quiet), key=lambda f: SEVERITY.index(f.status))
-    return [Said(id=plain(f.id, 80), status=f.status, headline=plain(f.headline, 600)) for f in worth[:40]]
+    return [
+        Said(id=plain(f.id, 80), status=f.status, headline=plain(f.headline, 600), places=_places(f)) for f in worth[:40]
+    ]
 
 
-def _save(result: GateResult, out: Path) -> None:
+def _places(finding: Finding) -> list[Place]:
+    """The first lines that a finding's witness names."""
+    return [
+        Place(file=plain(file, 250), line=line, text=plain(text, 250))
+        for file, line, text in places(finding)[:MAX_PLACES]
+    ]
+
+
+def save(result: GateResult, out: Path) -> None:
     """Write gate.json and summary.md; verdict, exit code and conclusion are those of what is known so far."""
     result.verdict = worst([one.verdict for one in result.submissions if one.verdict is not None])
     result.exit_code = exit_code_of(result)
     result.conclusion, result.reason = conclusion_of(result)
-    if result.tier == "quick":
-        result.not_run = stages.left_out({one.kind for one in result.submissions if one.kind})
+    if result.tier != "full":
+        result.not_run = stages.left_out({one.kind for one in result.submissions if one.kind}, result.tier)
+    out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / "gate.json", (result.model_dump_json(by_alias=True, indent=2) + "\n").encode())
     with contextlib.suppress(FileNotFoundError):
         (out / "summary.md").unlink()

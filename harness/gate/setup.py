@@ -58,6 +58,7 @@ def own() -> dict[str, str]:
             "JUDGE": "the harness and the rules of its base",
             "USES": "./",
             "MORE": "",
+            "TIER": "",
             "PLACE": "the default branch",
             "WHY": "Where the harness lives, if not here: variables of the repository, which no pull request can set.",
             "CODE": "${{ vars.HARNESS_REPOSITORY || github.repository }}",
@@ -79,12 +80,11 @@ def gate(where: Source, *, tier: str = "full", torch_index: str = "") -> dict[st
     """
     if torch_index and not re.fullmatch(r"https://[\w./~%-]+", torch_index):
         raise UsageError(f"--torch-index {torch_index}: write an address that begins with https://")
-    said = {"tier": tier, "torch-index": torch_index}
-    more = "".join(f"\n          {name}: {value}" for name, value in said.items() if value)
     return _workflows(
         {
             "JUDGE": "a harness, and its rules, that are pinned by commit",
-            "MORE": more,
+            "MORE": _inputs({"tier": tier, "torch-index": torch_index}),
+            "TIER": _inputs({"tier": tier}),
             "USES": f"{where.repository}@{where.commit}",
             "PLACE": "the harness's pinned commit",
             "WHY": "The harness: repository and commit, which no pull request can set.",
@@ -121,6 +121,11 @@ def write(files: Mapping[str, str], home: Path, *, force: bool) -> list[Path]:
 
 def _workflows(values: Mapping[str, str]) -> dict[str, str]:
     return {f".github/workflows/{name}": _filled(name, values) for name in ("gate.yml", "gate-comment.yml")}
+
+
+def _inputs(values: Mapping[str, str]) -> str:
+    """Further inputs of a step, as lines of a workflow; "" for one that is left out."""
+    return "".join(f"\n          {name}: {value}" for name, value in values.items() if value)
 
 
 def _filled(name: str, values: Mapping[str, str]) -> str:

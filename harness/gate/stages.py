@@ -25,6 +25,7 @@ from harness.errors import UsageError
 from harness.folder import Folder, is_adapter, open_folder
 from harness.gate.export import Exported
 from harness.gate.keys import device, key
+from harness.gate.result import Tier
 from harness.gate.store import Store, mark, take
 from harness.papers import linting
 from harness.papers.linting import lint, record_of
@@ -47,15 +48,20 @@ QUICK = (Need.CLAIMS,)
 SMOKE = tuple(within(QUICK, CHECKS))
 #: Of a script, without what the papers' stage has judged already.
 SCRIPT_SMOKE = tuple(name for name in within(QUICK, judging.CHECKS) if name not in linting.CHECKS)
-_SMOKE: dict[Kind, Sequence[str]] = {"adapter": SMOKE, "script": SCRIPT_SMOKE}
 _ALL: dict[Kind, Sequence[str]] = {"adapter": select("all"), "script": tuple(judging.CHECKS)}
+#: Of what is run; papers are read in every tier.
+_MADE: dict[Tier, dict[Kind, Sequence[str]]] = {
+    "papers": {"adapter": (), "script": ()},
+    "quick": {"adapter": SMOKE, "script": SCRIPT_SMOKE},
+    "full": _ALL,
+}
 SEED = 1
 _MAX_SOURCE = 8 << 20
 
 
-def left_out(kinds: Iterable[Kind]) -> list[str]:
-    """Checks that the quick tier does not make on submissions of these kinds, in the order of a report."""
-    found = [name for kind in sorted(kinds) for name in _ALL[kind] if name not in _SMOKE[kind]]
+def left_out(kinds: Iterable[Kind], tier: Tier) -> list[str]:
+    """Checks that a tier does not make on submissions of these kinds, in the order of a report."""
+    found = [name for kind in sorted(kinds) for name in _ALL[kind] if name not in _MADE[tier][kind]]
     return list(dict.fromkeys(found))
 
 

@@ -22,7 +22,20 @@ def places(finding: Finding) -> list[tuple[str, int, str]]:
     """(file, line, what stands there or "") of a finding's witness, each once; empty without one."""
     if finding.witness is None:
         return []
-    return list(dict.fromkeys(_walk(finding.witness.data, 0)))[:MOST]
+    data = finding.witness.data
+    quoted = _quoted(data.get("source"))
+    found = ((file, line, said or quoted.get((file, line), "")) for file, line, said in _walk(data, 0))
+    return list(dict.fromkeys(found))[:MOST]
+
+
+def _quoted(rows: object) -> dict[tuple[str, int], str]:
+    """What stands in lines, as a script's witness has it beside its places: [["train_gpt.py:812", text], ...]."""
+    found = {}
+    for row in rows if isinstance(rows, list) else ():
+        if isinstance(row, list) and len(row) == 2 and all(isinstance(one, str) for one in row):
+            if place := _PLACE.match(row[0]):
+                found[place["file"], int(place["line"])] = brief(row[1], 200)
+    return found
 
 
 def listed(finding: Finding) -> tuple[list[tuple[str, str]], int]:

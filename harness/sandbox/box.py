@@ -32,6 +32,7 @@ from harness.errors import SandboxError
 from harness.files import UNREAD
 from harness.sandbox import leftovers
 from harness.sandbox.keeper import Keeper
+from harness.sandbox.linux import need_linux
 from harness.sandbox.outcome import Exit, Level, Limits, Sandbox
 from harness.sandbox.plan import Plan
 from harness.sandbox.view import stage, view
@@ -173,6 +174,7 @@ class Box:
         return self._keeper
 
     def _start(self) -> None:
+        need_linux()
         leftovers.sweep()
         self._folder = folder = leftovers.make()
         for name in ("scratch", "shm", "root"):

@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 import harness
 from harness.gate import comment
 from harness.gate.conform import problem
-from harness.gate.result import Flag, GateResult, Harness, Judged, Reply, Revisions, Said, Stage
-from harness.gate.summary import COMMENT_LIMIT, code, render
+from harness.gate.result import Flag, GateResult, Harness, Judged, Place, Reply, Revisions, Said, Stage
+from harness.gate.summary import COMMENT_LIMIT, Links, code, render
 from harness.record import RulesetInfo, Status
 
 HEAD, OTHER = "a" * 40, "b" * 40
@@ -45,7 +45,8 @@ def result(count: int = 2, text: str = "causality: it leaks", **changes: Any) ->
                 Reply(question="claim", answer="INCOMPLETE", sentence=text),
             ],
             stages=[Stage(name="full", verdict="FAIL", headline=text, record="s/full/record.json", sha256="d" * 64,
-                          findings=[Said(id="causality", status=Status.FAIL, headline=text)])],
+                          findings=[Said(id="causality", status=Status.FAIL, headline=text,
+                                         places=[Place(file=text[:300] or "x.py", line=812, text=text[:300])])])],
         )
         for index in range(count)
     ]  # fmt: skip
@@ -73,11 +74,14 @@ NASTY = [
 ]
 
 
+@pytest.mark.parametrize("complete", [True, False])
 @pytest.mark.parametrize("text", NASTY)
-def test_whatever_a_forged_result_says_stays_code(text: str) -> None:
+def test_whatever_a_forged_result_says_stays_code(text: str, complete: bool) -> None:
     body = result(text=text)
     body["submissions"][0]["path"] = body["submissions"][0]["before"] = text
-    body["ruleset"]["name"] = body["harness"]["version"] = body["flags"][0]["text"] = text
+    body["ruleset"]["name"] = body["harness"]["version"] = body["flags"][0]["text"] = body["unfinished"] = text
+    body["submissions"][1]["part"] = body["submissions"][1]["stages"][0]["record"] = text
+    body["complete"], body["not_run"], body["tier"] = complete, [text], "quick"
     shown = render(body)
     outside = re.sub(r"`[^`\n]*`", "", shown)
     allowed = re.sub(r"</?(details|summary)>", "", outside)
@@ -95,10 +99,91 @@ def test_code_is_one_span_on_one_line(text: str) -> None:
     assert not re.search(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e]", shown) and len(shown) < 2000
 
 
+def test_a_comment_says_what_is_wrong_where_and_where_to_read_on() -> None:
+    body = result()
+    bad = body["submissions"][1]
+    bad["stages"][0]["findings"][0]["places"] = [
+        {"file": "train_gpt.py", "line": 812, "text": "loss = model(x, y)"},
+        {"file": "lib/eval.py", "line": 7, "text": ""},
+    ]
+    bad["part"] = "1-of-2"
+    jobs = {"papers": "https://example.org/job/1", "audit 1-of-2": "https://example.org/job/2"}
+    shown = render(body, links=Links("https://example.org/artifacts/6", jobs))
+    assert shown.startswith(
+        "### Gate: ❌ FAIL\n\n1 of 2 submissions breaks a rule; 1 of 2 submissions passes.\n\n"
+        "- `changes 2 files outside submissions`\n\n"
+        "`submissions/s1`: its score is **INVALID**, because `causality: it leaks`.\n\n"
+        "> `train_gpt.py`, line 812: `loss = model(x, y)`  \n"
+        "> `lib/eval.py`, line 7  \n\n"
+        "The report is `s/full/report.html` in [the records of this run](https://example.org/artifacts/6);"
+        " the log is that of [the job](https://example.org/job/2) `audit 1-of-2`.\n\n"
+        "Conclusion: **failure**.\n\n"
+    ), shown
+    assert "`train_gpt.py`, line 812: `loss = model(x, y)`" in shown.partition("<details>")[2], "folded, too"
+    assert "the log is that of" not in render(body) and "in the records.\n" in render(body)
+    bad["part"] = ""
+    assert "/job/" not in render(body, links=Links(None, jobs)), "which of two jobs it was is not known"
+    assert "/job/1" in render(body, links=Links(None, {"gate": "https://example.org/job/1"}))
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "says"),
+    [
+        (["PASS"], "The submission passes. Nothing here stops this pull request."),
+        (["PASS", "PASS"], "All 2 submissions pass. Nothing here stops this pull request."),
+        (["BROKEN"], "The submission is broken: it cannot be judged as it is."),
+        (["ERROR", "PASS"], "environment failed, which says nothing about it; 1 of 2 submissions passes."),
+        (["INCONCLUSIVE"], "its papers say too little, which is no accusation."),
+        (["UNRULED", "UNRULED", "FAIL"], "1 of 3 submissions breaks a rule; 2 of 3 submissions do what no ruling"),
+        ([], "This pull request changes no folder that the gate judges."),
+    ],
+)
+def test_the_first_sentence_is_one_that_somebody_would_say(verdicts: list[str], says: str) -> None:
+    body = result(len(verdicts), exit_code=1 if {*verdicts} & {"FAIL", "BROKEN", "ERROR"} else 0)
+    for one, verdict in zip(body["submissions"], verdicts, strict=True):
+        one["verdict"] = verdict
+    first, _, second = render(body).split("\n")[:3]
+    assert says in second and ("stops" in second) == (body["exit_code"] == 0 and bool(verdicts)), second
+    body["flags"] = [{"id": "judge-and-submissions", "blocks": True, "text": "make it two"}]
+    assert "has to be split" in render(body).split("\n")[2] and "- **blocks:** `make it two`" in render(body)
+
+
+@pytest.mark.parametrize(
+    ("tier", "aside"),
+    [
+        ("papers", " (papers only: nothing was run)"),
+        ("quick", " (quick tier: causality was not run)"),
+        ("full", ""),
+    ],
+)
+def test_the_first_line_says_what_was_not_run(tier: str, aside: str) -> None:
+    body = result(tier=tier, not_run=["causality", "null-stream"])
+    assert render(body).splitlines()[0] == f"### Gate: ❌ FAIL{aside}"
+    assert ("Not looked at: `causality`, `null-stream`." in render(body)) == bool(aside)
+    assert render(result(complete=False, tier=tier)).splitlines()[0] == f"### Gate: not finished, so far ❌ FAIL{aside}"
+
+
+def test_a_gate_that_did_not_finish_says_so_and_why() -> None:
+    """It read "no submission to judge", because no verdict had been made."""
+    body = result(1, complete=False, unfinished="the data are not there: commons", verdict=None)
+    body["submissions"][0] |= {"verdict": None, "answers": []}
+    body["submissions"][0]["stages"][0] |= {"name": "static", "verdict": "PASS"}
+    shown = render(body)
+    assert shown.startswith(
+        "### Gate: not finished\n\n**The gate did not come to its end:** `the data are not there: commons`."
+        " 0 of 1 submissions were judged; the next is `submissions/s0` (static done). This is no pass.\n"
+    ), shown
+    assert "no submission to judge" not in shown and "Conclusion" not in shown
+    assert "it was stopped from outside." in render({**body, "unfinished": ""})
+    assert "65 submissions" in render({**body, "unfinished": "65 submissions have changed", "submissions": []})
+
+
 def test_a_summary_knows_its_size() -> None:
     body = result(64, text="é" * 1200)
     shown = render(body, limit=COMMENT_LIMIT)
     assert len(shown.encode()) <= COMMENT_LIMIT and "more submissions do not fit here" in shown
+    wide = render(result(64, text="🚫" * 300), limit=COMMENT_LIMIT)
+    assert len(wide.encode()) <= COMMENT_LIMIT and "do not fit here" in wide, "the table alone would be too large"
     assert len(render(result(), limit=COMMENT_LIMIT)) < 3000
 
 
@@ -190,6 +275,8 @@ class Site:
         self.pulls = [{"number": 7, "head": {"sha": HEAD}}]
         self.archive = packed(json.dumps(result()).encode())
         self.size = 1000
+        self.names: tuple[str, ...] = ("gate-summary", "gate-records")
+        self.jobs: Any = [{"name": "gate", "html_url": "https://example.org/run/99/job/4", "conclusion": "failure"}]
         site = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -232,7 +319,13 @@ class Site:
         if path == "/pulls/7":
             return {"number": 7, "changed_files": self.changed if self.changed is not None else len(self.files)}
         if "/artifacts?" in path:
-            return {"artifacts": [{"id": 5, "name": "gate-summary", "size_in_bytes": self.size, "expired": False}]}
+            name = path.partition("name=")[2].partition("&")[0]
+            return {"artifacts": [
+                {"id": ident, "name": name, "size_in_bytes": self.size, "expired": ident > 6}
+                for ident in (3, 5, 7) if name in self.names
+            ]}  # fmt: skip
+        if path.startswith("/actions/runs/99/jobs"):
+            return {"jobs": self.jobs} if self.jobs is not None else {}
         if path.startswith("/issues/7/comments") and body is None:
             return self.comments
         return {}
@@ -254,6 +347,7 @@ def site() -> Iterator[Site]:
 
 RUN = {
     "id": 99, "head_sha": HEAD, "head_branch": "a&b=c branch", "html_url": "https://example.org/run/99",
+    "conclusion": "failure",
     "head_repository": {"owner": {"login": "fork"}},
 }  # fmt: skip
 
@@ -332,6 +426,65 @@ def test_results_that_cannot_be_used_are_said_to_be_missing(site: Site) -> None:
         site.calls.clear()
         post(site)
         assert "### Gate: no result" in site.written[0][2] and says in site.written[0][2]
+
+
+def test_it_links_the_records_the_run_and_the_job(site: Site) -> None:
+    post(site)
+    text = site.written[0][2]
+    assert "report.html` in [the records of this run](https://example.org/run/99/artifacts/5)" in text, "the newest"
+    assert "the log is that of [the job](https://example.org/run/99/job/4) `gate`" in text
+    assert text.endswith(
+        "[All records and reports](https://example.org/run/99/artifacts/5), as an archive;"
+        " [the run](https://example.org/run/99)."
+    )
+    assert len(text) < 60_000 and "at the step" not in text, "a gate that came to its end has no job to blame"
+    site.names, site.jobs = ("gate-summary",), None
+    site.calls.clear()
+    post(site)
+    assert site.written[0][2].endswith("[the run](https://example.org/run/99) has what there is of records and reports, as artifacts.")
+
+
+STOPPED = [
+    {"name": "papers", "html_url": "https://example.org/run/99/job/1", "conclusion": "success", "steps": []},
+    {"name": "audit 1-of-2](x)", "html_url": "https://example.org/run/99/job/2) [x](y", "conclusion": "cancelled",
+     "steps": [{"name": "Set up", "conclusion": "success"}, {"name": "`@all` Audit", "conclusion": "cancelled"}]},
+    {"name": "gate", "html_url": "https://example.org/run/99/job/3", "conclusion": None},
+]  # fmt: skip
+BLAMED = (
+    "- [the job](https://example.org/run/99/job/2%29%20%5Bx%5D%28y) `audit 1-of-2](x)`: `cancelled`, at the step"
+    " `'@all' Audit`\n"
+    "- [the job](https://example.org/run/99/job/3) `gate`: `not ended`\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("conclusion", "says"),
+    [
+        ("cancelled", "The run was cancelled, by somebody or because its time was over"),
+        ("failure", "The run failed before the gate had a result"),
+        ("timed_out", "out of time"),
+        ("startup_failure", "could not be started"),
+        ("action_required", "a maintainer has to approve it"),
+        ("success", "ended well, but the gate left no result"),
+        ("x](y) @all", "The run ended (`x](y) @all`)"),
+    ],
+)
+def test_a_run_without_a_result_is_not_finished_and_says_why(site: Site, conclusion: str, says: str) -> None:
+    site.names, site.jobs = (), STOPPED
+    post(site, conclusion=conclusion)
+    text = site.written[0][2]
+    assert "### Gate: not finished\n" in text and says in text and BLAMED in text and "This is no pass." in text
+    assert "no submission to judge" not in text and "[the run](https://example.org/run/99)" in text
+
+
+def test_a_result_that_is_not_finished_names_the_jobs_that_stopped(site: Site) -> None:
+    site.jobs = STOPPED
+    body = result(complete=False, unfinished="1-of-2: it was stopped from outside")
+    site.archive = packed(json.dumps(body).encode())
+    post(site)
+    text = site.written[0][2]
+    assert "### Gate: not finished, so far ❌ FAIL" in text and "`1-of-2: it was stopped from outside`" in text
+    assert BLAMED in text
 
 
 def test_it_runs_alone_on_the_files_that_the_workflow_reads(site: Site, repository: Path, tmp_path: Path) -> None:

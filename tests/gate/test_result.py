@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.audit.checks import select
 from harness.gate import keys
 from harness.gate.result import (
     SEVERITY,
@@ -35,9 +36,11 @@ from tests.gate.repository import Scratch
 from tests.report.records import record
 
 
-def result(verdicts: list[Verdict | None], fail_on: FailOn, *, blocks: bool = False) -> GateResult:
+def result(
+    verdicts: list[Verdict | None], fail_on: FailOn, *, blocks: bool = False, complete: bool = True
+) -> GateResult:
     return GateResult(
-        tier="full", fail_on=fail_on, revisions=Revisions(base="a" * 40, head="b" * 40, merge_base="a" * 40),
+        complete=complete, tier="full", fail_on=fail_on, revisions=Revisions(base="a" * 40, head="b" * 40, merge_base="a" * 40),
         harness=Harness(version="1", sha256="c" * 64), ruleset=RulesetInfo(name="r", title="t", sha256="d" * 64),
         flags=[Flag(id="judge-and-submissions", blocks=blocks, text="")],
         submissions=[Judged(path="p", folder="p", how="added", verdict=verdict) for verdict in verdicts],
@@ -68,7 +71,7 @@ def test_the_default_lets_pass_what_is_undecided_and_calls_it_neutral() -> None:
     for verdict, conclusion in (("PASS", "success"), ("UNRULED", "success"), ("INCONCLUSIVE", "neutral"),
                                 ("NOT_RUN", "neutral"), ("FAIL", "failure"), ("ERROR", "failure"),
                                 ("BROKEN", "failure")):  # fmt: skip
-        made = result([verdict], "fail").model_copy(update={"complete": True})  # type: ignore[list-item]
+        made = result([verdict], "fail")  # type: ignore[list-item]
         made.submissions[0].headline = "why"
         found, reason = conclusion_of(made)
         assert found == conclusion and (conclusion == "success") == (reason != "why")
@@ -79,12 +82,25 @@ def test_papers_that_say_too_little_are_neutral_with_a_reason_and_held_against_i
     limits = Reply(question="limits", answer="UNDECIDED", sentence="no log states a time")
     claim = Reply(question="claim", answer="INCOMPLETE", sentence="one seed of three")
     for kind, answers, open_one in (("script", [limits], True), ("adapter", [claim], True), ("adapter", [], False)):
-        made = result(["PASS"], "fail").model_copy(update={"complete": True})
+        made = result(["PASS"], "fail")
         made.submissions[0].kind = kind  # type: ignore[assignment]
         made.submissions[0].answers = answers
         assert conclusion_of(made)[0] == ("neutral" if open_one else "success") and exit_code_of(made) == 0
         assert not open_one or answers[0].sentence in conclusion_of(made)[1]
         assert exit_code_of(made.model_copy(update={"fail_on": "incomplete"})) == (3 if open_one else 0)
+
+
+@pytest.mark.parametrize("fail_on", get_args(FailOn))
+def test_a_gate_that_did_not_come_to_its_end_is_no_pass_and_says_why(fail_on: FailOn) -> None:
+    for verdicts, code in (([], 3), (["PASS"], 3), (["PASS", None], 3), (["FAIL", None], 1), (["ERROR", None], 4)):
+        made = result(verdicts, fail_on, complete=False)  # type: ignore[arg-type]
+        made.unfinished = "the data are not there"
+        for one in made.submissions:
+            one.headline = "why" if one.verdict else ""
+        said = "why" if code != 3 else "the data are not there"
+        assert exit_code_of(made) == code and conclusion_of(made) == ("failure", said)
+        made.unfinished = ""
+        assert conclusion_of(made)[1] == (said if code != 3 else "the gate did not come to its end")
 
 
 def test_a_pull_request_that_has_to_be_split_fails_with_that_reason() -> None:
@@ -107,14 +123,14 @@ def test_of_several_the_weightiest_counts(verdicts: list[Verdict], fail_on: Fail
     assert exit_code_of(result([*verdicts, "FAIL"], fail_on)) == 1
 
 
-def test_a_quick_tier_says_what_it_leaves_out_of_each_kind() -> None:
-    assert {"causality", "null-stream", "determinism", "score-before-update"} <= set(left_out({"adapter"}))
-    assert {"causality", "determinism", "warm-up"} <= set(left_out({"script"})) and "isolation" not in left_out(
-        {"script"}
-    )
-    both = left_out({"adapter", "script"})
-    assert set(both) == {*left_out({"adapter"}), *left_out({"script"})} and len(set(both)) == len(both)
-    assert left_out(set()) == []
+def test_a_tier_says_what_it_leaves_out_of_each_kind() -> None:
+    adapters, scripts = left_out({"adapter"}, "quick"), left_out({"script"}, "quick")
+    assert {"causality", "null-stream", "determinism", "score-before-update"} <= set(adapters)
+    assert {"causality", "determinism", "warm-up"} <= set(scripts) and "isolation" not in scripts
+    both = left_out({"adapter", "script"}, "quick")
+    assert set(both) == {*adapters, *scripts} and len(set(both)) == len(both)
+    assert set(left_out({"adapter"}, "papers")) == set(select("all")) and set(left_out({"script"}, "papers")) > set(scripts)
+    assert left_out(set(), "quick") == left_out({"adapter", "script"}, "full") == []
 
 
 @pytest.mark.parametrize(("value", "ci"), [("true", True), ("1", True), ("", False), ("0", False), ("False", False)])

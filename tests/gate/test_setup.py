@@ -44,20 +44,21 @@ def test_both_workflows_are_written_and_name_the_harness_by_commit(home: Path) -
     assert done.exit_code == 0, done.output
     gate, comment = (yaml.safe_load((home / ".github/workflows" / name).read_text()) for name in
                      ("gate.yml", "gate-comment.yml"))  # fmt: skip
-    (job,) = gate["jobs"].values()
-    last = job["steps"][-1]
-    assert last["uses"] == f"someone/golf-harness@{COMMIT}"
-    assert last["with"]["tier"] == "quick" and last["with"]["torch-index"] == "https://example.org/cpu"
-    for step in job["steps"]:
-        assert "${{" not in step.get("run", "")
-        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", step.get("uses", f"a/b@{COMMIT}"))
+    (wanted,) = (yaml.safe_load((ROOT / "action.yml").read_text())["inputs"],)
+    more = {"papers": (None, None), "audit": ("quick", "https://example.org/cpu"), "gate": ("quick", None)}
+    for name, job in gate["jobs"].items():
+        last = job["steps"][-1]
+        assert last["uses"] == f"someone/golf-harness@{COMMIT}" and set(last["with"]) <= set(wanted)
+        assert (last["with"].get("tier"), last["with"].get("torch-index")) == more.pop(name)
+        for step in job["steps"]:
+            assert "${{" not in step.get("run", "")
+            assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", step.get("uses", f"a/b@{COMMIT}"))
+    assert not more
     assert gate["permissions"] == {"contents": "read"} and comment["permissions"] == {}
     (job,) = comment["jobs"].values()
     assert (job["steps"][0]["env"]["CODE"], job["steps"][0]["env"]["COMMIT"]) == ("someone/golf-harness", COMMIT)
     for text in ("check `gate` a required one", "code owner", COMMIT):
         assert text in done.output
-    (wanted,) = (yaml.safe_load((ROOT / "action.yml").read_text())["inputs"],)
-    assert set(last["with"]) <= set(wanted)
     assert (
         init("gate", "--repo", home, *WHERE, "--tier", "quick", "--torch-index", "https://example.org/cpu").exit_code
         == 0
@@ -136,7 +137,7 @@ def test_the_gate_judges_a_repository_that_does_not_hold_the_harness(tmp_path: P
     binary.write_text(f'#!/usr/bin/env bash\nexec {sys.executable} -P -m harness "$@"\n')
     binary.chmod(0o755)
     said = {"BASE": base, "HEAD": head, "REPO": str(contest.path), "TIER": "quick", "FAIL_ON": "fail",
-            "RULESET": "2026-04-28", "DATA": "commons"}  # fmt: skip
+            "RULESET": "2026-04-28", "DATA": "commons", "PART": "all", "SHARDS": "8", "FOLDERS": ""}  # fmt: skip
     assert set(said) == set(step["env"])
     files = {"GITHUB_OUTPUT": str(tmp_path / "output"), "GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}
     done = subprocess.run(

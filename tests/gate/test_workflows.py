@@ -74,18 +74,33 @@ def test_no_workflow_mixes_a_token_that_writes_with_code_of_a_pull_request(path:
 
 
 def test_the_gate_takes_the_harness_from_the_base() -> None:
-    (job,) = load(WORKFLOWS / "gate.yml")["jobs"].values()
-    checkout, *_, last = job["steps"]
-    assert (
-        checkout["with"]["ref"] == "${{ github.event.pull_request.base.sha }}" and checkout["with"]["fetch-depth"] == 0
-    )
-    assert last["uses"] == "./" and last["with"] == {
+    jobs = load(WORKFLOWS / "gate.yml")["jobs"]
+    revisions = {
         "base": "${{ github.event.pull_request.base.sha }}",
         "head": "${{ github.event.pull_request.head.sha }}",
     }
-    assert not any(
-        re.search(r"\b(checkout|switch|worktree|reset|merge|pull)\b", step.get("run", "")) for step in job["steps"]
-    )
+    more = {
+        "papers": {"part": "papers"},
+        "audit": {"part": "audit", "shard": "${{ matrix.shard.name }}", "folders": "${{ toJSON(matrix.shard.folders) }}"},
+        "gate": {"part": "result"},
+    }
+    assert list(jobs) == list(more), "the check to require is called gate, as it always was"
+    for name, job in jobs.items():
+        checkout, *_, last = job["steps"]
+        assert checkout["with"]["ref"] == revisions["base"] and checkout["with"]["fetch-depth"] == 0
+        assert last["uses"] == "./" and last["with"] == {**revisions, **more[name]}
+        assert not any(
+            re.search(r"\b(checkout|switch|worktree|reset|merge|pull)\b", step.get("run", "")) for step in job["steps"]
+        )
+
+
+def test_a_required_check_is_never_skipped_and_each_job_has_an_end() -> None:
+    """A skipped job counts as passed where it is required: the last one runs whatever became of the others."""
+    jobs = load(WORKFLOWS / "gate.yml")["jobs"]
+    assert jobs["gate"]["if"] == "${{ always() }}" and jobs["gate"]["needs"] == ["papers", "audit"]
+    assert jobs["audit"]["needs"] == "papers" and jobs["audit"]["strategy"]["fail-fast"] is False
+    assert jobs["papers"]["outputs"] == {"shards": "${{ steps.papers.outputs.shards }}"}
+    assert all(0 < job["timeout-minutes"] <= 180 for job in jobs.values()) and jobs["papers"]["timeout-minutes"] <= 15
 
 
 def test_the_commenting_workflow_reads_just_the_files_that_it_imports() -> None:
