@@ -65,7 +65,16 @@ def need_run() -> None:
         HarnessError: a package of the extra [run] is missing, or this is no Linux; one line with the remedy.
     """
     need_linux()
-    missing = [name for name in _RUN if importlib.util.find_spec(name) is None]
+    need_packages(*_RUN)
+
+
+def need_packages(*names: str) -> None:
+    """Refuse to begin what needs packages that are not here.
+
+    Raises:
+        HarnessError: one is missing; one line with the remedy.
+    """
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
     if missing:
         raise HarnessError(f"running needs {' and '.join(missing)}: pip install 'golf-harness[run]'")
 

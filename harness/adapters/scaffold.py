@@ -77,10 +77,10 @@ def scaffold(parent: Path, name: str, *, author: str, github_id: str, source: st
         code = others.pop("submission.py").decode()
         metadata |= {"reads_validation": True} if known.reads_validation else {}
     folder.mkdir(parents=True)
-    (folder / "submission.py").write_text(code)
+    (folder / "submission.py").write_text(code, encoding="utf-8")
     for file, content in others.items():
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         (folder / file).write_bytes(content)
-    (folder / "submission.json").write_text(json.dumps(metadata, indent=2) + "\n")
-    (folder / "README.md").write_text(_README.format(title=title, name=name))
+    (folder / "submission.json").write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(_README.format(title=title, name=name), encoding="utf-8")
     return folder

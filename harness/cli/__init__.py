@@ -6,6 +6,7 @@ One module a command, and each is imported when it is asked for: who wants the v
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 import tempfile
@@ -125,6 +126,8 @@ def _configure(ctx: click.Context, name: str, named: str | None) -> None:
 def main() -> None:
     """Entry point: run the command, and turn every failure into one line and an exit code."""
     interrupts.listen()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a pipe on Windows takes 256 letters; the others are no failure
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Abort as abort:
@@ -144,7 +147,9 @@ def main() -> None:
     except OSError as error:
         _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 4)
     except Exception as error:
-        with tempfile.NamedTemporaryFile("w", prefix="harness-", suffix=".log", delete=False) as log:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="harness-", suffix=".log", delete=False, encoding="utf-8", errors="replace"
+        ) as log:
             traceback.print_exc(file=log)
         if _verbose():
             traceback.print_exc()

@@ -8,20 +8,20 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.cli.options import FILE, BoxOptions, OutputOptions, takes
+from harness.environment import need_packages
 from harness.files import write_atomically
-from harness.library.boxed import Played, opened
-from harness.library.calling import found
-from harness.library.models import LONGEST, audit_model
-from harness.library.report import Report
-from harness.library.scorers import audit_scorer
 from harness.report import formats
-from harness.sandbox.box import Limits
 from harness.sandbox.linux import need_linux
+from harness.sandbox.outcome import Limits
+
+if TYPE_CHECKING:  # torch, without which this command says what is missing
+    from harness.library.boxed import Played
+    from harness.library.report import Report
 
 
 @click.command("check")
@@ -57,6 +57,12 @@ def command(
 
     Exit codes: 0 nothing found, 1 a leak, with the token and the row in one sentence, 3 it could not be told.
     """
+    if not trusted:
+        need_linux("a box for your model")
+    need_packages("torch")
+    from harness.library.models import LONGEST, audit_model
+    from harness.library.scorers import audit_scorer
+
     played: Played = "scorer" if scorer else "model"
     with _found(target, played, box, readable, trusted) as (model, level):
         vocab = vocab_size or getattr(model, "vocab_size", None)
@@ -91,7 +97,8 @@ def _found(
         sys.path.insert(0, os.getcwd())
         yield _here(target), {}
         return
-    need_linux("a box for your model")
+    from harness.library.boxed import opened
+
     seconds = box.timeout or 600.0
     limits = Limits(memory_bytes=box.memory_bytes(), cpu_seconds=seconds, wall_seconds=max(300.0, 8 * seconds))
     with tempfile.TemporaryDirectory(prefix="harness-check-") as folder:
@@ -114,6 +121,8 @@ def _keep(log: Path, error: Exception) -> None:
 
 def _here(target: str) -> Any:
     """The target in this process: somebody said that it is to be trusted."""
+    from harness.library.calling import found
+
     try:
         return found(target)
     except (ImportError, AttributeError, OSError) as error:

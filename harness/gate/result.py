@@ -38,7 +38,7 @@ class _Model(BaseModel):
 
 
 class Place(_Model):
-    """A line of the submission that a witness names: its file, from 1 on its number, and what stands there, if known."""
+    """A line of the submission that a witness names: file, number from 1 on, and what stands there, if known."""
 
     file: Short
     line: int = Field(ge=1, le=10_000_000)

@@ -171,7 +171,7 @@ def _judge_all(begun: Begun, request: Request, settings: Settings, progress: Pro
 
 @contextlib.contextmanager
 def _told(result: GateResult, out: Path) -> Iterator[None]:
-    """Whatever ends a gate before its end stands in its result: a job's log is not read by who waits for the comment."""
+    """Whatever ends a gate before its end stands in its result: who waits for the comment reads no job's log."""
     try:
         yield
     except BaseException as error:
@@ -363,7 +363,8 @@ def _findings(record: Record, *, bare: bool) -> list[Said]:
     quiet = (*_QUIET, Status.INCONCLUSIVE, Status.NOT_RUN) if bare else _QUIET
     worth = sorted((f for f in record.findings if f.status not in quiet), key=lambda f: SEVERITY.index(f.status))
     return [
-        Said(id=plain(f.id, 80), status=f.status, headline=plain(f.headline, 600), places=_places(f)) for f in worth[:40]
+        Said(id=plain(one.id, 80), status=one.status, headline=plain(one.headline, 600), places=_places(one))
+        for one in worth[:40]
     ]
 
 

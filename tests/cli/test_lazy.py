@@ -54,6 +54,17 @@ def test_lint_imports_neither_torch_nor_statistics(tmp_path: Path) -> None:
     assert "pydantic" in names and not names & {*SLOW, "numpy", "sentencepiece", "jinja2"}
 
 
+def test_what_needs_torch_says_so_where_there_is_none(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text("MODEL = 1\n")
+    for more in ([], ["--trusted"]):
+        code = f"import sys; sys.modules['torch'] = None; sys.argv = ['harness', 'check', 'model.py:MODEL', *{more}]"
+        done = subprocess.run(
+            [sys.executable, "-c", f"{code}; from harness.cli import main; main()"], cwd=tmp_path, capture_output=True,
+            text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.stderr == "harness: running needs torch: pip install 'golf-harness[run]'\n" and done.returncode == 4
+
+
 def test_the_package_itself_imports_nothing() -> None:
     code = (
         "import harness, sys; print([name for name in sys.modules if name.startswith(('harness.', 'numpy', 'click'))])"

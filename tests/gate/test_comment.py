@@ -441,7 +441,8 @@ def test_it_links_the_records_the_run_and_the_job(site: Site) -> None:
     site.names, site.jobs = ("gate-summary",), None
     site.calls.clear()
     post(site)
-    assert site.written[0][2].endswith("[the run](https://example.org/run/99) has what there is of records and reports, as artifacts.")
+    last = "[the run](https://example.org/run/99) has what there is of records and reports, as artifacts."
+    assert site.written[0][2].endswith(last)
 
 
 STOPPED = [

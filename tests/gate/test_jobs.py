@@ -252,7 +252,7 @@ def test_all_in_one_job_is_what_it_was(bench: Bench) -> None:
         (("part: papers", "part: everything"), "part is all, papers, audit or result"),
         (("shard: ${{ matrix.shard.name }}", "shard: ../x"), "shard is none that papers gave"),
         (("folders: ${{ toJSON(matrix.shard.folders) }}", 'folders: "[]"'), "a shard has folders"),
-        (("folders: ${{ toJSON(matrix.shard.folders) }}", "folders: '[\"submissions/two\"]'"), "--only submissions/two"),
+        (("folders: ${{ toJSON(matrix.shard.folders) }}", "folders: '[\"submissions/no\"]'"), "--only submissions/no"),
     ],
 )
 def test_inputs_that_make_no_sense_are_refused(bench: Bench, change: tuple[str, str], says: str) -> None:

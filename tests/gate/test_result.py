@@ -40,7 +40,8 @@ def result(
     verdicts: list[Verdict | None], fail_on: FailOn, *, blocks: bool = False, complete: bool = True
 ) -> GateResult:
     return GateResult(
-        complete=complete, tier="full", fail_on=fail_on, revisions=Revisions(base="a" * 40, head="b" * 40, merge_base="a" * 40),
+        complete=complete, tier="full", fail_on=fail_on,
+        revisions=Revisions(base="a" * 40, head="b" * 40, merge_base="a" * 40),
         harness=Harness(version="1", sha256="c" * 64), ruleset=RulesetInfo(name="r", title="t", sha256="d" * 64),
         flags=[Flag(id="judge-and-submissions", blocks=blocks, text="")],
         submissions=[Judged(path="p", folder="p", how="added", verdict=verdict) for verdict in verdicts],
@@ -129,7 +130,8 @@ def test_a_tier_says_what_it_leaves_out_of_each_kind() -> None:
     assert {"causality", "determinism", "warm-up"} <= set(scripts) and "isolation" not in scripts
     both = left_out({"adapter", "script"}, "quick")
     assert set(both) == {*adapters, *scripts} and len(set(both)) == len(both)
-    assert set(left_out({"adapter"}, "papers")) == set(select("all")) and set(left_out({"script"}, "papers")) > set(scripts)
+    assert set(left_out({"adapter"}, "papers")) == set(select("all"))
+    assert set(left_out({"script"}, "papers")) > set(scripts)
     assert left_out(set(), "quick") == left_out({"adapter", "script"}, "full") == []
 
 

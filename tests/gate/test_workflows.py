@@ -81,7 +81,9 @@ def test_the_gate_takes_the_harness_from_the_base() -> None:
     }
     more = {
         "papers": {"part": "papers"},
-        "audit": {"part": "audit", "shard": "${{ matrix.shard.name }}", "folders": "${{ toJSON(matrix.shard.folders) }}"},
+        "audit": {
+            "part": "audit", "shard": "${{ matrix.shard.name }}", "folders": "${{ toJSON(matrix.shard.folders) }}",
+        },
         "gate": {"part": "result"},
     }
     assert list(jobs) == list(more), "the check to require is called gate, as it always was"
