@@ -138,10 +138,9 @@ def test_what_only_reads_works(system: str, home: Path) -> None:
     assert (home / "records" / "lying" / "record.json").is_file() and (home / "board.html").stat().st_size > 1000
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
-def test_letters_that_a_pipe_does_not_take_are_no_failure(encoding: str, home: Path) -> None:
+def test_letters_that_a_pipe_does_not_take_are_no_failure(home: Path) -> None:
     root = str(Path(__file__).resolve().parent.parent.parent)
-    env = {**os.environ, "PYTHONPATH": root, "PYTHONIOENCODING": encoding}
+    env = {**os.environ, "PYTHONPATH": root, "PYTHONIOENCODING": "cp1252"}
     for words, says in ((["lint", "lying", "--out", "record"], b"byte-accounting"),
                         (["report", "record", "--format", "md", "--out", "-"], b"## ? INVALID")):  # fmt: skip
         done = subprocess.run(
@@ -149,7 +148,6 @@ def test_letters_that_a_pipe_does_not_take_are_no_failure(encoding: str, home: P
             capture_output=True, timeout=120, check=False,
         )  # fmt: skip
         assert says in done.stdout and done.stderr == b"", done.stderr
-    assert "❌ INVALID" not in done.stdout.decode(encoding)
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
