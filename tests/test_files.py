@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from harness import files
 from harness.batch.items import listed
 from harness.batch.judging import _plan
 from harness.batch.outcome import Outcome
@@ -125,6 +127,43 @@ def test_a_file_that_becomes_a_link_after_it_was_listed(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="more than 3 bytes"):
         read(folder, "submission.py", most=3)
     assert start(folder, "submission.py", most=3) == b"x ="
+
+
+def test_where_no_file_can_be_opened_below_a_folder_nothing_is_followed_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offence: tuple[Callable[[Path], object], str]
+) -> None:
+    """As on Windows."""
+    monkeypatch.setattr(os, "supports_dir_fd", set())
+    act, says = offence
+    folder = make(tmp_path / "mine", helper__py="y = 1\n")
+    (folder / "deep").mkdir()
+    (folder / "deep" / "data.bin").write_bytes(b"\r\n\x1a\xff")
+    assert read(folder, "deep/data.bin") == b"\r\n\x1a\xff" and start(folder, "submission.py", most=3) == b"x ="
+    with pytest.raises(UsageError, match="more than 3 bytes"):
+        read(folder, "submission.py", most=3)
+    (folder / "helper.py").unlink()
+    act(folder / "helper.py")
+    (folder / "sub").symlink_to("/etc")
+    if "bytes" not in says:  # `walk` looks at sizes, `read` at what it gets
+        refused(says, folder, lambda path: read(path, "helper.py"))
+    refused("lies below what is no plain folder", folder, lambda path: read(path, "sub/passwd"))
+    refused("cannot be read", folder, lambda path: read(path, "gone.py"))
+
+
+def test_a_file_that_changes_while_it_is_opened_and_a_junction_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make(tmp_path / "mine", helper__py="y = 1\n")
+    (folder / "deep").mkdir()
+    (folder / "deep" / "x.py").write_text("")
+    facts = Path.lstat
+    monkeypatch.setattr(os, "supports_dir_fd", set())
+    monkeypatch.setattr(Path, "lstat", lambda self: facts(folder / "submission.py" if self.suffix else self))
+    refused("has changed while it was opened", folder, lambda path: read(path, "helper.py"))
+    monkeypatch.setattr(Path, "lstat", facts)
+    monkeypatch.setattr(files, "_is_junction", lambda facts: stat.S_ISDIR(facts.st_mode))
+    refused("no plain folder", folder, lambda path: read(path, "deep/x.py"))
+    refused("is a junction, which leads elsewhere", folder, walk)
 
 
 def test_what_is_hashed_is_what_every_box_is_shown(tmp_path: Path) -> None:

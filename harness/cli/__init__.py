@@ -12,10 +12,13 @@ import sys
 import tempfile
 import traceback
 from pathlib import Path
+from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from harness import __version__, interrupts
+from harness.cli import completing
 from harness.cli import config as configuration
 from harness.errors import HarnessError, SubmissionError
 from harness.text import meant
@@ -73,6 +76,11 @@ class _Group(click.Group):
             hint = meant(args[0], self.list_commands(ctx)) or "."
             raise click.UsageError(f"{error.message.rstrip('.')}{hint}", ctx) from None
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
+        """Commands by the list, so that Tab waits for no command to be imported; then options."""
+        found = [CompletionItem(name, help=said) for name, said in COMMANDS.items() if name.startswith(incomplete)]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([*COMMANDS.items()])
@@ -128,6 +136,8 @@ def main() -> None:
     interrupts.listen()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a pipe on Windows takes 256 letters; the others are no failure
+    if completing.VARIABLE in os.environ:
+        completing.register()
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Abort as abort:

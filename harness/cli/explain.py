@@ -12,6 +12,7 @@ import click
 from harness.audit import rulebook, violations
 from harness.audit.check import REGISTRY, Provider, explained
 from harness.audit.checks import CHECKS
+from harness.cli import completing
 from harness.cli.options import RulesetOptions, takes
 from harness.errors import UsageError
 from harness.files import write_atomically
@@ -61,7 +62,7 @@ def pages(name: str, shelf: list[Book]) -> list[str]:
 
 
 @click.command("explain")
-@click.argument("names", nargs=-1, metavar="NAME...")
+@click.argument("names", nargs=-1, metavar="NAME...", shell_complete=completing.explained)
 @takes(rules=RulesetOptions)
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write one file for each instead."

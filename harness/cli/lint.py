@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 
 from harness import rules
+from harness.cli import completing
 from harness.cli.options import FILE, RUNS, JudgingOptions, OutputOptions, takes
 from harness.files import write_atomically
 from harness.folder import safe_name
@@ -20,7 +21,9 @@ from harness.report import terminal
 
 
 @click.command("lint")
-@click.argument("folders", nargs=-1, required=True, type=FILE, metavar="DIR...")
+@click.argument(
+    "folders", nargs=-1, required=True, type=FILE, metavar="DIR...", shell_complete=completing.folders
+)  # fmt: skip
 @click.option(
     "--previous", type=FILE, metavar="DIR",
     help="Folder of the record to beat: significance is judged against its seeds.",

@@ -18,9 +18,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 from click.core import ParameterSource
+from click.shell_completion import CompletionItem
 
 from harness import rules
 from harness.adapters.scaffold import example
+from harness.cli import completing
+from harness.cli.completing import EXAMPLE
 from harness.corpus import commons
 from harness.progress import Progress, narrate
 from harness.record import Depth, Device, NullSource, Record
@@ -39,12 +42,16 @@ class _Submission(click.Path):
     name = "path"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if isinstance(value, str) and value.startswith(_EXAMPLE):
-            return example(value.removeprefix(_EXAMPLE))
+        if isinstance(value, str) and value.startswith(EXAMPLE):
+            return example(value.removeprefix(EXAMPLE))
         return super().convert(value, param, ctx)
 
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem[Any]]:  # fmt: skip
+        return completing.submissions(incomplete)
 
-_EXAMPLE = "example:"
+
 SUBMISSION = _Submission(path_type=Path)
 #: Where records go that nobody named a place for.
 RUNS = Path("runs")
@@ -163,7 +170,7 @@ class DataOptions:
     """What adapters are trained and scored on, and where it is kept once prepared."""
 
     data: str = flag(
-        "--data", default=commons.NAME, show_default=True, metavar="SPEC",
+        "--data", default=commons.NAME, show_default=True, metavar="SPEC", shell_complete=completing.data,
         help="Text to train and score on: commons, stdlib, a folder in the contest's layout, a .jsonl file, or "
         "fineweb:sp1024[@SHARDS].",
     )  # fmt: skip
@@ -208,8 +215,9 @@ class RulesetOptions:
     """By which rules."""
 
     ruleset: str = flag(
-        "--ruleset", default=rules.DEFAULT, show_default=True, metavar="NAME|FILE", help="Dated rules to judge by."
-    )
+        "--ruleset", default=rules.DEFAULT, show_default=True, metavar="NAME|FILE", shell_complete=completing.rulesets,
+        help="Dated rules to judge by.",
+    )  # fmt: skip
 
     def load(self) -> rules.Ruleset:
         """The rules.
@@ -278,7 +286,7 @@ class ChecksOptions:
     """What is looked at."""
 
     checks: str = flag(
-        "--checks", default="all", show_default=True, metavar="ID,...",
+        "--checks", default="all", show_default=True, metavar="ID,...", shell_complete=completing.checks,
         help="Which checks to run; score: those that ask for nothing but one evaluation, for a quick look.",
     )  # fmt: skip
 

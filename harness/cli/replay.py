@@ -12,6 +12,7 @@ from harness import rules
 from harness.adapters.options import Options
 from harness.adapters.replay import replay
 from harness.audit.replays import Again, Replay, wanted
+from harness.cli import completing
 from harness.cli.options import FILE, DataOptions, RulesetOptions, SandboxOptions, given, names_of, refuse, takes
 from harness.environment import need_run
 from harness.errors import UsageError
@@ -27,7 +28,7 @@ _KINDS = {"script": "a script", "evidence": "papers"}
 
 @click.command("replay")
 @click.argument("record", type=FILE)
-@click.argument("finding")
+@click.argument("finding", shell_complete=completing.findings)
 @click.option("--submission", type=FILE, help="The submission, if it has moved.")
 @takes(judging=RulesetOptions, data=DataOptions, box=SandboxOptions)
 def command(

@@ -75,7 +75,7 @@ def test_the_package_itself_imports_nothing() -> None:
 
 def test_every_module_of_a_command_is_listed_and_no_other() -> None:
     home = Path(str(harness.cli.__file__)).parent
-    assert {path.stem for path in home.glob("*.py")} == {*COMMANDS, "__init__", "options", "config"}
+    assert {path.stem for path in home.glob("*.py")} == {*COMMANDS, "__init__", "completing", "config", "options"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
