@@ -128,7 +128,7 @@ def _joined(words: list[str]) -> list[str]:
 
 
 def _named(known: Mapping[str, str], incomplete: str) -> Items:
-    """What begins as it was written, but for names that would mean something to a shell, as a stranger's folder may have.
+    """What begins as it was written, but for names that would mean something to a shell, as a stranger's may.
 
     What is offered here is put into the command line as it is, whereas a shell quotes what it finds itself.
     """
