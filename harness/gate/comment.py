@@ -179,8 +179,8 @@ def body(github: GitHub, run: Mapping[str, Any], number: int) -> str:
         parts.append(render(result, limit=COMMENT_LIMIT - len("\n".join([*parts, *last]).encode()), links=links))
     except NoResult as error:
         ended = str(run.get("conclusion"))
-        said = _ENDED.get(ended, f"The run ended ({code(ended, 40)}) and the gate left no result")
-        parts += ["### Gate: not finished", "", f"{said}: {code(error, 300)}. This is no pass.", "", *_stopped(jobs)]
+        why = _ENDED.get(ended, f"The run ended ({code(ended, 40)}) and the gate left no result")
+        parts += ["### Gate: not finished", "", f"{why}: {code(error, 300)}. This is no pass.", "", *_stopped(jobs)]
     except ValueError as error:
         parts += ["### Gate: no result", "", f"The run left no result that can be shown: {code(error, 300)}."]
     return "\n".join([*parts, *last])

@@ -12,9 +12,10 @@ _NAMES = {"darwin": "macOS", "win32": "Windows", "cygwin": "Windows"}
 
 def elsewhere(what: str = "what runs a submission") -> str | None:
     """Why `what` cannot be done on this system, and what can be done here all the same; None on Linux."""
-    if sys.platform == "linux":
+    system: str = sys.platform
+    if system == "linux":
         return None
-    name = _NAMES.get(sys.platform) or platform.system() or sys.platform
+    name = _NAMES.get(system) or platform.system() or system
     return (
         f"{what} needs Linux, and this is {name}; lint (of one folder or many), report, compare and board work here,"
         " and a container or virtual machine with Linux does the rest"
