@@ -14,9 +14,9 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Rooms whose tests need no more than seconds each; what trains or opens a box among them is marked.
 QUICK := tests/audit tests/cli tests/corpus tests/gate tests/papers tests/referee tests/report tests/source \
-	tests/test_contributing.py tests/test_documents.py tests/test_files.py tests/test_folder.py tests/test_imports.py tests/test_paths.py \
-	tests/test_progress.py tests/test_record.py tests/test_rules.py tests/test_scaffold.py \
-	tests/test_text.py tests/test_verdict.py
+	tests/test_containers.py tests/test_contributing.py tests/test_documents.py tests/test_files.py \
+	tests/test_folder.py tests/test_imports.py tests/test_paths.py tests/test_progress.py tests/test_record.py \
+	tests/test_rules.py tests/test_scaffold.py tests/test_text.py tests/test_verdict.py
 
 .PHONY: install run check test more lint reports chromium clean
 .DELETE_ON_ERROR:

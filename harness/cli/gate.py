@@ -122,7 +122,7 @@ def _show(result: GateResult, out: Path) -> None:
         click.echo(f"{words:36s} {plain(one.path, 160)}  {score}{plain(one.headline, 300)}")
     if result.submissions:
         click.echo(f"{result.conclusion}: {plain(result.reason, 400)}")
-    if not result.submissions:
+    if not result.submissions and result.complete:
         click.echo("no folder of a submission was added or changed; there is nothing to judge")
     elif result.tier != "full":
         click.echo(f"the {result.tier} tier does not look at: {', '.join(result.not_run)}")
