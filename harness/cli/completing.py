@@ -22,45 +22,59 @@ _PLAIN = re.compile(r"\w[\w.,:+/-]*")
 Items = list[CompletionItem[Any]]
 
 
+def named(known: Mapping[str, str], incomplete: str) -> Items:
+    """What begins as it was written, but for names that would mean something to a shell, as a stranger's may.
+
+    What is offered here is put into the command line as it is, whereas a shell quotes what it finds itself.
+    """
+    return [
+        CompletionItem(name, help=said or None)
+        for name, said in known.items()
+        if name.startswith(incomplete) and _PLAIN.fullmatch(name)
+    ]
+
+
 def checks(ctx: click.Context, _: click.Parameter, incomplete: str) -> Items:
     """Ids of checks, comma-separated; a script has some of its own, which `harness run` does not make."""
+    from harness.audit.check import SCORE
     from harness.audit.checks import CHECKS
     from harness.scripts.checks import judging
 
     before, comma, last = incomplete.rpartition(",")
     known = dict.fromkeys([*CHECKS, *([] if ctx.info_name == "run" else judging.CHECKS)])
-    left = [name for name in known if name not in before.split(",")]
-    return _named({f"{before}{comma}{name}": _asks(name) for name in ([] if comma else ["all"]) + left}, incomplete)
+    alone = [] if comma else ["all", SCORE]
+    left = [*alone, *(name for name in known if name not in before.split(","))]
+    return named({f"{before}{comma}{name}": _asks(name) for name in left}, incomplete)
 
 
 def rulesets(_: click.Context, __: click.Parameter, incomplete: str) -> Items:
     """Names of rulesets, or a file of one's own."""
     from harness import rules
 
-    return _named(dict.fromkeys(rules.available(), ""), incomplete) or _left_to_the_shell(incomplete)
+    return named(dict.fromkeys(rules.available(), ""), incomplete) or _left_to_the_shell(incomplete)
 
 
 def data(_: click.Context, __: click.Parameter, incomplete: str) -> Items:
     """What ships, or a file or folder."""
     known = {"commons": "ships with the harness", "stdlib": "docstrings of this Python", "fineweb:sp1024": "downloaded"}
-    return _named(known, incomplete) or _left_to_the_shell(incomplete)
+    return named(known, incomplete) or _left_to_the_shell(incomplete)
 
 
 def submissions(incomplete: str) -> Items:
     """Folders under submissions/, those that ship with the harness, or any file or folder."""
     from harness.environment import examples
 
-    found = _named(dict.fromkeys(_folders(Path("submissions")), ""), incomplete)
+    found = named(dict.fromkeys(_folders(Path("submissions")), ""), incomplete)
     home = examples()
     shipped = sorted(one.parent.name for one in home.glob("*/submission.py")) if home else []
-    found += _named({f"{EXAMPLE}{name}": "ships with the harness" for name in shipped}, incomplete)
+    found += named({f"{EXAMPLE}{name}": "ships with the harness" for name in shipped}, incomplete)
     return found or _left_to_the_shell(incomplete)
 
 
 def folders(_: click.Context, __: click.Parameter, incomplete: str) -> Items:
     """Folders under submissions/ or of the contest's records, or any folder."""
     places = [Path("submissions"), *sorted(Path("records").glob("track_*"))]
-    found = _named(dict.fromkeys((name for place in places for name in _folders(place)), ""), incomplete)
+    found = named(dict.fromkeys((name for place in places for name in _folders(place)), ""), incomplete)
     return found or _left_to_the_shell(incomplete, "dir")
 
 
@@ -73,16 +87,6 @@ def examples_alone(_: click.Context, __: click.Parameter, incomplete: str) -> It
     ]
 
 
-def explained(_: click.Context, __: click.Parameter, incomplete: str) -> Items:
-    """What can be explained and is one word: checks, reasons, words of the reports."""
-    from harness.audit.check import REGISTRY
-    from harness.papers import reasons
-    from harness.report.glossary import glossary
-
-    words = [*REGISTRY, *reasons.known(), *(word for word in glossary() if " " not in word)]
-    return _named({name: _asks(name) for name in words}, incomplete)
-
-
 def findings(ctx: click.Context, _: click.Parameter, incomplete: str) -> Items:
     """Findings of the record that was named before that have a witness; all checks where there is no such record."""
     from harness.audit.check import REGISTRY
@@ -91,7 +95,7 @@ def findings(ctx: click.Context, _: click.Parameter, incomplete: str) -> Items:
     names: Iterable[str] = REGISTRY
     with contextlib.suppress(Exception):  # whatever is wrong with it, `harness replay` will say
         names = [one.id for one in Record.load(Path(ctx.params["record"])).findings if one.witness]
-    return _named({name: _asks(name) for name in names}, incomplete)
+    return named({name: _asks(name) for name in names}, incomplete)
 
 
 def register() -> None:
@@ -125,18 +129,6 @@ def _joined(words: list[str]) -> list[str]:
         else:
             found.append(word)
     return found
-
-
-def _named(known: Mapping[str, str], incomplete: str) -> Items:
-    """What begins as it was written, but for names that would mean something to a shell, as a stranger's may.
-
-    What is offered here is put into the command line as it is, whereas a shell quotes what it finds itself.
-    """
-    return [
-        CompletionItem(name, help=said or None)
-        for name, said in known.items()
-        if name.startswith(incomplete) and _PLAIN.fullmatch(name)
-    ]
 
 
 def _left_to_the_shell(incomplete: str, kind: str = "file") -> Items:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from harness import rules as rulesets
 from harness.audit import rulebook, violations
 from harness.audit.check import REGISTRY, Provider, explained
 from harness.audit.checks import CHECKS
@@ -61,8 +62,13 @@ def pages(name: str, shelf: list[Book]) -> list[str]:
     return []
 
 
+def _offered(_: click.Context, __: click.Parameter, incomplete: str) -> completing.Items:
+    """What a shell is offered after Tab."""
+    return completing.named({name: "" for book in books(rulesets.load()) for name in book.names}, incomplete)
+
+
 @click.command("explain")
-@click.argument("names", nargs=-1, metavar="NAME...", shell_complete=completing.explained)
+@click.argument("names", nargs=-1, metavar="NAME...", shell_complete=_offered)
 @takes(rules=RulesetOptions)
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Write one file for each instead."

@@ -104,7 +104,7 @@ def command(
 
 def _check(tier: Tier, join: Path | None) -> None:
     """Refuse options that nothing has a use for."""
-    running = [name for name in names_of(_GateData, BoxOptions) if name != "quiet"]
+    running = [name for name in names_of(_GateData, BoxOptions) if name not in ("quiet", "verbose")]
     if join is not None:
         refuse([*running, "results", "only", "shards"], "does not go with --join, which judges nothing")
     elif tier == "papers":

@@ -59,7 +59,7 @@ def test_submissions_checks_and_rulesets(shell: type[ShellComplete], command: st
     assert offered(shell, command, "sub") == plain
     assert ("plain", "example:causal_slot") in offered(shell, command, "") and offered(shell, command, "")[:2] == plain
     known = {value for _, value in offered(shell, command, "submissions/first", "--checks", "")}
-    assert known == {"all", *CHECKS, *(judging.CHECKS if command == "audit" else ())}
+    assert known == {"all", "score", *CHECKS, *(judging.CHECKS if command == "audit" else ())}
     assert offered(shell, command, "--checks", "causality,null") == [("plain", "causality,null-stream")]
     assert offered(shell, command, "--checks", "causality,caus") == [], "not twice"
     assert [value for _, value in offered(shell, command, "x", "--ruleset", "")] == rules.available()
@@ -84,7 +84,8 @@ def test_what_else_is_known(home: Path) -> None:
     assert values("r") == ["run", "replay", "report"] and set(values("")) == set(COMMANDS)
     assert values("run", "x", "--data", "com") == ["commons"]
     assert values("new", "x", "--from", "etlb_") == ["etlb_batched"]
-    assert {"causality", "null-stream"} <= set(values("explain", "")) and values("explain", "causal") == ["causality"]
+    assert {"causality", "second_pass", "V10", "shared-delta"} <= set(values("explain", ""))
+    assert values("explain", "causalit") == ["causality"]
     assert values("replay", "run", "") == [one.id for one in failing().findings if one.witness]
     assert set(values("replay", "nowhere", "caus")) == {"causality"}
     assert offered(BashComplete, "run", "x", "--data", "my/") == [("file", "my/")]
