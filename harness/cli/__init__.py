@@ -139,7 +139,7 @@ def main() -> None:
     if completing.VARIABLE in os.environ:
         completing.register()
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="harness", standalone_mode=False)
     except click.exceptions.Abort as abort:
         _fail(_INTERRUPTED, interrupts.exit_code(abort.__cause__))
     except KeyboardInterrupt as interrupt:
