@@ -117,15 +117,16 @@ class Watchdog:
             self._next_memory = now + duty * (time.thread_time() - begin)
             self.max_rss_bytes = max(self.max_rss_bytes, memory)
             if memory > limits.memory_bytes:
-                used, limit = memory / 2**20, limits.memory_bytes / 2**20
-                return "ML", f"it used {used:.0f} MiB of memory; the limit is {limit:.0f} (--memory raises this limit)"
+                used = f"it used {memory / 2**20:.0f} MiB of memory"
+                limit = f"the limit is {limits.memory_bytes / 2**20:.0f} MiB (--memory raises this limit)"
+                return "ML", f"{used}; {limit}"
         if now >= self._next_disk:
             begin = time.thread_time()
             used_bytes = _disk(self._folders, limits.file_bytes) + _unnamed(found)
             self._next_disk = now + min(max(_DISK_EVERY, _SELDOM * (time.thread_time() - begin)), _LONGEST)
             if used_bytes > limits.file_bytes:
-                limit = limits.file_bytes / 2**20
-                return "OL", f"it wrote more than {limit:.0f} MiB of files, or too many of them; this limit is fixed"
+                most = limits.file_bytes / 2**20
+                return "OL", f"it wrote more than {most:.0f} MiB of files, or too many of them; this limit is fixed"
         return None
 
     def _inside(self, found: list[processes.Process]) -> list[processes.Process]:
