@@ -406,13 +406,18 @@ def write(
 
 
 def _documents(n: int, rng: np.random.Generator) -> Ints:
-    """Where documents start in n tokens; the first at 0, none so late that it would be a stub."""
+    """Where documents start in n tokens; the first at 0, none so late that it would be a stub.
+
+    An odd number of them, so that batches of 2, 4 or 8 documents end with a smaller one, as the contest's do.
+    """
     low, high = DOCUMENT_TOKENS
     if n < 4 * high:  # a short stream gets several documents all the same
         low, high = max(2, n // 16), max(4, n // 4)
     starts = [0]
     while (following := starts[-1] + int(rng.integers(low, high))) < n - low:
         starts.append(following)
+    if len(starts) % 2 == 0 and len(starts) > 2:
+        starts.pop()
     return np.array(starts, np.int64)
 
 
