@@ -33,7 +33,7 @@ def check(evidence: Evidence) -> Finding:
     """PASS when the deciding bar is met; FAIL only where a record is claimed and the bar is missed."""
     previous, seeds = evidence.previous, evidence.seeds
     wanted = evidence.ruleset.significance
-    if (bar := wanted.bar[wanted.decides]).target_nats is not None:
+    if (bar := wanted.deciding).target_nats is not None:
         return _target(evidence, bar)
     if previous is None:
         return _finding(

@@ -55,7 +55,7 @@ class Case:
 
         Where the rules ask for a loss that has to be reached: all runs that print one.
         """
-        if self.ruleset.significance.bar[self.ruleset.significance.decides].target_nats is not None:
+        if self.ruleset.significance.deciding.target_nats is not None:
             return [run for run in self.runs if run.loss is not None]
         runs = self.headline.runs
         seeds = {run.seed.value for run in runs if run.seed}

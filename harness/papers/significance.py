@@ -58,7 +58,7 @@ def _with_choice(case: Case, found: Finding, shown: looks.Looks) -> Finding:
 
 def _target(case: Case, wanted: Significance) -> Finding:
     """All runs' last losses against a fixed one."""
-    bar = wanted.bar[wanted.decides]
+    bar = wanted.deciding
     losses = [run.loss for run in case.carried if run.loss is not None]
     metrics: dict[str, Value] = {"seeds": len(losses)}
     if len(losses) < wanted.min_seeds:
@@ -85,7 +85,7 @@ def _target(case: Case, wanted: Significance) -> Finding:
 def _tested(case: Case, shown: looks.Looks) -> Finding:
     """The seeds against the previous record, or the loss that has to be reached, whatever they were chosen from."""
     wanted, found = case.ruleset.significance, scores(case)
-    if case.record and wanted.bar[wanted.decides].target_nats is not None:
+    if case.record and wanted.deciding.target_nats is not None:
         return _target(case, wanted)
     metrics: dict[str, Value] = {"seeds": len(found), "chosen": shown.told}
     quotes: list[Quote | Number | None] = [*shown.quotes, *(one.metric.bpb for one in case.headline.carried)]
@@ -108,7 +108,7 @@ def _tested(case: Case, shown: looks.Looks) -> Finding:
     width = next(
         (implied_width(m.loss.value, m.bpb.value) for one in case.headline.carried if (m := one.metric).loss), None
     )
-    bar = wanted.bar[wanted.decides]
+    bar = wanted.deciding
     if width is None and bar.margin_nats and bar.margin_unit == "token":
         headline = "the bar is in nats per token, and no log tells the bytes per token"
         return finding(

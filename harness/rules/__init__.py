@@ -136,6 +136,11 @@ class Significance(_Table):
     source: str = Field(min_length=1)
     bar: dict[str, Bar] = Field(min_length=1)
 
+    @property
+    def deciding(self) -> Bar:
+        """The bar that decides."""
+        return self.bar[self.decides]
+
 
 class Ruleset(_Table):
     """A whole ruleset: limits, rules by id, practices by name, and the rulings that decide what it leaves open.
